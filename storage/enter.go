@@ -1,0 +1,378 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"os/user"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/containers/storage/pkg/reexec"
+	"github.com/containers/storage/pkg/unshare"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// A Worker does what must happen inside the namespaces. It gets the request
+// that [Enter] was given and the files, and returns its exit status. Its
+// context ends when the outer process asks it to stop, or is gone.
+type Worker func(ctx context.Context, request json.RawMessage, files []*os.File) (status int)
+
+// Namespaces says what the worker has for itself, besides a user namespace
+// (without root), a mount namespace and a PID namespace, which it always has.
+type Namespaces struct {
+	// Network is an own network namespace with nothing but loopback.
+	Network bool
+}
+
+const (
+	middleName = "kbuild-namespace" // argv[0] between the user namespace and the worker
+	workerName = "kbuild-worker"    // argv[0] of the worker
+	controlFD  = 3                  // the request, then silence until the outer process wants an end
+	grace      = 8 * time.Second    // for a container to stop after the worker was asked to
+)
+
+// Register tells which function is the worker. It is called first thing in
+// main, before the library's own re-execution hook, since the worker is this
+// program started again under another name.
+func Register(work Worker) {
+	reexec.Register(middleName, func() { os.Exit(middleMain()) })
+	reexec.Register(workerName, func() { os.Exit(workerMain(work)) })
+}
+
+// Enter starts the worker in its namespaces, hands it the request (anything
+// encoding/json takes) and the files, and returns its exit status. When ctx
+// ends the worker is asked to stop, and killed with everything it started if
+// it has not within some seconds. Should this process be killed, the kernel
+// kills the worker, and with it, being the first process of its PID namespace,
+// every process it started.
+func Enter(ctx context.Context, ns Namespaces, request any, files ...*os.File) (status int, err error) {
+	data, err := json.Marshal(request)
+	if err != nil {
+		return 0, fmt.Errorf("encode the worker's request: %w", err)
+	}
+	control, feed, err := os.Pipe()
+	if err != nil {
+		return 0, fmt.Errorf("start the worker: %w", err)
+	}
+	defer feed.Close()
+	extra := append([]*os.File{control}, files...)
+
+	// The parent death signal belongs to the thread that starts the child.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var cmd *exec.Cmd
+	switch needed, err := needsUserNamespace(); {
+	case err != nil:
+		return 0, err
+	case needed:
+		cmd, err = startMiddle(ns, extra)
+		if err != nil {
+			control.Close()
+			return 0, err
+		}
+	default:
+		cmd, err = startWorker(ns, extra)
+		if err != nil {
+			control.Close()
+			return 0, err
+		}
+	}
+	control.Close()
+
+	go feed.Write(data) //nolint:errcheck // a worker that is gone is seen by Wait
+	done := make(chan struct{})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		select {
+		case <-done:
+			return
+		case <-ctx.Done():
+		}
+		feed.Close()
+		select {
+		case <-done:
+		case <-time.After(grace):
+			cmd.Process.Kill() //nolint:errcheck // it may just have ended
+		}
+	}()
+	err = cmd.Wait()
+	close(done)
+	<-stopped
+	return exitStatus(err)
+}
+
+// exitStatus tells a worker's exit status from the error of Wait.
+func exitStatus(err error) (int, error) {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0, nil
+	case errors.As(err, &exit) && exit.Exited():
+		return exit.ExitCode(), nil
+	case errors.As(err, &exit):
+		sig := exit.Sys().(syscall.WaitStatus).Signal()
+		return 128 + int(sig), fmt.Errorf("the worker process was ended by a signal: %v", sig)
+	}
+	return 0, fmt.Errorf("run the worker: %w", err)
+}
+
+// needsUserNamespace: mounting needs CAP_SYS_ADMIN, which only root has, and
+// root in an unprivileged container lacks.
+func needsUserNamespace() (bool, error) {
+	if os.Geteuid() != 0 {
+		return true, nil
+	}
+	has, err := unshare.HasCapSysAdmin()
+	if err != nil {
+		return false, fmt.Errorf("read this process's capabilities: %w", err)
+	}
+	return !has, nil
+}
+
+// startMiddle starts the process that lives in the new user and mount
+// namespaces and starts the worker. It cannot be the worker itself: Go is
+// multithreaded, and the kernel puts only children into a new PID namespace.
+func startMiddle(ns Namespaces, files []*os.File) (*exec.Cmd, error) {
+	cmd := unshare.Command(middleName, strconv.Itoa(len(files)), strconv.FormatBool(ns.Network))
+	cmd.UnshareFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.ExtraFiles = files
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	ids := Mappings()
+	cmd.UidMappings, cmd.GidMappings = ids.UID, ids.GID
+	cmd.UseNewuidmap, cmd.UseNewgidmap = !ids.Single, !ids.Single
+	cmd.GidMappingsEnableSetgroups = !ids.Single
+	cmd.Env = os.Environ()
+	if os.Geteuid() == 0 {
+		// The library takes uid 0 for real root unless told otherwise.
+		cmd.Env = append(cmd.Env, unshare.UsernsEnvName+"=done")
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("enter a user namespace: %w", err)
+	}
+	return cmd.Cmd, nil
+}
+
+// Rootless says whether this process works without the rights of real root, in
+// a user namespace or not yet in one.
+func Rootless() bool { return unshare.IsRootless() }
+
+// IDMappings are the ids a user may have in a user namespace.
+type IDMappings struct {
+	UID, GID []specs.LinuxIDMapping
+	// Single says that there is only the user's own id, mapped to root's: no
+	// subordinate ranges, or no newuidmap and newgidmap to use them.
+	Single bool
+	// Why says what was missing, when Single.
+	Why string
+}
+
+// Mappings reads the user's subordinate ids from subuid(5) and subgid(5), by
+// name and by number: this static binary sees no LDAP or sssd users, whose
+// ranges still stand there by number.
+func Mappings() IDMappings {
+	uid, gid := os.Geteuid(), os.Getegid()
+	ids := IDMappings{
+		UID: []specs.LinuxIDMapping{{HostID: uint32(uid), Size: 1}},
+		GID: []specs.LinuxIDMapping{{HostID: uint32(gid), Size: 1}},
+	}
+	single := func(why string) IDMappings {
+		ids.Single, ids.Why = true, why
+		return ids
+	}
+	for _, tool := range []string{"newuidmap", "newgidmap"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return single(tool + " is not installed")
+		}
+	}
+	name := strconv.Itoa(uid)
+	if me, err := user.Current(); err == nil {
+		name = me.Username
+	}
+	uids, gids, err := unshare.GetSubIDMappings(name, name)
+	if err != nil || len(uids) == 0 || len(gids) == 0 {
+		number := strconv.Itoa(uid)
+		uids, gids, err = unshare.GetSubIDMappings(number, number)
+	}
+	if err != nil || len(uids) == 0 || len(gids) == 0 {
+		return single(fmt.Sprintf("/etc/subuid and /etc/subgid hold no ids for %s", name))
+	}
+	appendTo := func(list, more []specs.LinuxIDMapping) []specs.LinuxIDMapping {
+		next := uint32(1)
+		for _, m := range more {
+			m.ContainerID = next
+			next += m.Size
+			list = append(list, m)
+		}
+		return list
+	}
+	ids.UID, ids.GID = appendTo(ids.UID, uids), appendTo(ids.GID, gids)
+	return ids
+}
+
+// middleMain is the process between: it waits for the worker and passes its
+// status on. Signals are the outer process's business.
+func middleMain() int {
+	disregardSignals()
+	if len(os.Args) != 3 {
+		return fail(fmt.Errorf("%s is not a command", middleName))
+	}
+	n, err := strconv.Atoi(os.Args[1])
+	if err != nil {
+		return fail(fmt.Errorf("%s: %w", middleName, err))
+	}
+	files := make([]*os.File, n)
+	for i := range files {
+		files[i] = os.NewFile(uintptr(controlFD+i), "inherited")
+	}
+	runtime.LockOSThread()
+	cmd, err := startWorker(Namespaces{Network: os.Args[2] == "true"}, files)
+	if err != nil {
+		return fail(err)
+	}
+	for _, f := range files {
+		f.Close()
+	}
+	status, err := exitStatus(cmd.Wait())
+	if err != nil {
+		return fail(err)
+	}
+	return status
+}
+
+// startWorker starts the worker in a PID namespace of its own. Where the
+// kernel refuses a fresh /proc, as it does inside containers that mask a part
+// of theirs, it is started without one: then a killed kbuild may leave
+// processes behind.
+func startWorker(ns Namespaces, files []*os.File) (*exec.Cmd, error) {
+	for _, flags := range []uintptr{unix.CLONE_NEWNS | unix.CLONE_NEWPID, unix.CLONE_NEWNS} {
+		if ns.Network {
+			flags |= unix.CLONE_NEWNET
+		}
+		ready, report, err := os.Pipe()
+		if err != nil {
+			return nil, fmt.Errorf("start the worker: %w", err)
+		}
+		cmd := reexec.Command(workerName, strconv.Itoa(len(files)), strconv.FormatUint(uint64(flags), 10))
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+		cmd.ExtraFiles = append(append([]*os.File(nil), files...), report)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL}
+		err = cmd.Start()
+		report.Close()
+		if err != nil {
+			ready.Close()
+			return nil, fmt.Errorf("start the worker: %w", err)
+		}
+		n, _ := ready.Read(make([]byte, 1))
+		ready.Close()
+		if n == 1 {
+			return cmd, nil
+		}
+		cmd.Wait() //nolint:errcheck // it ended because it could not be what we wanted
+	}
+	return nil, errors.New("start the worker: it ended before it was ready")
+}
+
+// workerMain prepares the namespaces and calls the worker.
+func workerMain(work Worker) int {
+	// The terminal's Ctrl-C reaches every process of the group; the worker
+	// stops when the outer process says so.
+	disregardSignals()
+	if len(os.Args) != 3 {
+		return fail(fmt.Errorf("%s is not a command", workerName))
+	}
+	n, err := strconv.Atoi(os.Args[1])
+	if err != nil {
+		return fail(fmt.Errorf("%s: %w", workerName, err))
+	}
+	flags, err := strconv.ParseUint(os.Args[2], 10, 64)
+	if err != nil {
+		return fail(fmt.Errorf("%s: %w", workerName, err))
+	}
+	if err := prepare(uintptr(flags)); err != nil {
+		return fail(err)
+	}
+	report := os.NewFile(uintptr(controlFD+n), "report")
+	report.Write([]byte{1}) //nolint:errcheck // a parent that is gone has our death signal set
+	report.Close()
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	control := json.NewDecoder(os.NewFile(controlFD, "control"))
+	var request json.RawMessage
+	if err := control.Decode(&request); err != nil {
+		return fail(fmt.Errorf("read the worker's request: %w", err))
+	}
+	go func() {
+		var rest json.RawMessage
+		if err := control.Decode(&rest); errors.Is(err, io.EOF) {
+			cancel()
+		}
+	}()
+	files := make([]*os.File, n-1)
+	for i := range files {
+		unix.CloseOnExec(controlFD + 1 + i)
+		files[i] = os.NewFile(uintptr(controlFD+1+i), "inherited")
+	}
+	unix.CloseOnExec(controlFD)
+	return work(ctx, request, files)
+}
+
+// prepare makes the fresh namespaces usable: mounts stay inside, /proc shows
+// the own processes, loopback is up.
+func prepare(flags uintptr) error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("keep mounts inside the mount namespace: %w", err)
+	}
+	if flags&unix.CLONE_NEWPID != 0 {
+		if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+			os.Exit(0) // startWorker tries again without a PID namespace
+		}
+	}
+	if flags&unix.CLONE_NEWNET != 0 {
+		return loopbackUp()
+	}
+	return nil
+}
+
+// loopbackUp sets the loopback interface of a new network namespace up, see
+// netdevice(7).
+func loopbackUp() error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("set loopback up: %w", err)
+	}
+	defer unix.Close(s)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return fmt.Errorf("set loopback up: %w", err)
+	}
+	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo); err != nil {
+		return fmt.Errorf("set loopback up: %w", err)
+	}
+	return nil
+}
+
+// disregardSignals takes the terminal's signals and drops them. They are not
+// set to be ignored, because what is started would inherit that, down to the
+// commands in the container.
+func disregardSignals() {
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+}
+
+// fail reports an error of the processes between, where no other code could.
+func fail(err error) int {
+	fmt.Fprintf(os.Stderr, "kbuild: %v\n", err)
+	return 125
+}

@@ -1,0 +1,117 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	incomingLock = "kbuild-incoming.lock"
+	incomingDir  = "kbuild-incoming-"
+	lockInterval = 100 * time.Millisecond
+)
+
+// Incoming is the right to bring images into a store, which one process at a
+// time has, and a directory for what is on its way.
+type Incoming struct {
+	// Dir is an empty directory of the owner's own, in TMPDIR if that is set
+	// and else in the store, where there is room for an image or the image has
+	// no room either.
+	Dir string
+	// Waited says that another process had the right before.
+	Waited bool
+
+	lock *os.File
+}
+
+// OpenIncoming takes the right to bring images into the store. While another
+// process has it, waiting is called once, and OpenIncoming waits until ctx ends.
+// The right ends with the process, however it ends; what a killed one left in
+// its directory is removed here.
+func (s *Store) OpenIncoming(ctx context.Context, waiting func()) (*Incoming, error) {
+	path := filepath.Join(s.Root(), incomingLock)
+	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the store: %w", err)
+	}
+	in := &Incoming{lock: lock}
+	if err := in.acquire(ctx, waiting); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("lock the store %s: %w", s.Root(), err)
+	}
+	if err := in.prepare(s.Root()); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("make room for incoming images: %w", err)
+	}
+	return in, nil
+}
+
+func (in *Incoming) acquire(ctx context.Context, waiting func()) error {
+	for {
+		err := unix.Flock(int(in.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case !errors.Is(err, unix.EWOULDBLOCK):
+			return err
+		}
+		if !in.Waited && waiting != nil {
+			waiting()
+		}
+		in.Waited = true
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(lockInterval):
+		}
+	}
+}
+
+// prepare makes the directory. The lock file holds its path, so that the next
+// owner finds it should this process be killed.
+func (in *Incoming) prepare(root string) error {
+	left, err := os.ReadFile(in.lock.Name())
+	if err != nil {
+		return err
+	}
+	if dir := string(left); filepath.IsAbs(dir) && strings.HasPrefix(filepath.Base(dir), incomingDir) {
+		os.RemoveAll(dir) //nolint:errcheck // rubbish that stays is no reason to bring nothing in
+	}
+	parent := os.Getenv("TMPDIR")
+	if parent == "" {
+		parent = root
+	}
+	if parent, err = filepath.Abs(parent); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(parent, incomingDir)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(in.lock.Name(), []byte(dir), 0o600); err != nil {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	in.Dir = dir
+	return nil
+}
+
+// Close removes the directory and gives the right back.
+func (in *Incoming) Close() error {
+	err := os.RemoveAll(in.Dir)
+	if err == nil {
+		err = in.lock.Truncate(0)
+	}
+	if err := errors.Join(err, in.lock.Close()); err != nil {
+		return fmt.Errorf("clear incoming images: %w", err)
+	}
+	return nil
+}
