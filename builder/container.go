@@ -1,0 +1,232 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/containers/buildah"
+	"github.com/containers/buildah/define"
+	nettypes "github.com/containers/common/libnetwork/types"
+	"github.com/kbuild/kbuild/storage"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Network is what a container sees of the network.
+type Network string
+
+const (
+	// NetworkNone is loopback and nothing else.
+	NetworkNone Network = "none"
+	// NetworkHost is the host's network.
+	NetworkHost Network = "host"
+)
+
+// ParseNetwork reads the value of --network; "" is none.
+func ParseNetwork(s string) (Network, error) {
+	switch n := Network(s); n {
+	case "":
+		return NetworkNone, nil
+	case NetworkNone, NetworkHost:
+		return n, nil
+	}
+	return "", fmt.Errorf("network %q: it is none or host", s)
+}
+
+// Mount binds a directory or file of the host into the container.
+type Mount struct {
+	Host, Container string
+	ReadOnly        bool
+}
+
+// RunOptions says what runs in a container.
+type RunOptions struct {
+	Image       string // id
+	Tree        string // hash of the tree's path, a part of the container's name
+	Command     []string
+	Environment []string // KEY=value, over the image's own
+	Mounts      []Mount
+	Network     Network
+	Terminal    bool // give the command a terminal
+	Host        Host
+	Stdin       io.Reader
+	Stdout      io.Writer
+	Stderr      io.Writer
+}
+
+// Run runs a command in a new container of an image and removes the container
+// again. The status is the command's, 127 when the image does not have it, 126
+// when it cannot be executed, 128 and the signal's number when a signal ended
+// it. The error says that kbuild itself failed.
+func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int, err error) {
+	policy, err := opts.Host.policyFile()
+	if err != nil {
+		return 0, err
+	}
+	b, err := buildah.NewBuilder(ctx, store.Unwrap(), buildah.BuilderOptions{
+		FromImage:           opts.Image,
+		Container:           containerMark(opts.Tree),
+		PullPolicy:          define.PullNever,
+		SignaturePolicyPath: policy,
+		Isolation:           opts.Host.Isolation.define(),
+		NamespaceOptions:    namespaces(opts.Network),
+		ConfigureNetwork:    define.NetworkDisabled,
+		NetworkInterface:    noNetwork{},
+		CommonBuildOpts:     commonOptions(),
+		Logger:              logger(),
+		ReportWriter:        io.Discard,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("create a container of image %s: %w", opts.Image, err)
+	}
+	defer func() {
+		if e := b.Delete(); e != nil {
+			err = errors.Join(err, fmt.Errorf("remove the container: %w", e))
+		}
+	}()
+
+	mounts, err := specMounts(opts)
+	if err != nil {
+		return 0, err
+	}
+	run := buildah.RunOptions{
+		Logger:           logger(),
+		Isolation:        opts.Host.Isolation.define(),
+		Runtime:          opts.Host.Runtime,
+		Args:             opts.Host.runtimeArgs(),
+		Hostname:         "kube-build",
+		Mounts:           mounts,
+		Env:              opts.Environment,
+		NamespaceOptions: namespaces(opts.Network),
+		ConfigureNetwork: define.NetworkDisabled,
+		Terminal:         buildah.WithoutTerminal,
+		Stdin:            opts.Stdin,
+		Stdout:           opts.Stdout,
+		Stderr:           opts.Stderr,
+	}
+	if opts.Terminal {
+		run.Terminal = buildah.WithTerminal
+	}
+
+	// buildah's Run takes no context; it passes a SIGTERM of this process on
+	// to the container.
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-ctx.Done():
+			unix.Kill(os.Getpid(), unix.SIGTERM) //nolint:errcheck // to ourselves
+		case <-done:
+		}
+	}()
+	err = b.Run(wrap(opts.Command), run)
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	return commandStatus(err)
+}
+
+// wrap lets the image's bash run the command and report on it: buildah gives
+// no 127 for a command that is not there, and makes a death by signal 1. The
+// "exit" keeps bash from replacing itself with the command.
+func wrap(command []string) []string {
+	return append([]string{"bash", "-c", `"$@"; exit $?`, "kbuild"}, command...)
+}
+
+func commandStatus(err error) (int, error) {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0, nil
+	case errors.As(err, &exit) && exit.Exited():
+		return exit.ExitCode(), nil
+	case errors.As(err, &exit):
+		return 128 + int(exit.Sys().(syscall.WaitStatus).Signal()), nil
+	}
+	return 0, fmt.Errorf("run the container: %w", err)
+}
+
+// specMounts turns mounts into the runtime's form; a container without network
+// gets a hosts file, which nothing else gives it.
+func specMounts(opts RunOptions) ([]specs.Mount, error) {
+	mounts := opts.Mounts
+	if opts.Network != NetworkHost {
+		hosts := filepath.Join(opts.Host.Dir, "hosts")
+		if err := os.WriteFile(hosts, []byte("127.0.0.1 localhost\n::1 localhost\n127.0.1.1 kube-build\n"), 0o644); err != nil {
+			return nil, fmt.Errorf("write a hosts file: %w", err)
+		}
+		mounts = append(append([]Mount(nil), mounts...), Mount{Host: hosts, Container: "/etc/hosts", ReadOnly: true})
+	}
+	var list []specs.Mount
+	for _, m := range mounts {
+		mode := "rw"
+		if m.ReadOnly {
+			mode = "ro"
+		}
+		list = append(list, specs.Mount{Type: "bind", Source: m.Host, Destination: m.Container, Options: []string{"rbind", "rprivate", mode}})
+	}
+	return list, nil
+}
+
+// commonOptions are those buildah requires of everyone. Without limits of our
+// own it would raise them, which a root without CAP_SYS_RESOURCE may not.
+func commonOptions() *define.CommonBuildOptions {
+	common := &define.CommonBuildOptions{}
+	for name, limit := range map[string]int{"nofile": unix.RLIMIT_NOFILE, "nproc": unix.RLIMIT_NPROC} {
+		var r unix.Rlimit
+		if unix.Getrlimit(limit, &r) != nil {
+			continue
+		}
+		value := "-1"
+		if r.Max != unix.RLIM_INFINITY {
+			value = fmt.Sprint(r.Max)
+		}
+		common.Ulimit = append(common.Ulimit, name+"="+value+":"+value)
+	}
+	return common
+}
+
+func namespaces(network Network) define.NamespaceOptions {
+	return define.NamespaceOptions{{Name: string(specs.NetworkNamespace), Host: network == NetworkHost}}
+}
+
+// noNetwork stands where buildah wants an interface to netavark, even when no
+// network is to be configured: without it NewBuilder fails where netavark is
+// not installed.
+type noNetwork struct{ nettypes.ContainerNetwork }
+
+// containerMark names the working containers of a tree, so that those of a
+// killed run can be told from everybody else's.
+func containerMark(tree string) string { return "kbuild-" + tree }
+
+// RemoveLeftovers removes the working containers that a killed kbuild left in
+// the store. The caller holds the tree's lock, so none of them is in use.
+func RemoveLeftovers(store *storage.Store, tree string) error {
+	s := store.Unwrap()
+	containers, err := s.Containers()
+	if err != nil {
+		return fmt.Errorf("list containers: %w", err)
+	}
+	for _, c := range containers {
+		for _, name := range c.Names {
+			if !strings.Contains(name, containerMark(tree)) {
+				continue
+			}
+			if _, err := s.Unmount(c.ID, true); err != nil {
+				logger().Debugf("unmount %s: %v", name, err)
+			}
+			if err := s.DeleteContainer(c.ID); err != nil {
+				return fmt.Errorf("remove the container %s that an earlier run left: %w", name, err)
+			}
+			break
+		}
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package builder
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kbuild/kbuild/builder/kube"
+)
+
+// Context is a build context on disk, as upstream's build_image leaves it:
+// the archive of the sources, the version definitions and the Dockerfile.
+type Context struct {
+	// Dir is its directory.
+	Dir string
+	// Digest identifies what is in it, by the content of the sources rather
+	// than the bytes of the archive: "sha256:" and hex.
+	Digest string
+	// Changed says whether anything had to be written.
+	Changed bool
+}
+
+// archiveStamp is what kbuild remembers of the archive it wrote: while the
+// file has not been touched since and the sources are the same, it need not be
+// written again.
+type archiveStamp struct {
+	Sources string
+	Size    int64
+	Time    time.Time
+}
+
+// WriteContext writes the build context of a tree. Files that already hold
+// what they should are left alone; each of the others appears whole or not at
+// all. state is a directory of kbuild's own for this tree.
+func WriteContext(ctx context.Context, tree kube.Tree, sources kube.Manifest, version kube.Version, dockerfile []byte, state string) (Context, error) {
+	r := tree.Recipe
+	digest := sources.Digest()
+	c := Context{Dir: filepath.Join(tree.Root, r.Context), Digest: contextDigest(digest, version, dockerfile)}
+	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+		return Context{}, fmt.Errorf("write the build context: %w", err)
+	}
+	for name, data := range map[string][]byte{r.VersionDefs: version.File(), "Dockerfile": dockerfile} {
+		file := filepath.Join(c.Dir, name)
+		if held, err := os.ReadFile(file); err == nil && bytes.Equal(held, data) {
+			continue
+		}
+		c.Changed = true
+		err := writeWhole(file, 0o644, func(w io.Writer) error {
+			_, err := w.Write(data)
+			return err
+		})
+		if err != nil {
+			return Context{}, fmt.Errorf("write the build context: %w", err)
+		}
+	}
+
+	archive, stampFile := filepath.Join(c.Dir, r.Archive), filepath.Join(state, "archive.json")
+	if stamped(archive, stampFile, digest) {
+		return c, nil
+	}
+	c.Changed = true
+	if err := os.Remove(stampFile); err != nil && !notExist(err) {
+		return Context{}, fmt.Errorf("write the build context: %w", err)
+	}
+	err := writeWhole(archive, 0o644, func(w io.Writer) error { return tree.WriteArchive(ctx, w, sources) })
+	if err != nil {
+		return Context{}, fmt.Errorf("write %s: %w", r.Archive, err)
+	}
+	info, err := os.Stat(archive)
+	if err != nil {
+		return Context{}, fmt.Errorf("write %s: %w", r.Archive, err)
+	}
+	return c, writeJSON(stampFile, archiveStamp{Sources: digest, Size: info.Size(), Time: info.ModTime()})
+}
+
+// contextDigest identifies what is in a build context.
+func contextDigest(sources string, version kube.Version, dockerfile []byte) string {
+	h := sha256.New()
+	for _, part := range []string{sources, string(version.File()), string(dockerfile)} {
+		fmt.Fprintf(h, "%d %s", len(part), part)
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+func stamped(archive, stampFile, digest string) bool {
+	var stamp archiveStamp
+	if err := readJSON(stampFile, &stamp); err != nil {
+		return false
+	}
+	info, err := os.Lstat(archive)
+	return err == nil && info.Mode().IsRegular() && stamp.Sources == digest &&
+		info.Size() == stamp.Size && info.ModTime().Equal(stamp.Time)
+}
+
+// writeWhole writes a file beside its place and renames it there, so that
+// nobody sees half of it.
+func writeWhole(file string, mode os.FileMode, write func(io.Writer) error) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(file), ".kbuild-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if err := write(f); err != nil {
+		return err
+	}
+	if err := f.Chmod(mode); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), file)
+}
+
+func writeJSON(file string, v any) error {
+	return writeWhole(file, 0o600, func(w io.Writer) error { return json.NewEncoder(w).Encode(v) })
+}
+
+func readJSON(file string, v any) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("read %s: %w", file, err)
+	}
+	return nil
+}

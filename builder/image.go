@@ -1,0 +1,254 @@
+package builder
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/containers/buildah/define"
+	"github.com/containers/buildah/imagebuildah"
+	"github.com/containers/image/v5/docker/reference"
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/storage"
+)
+
+// Labels of the images kbuild assembles. What the OCI image specification has
+// an annotation key for is a label of that name.
+const (
+	labelRevision   = "org.opencontainers.image.revision"
+	labelVersion    = "org.opencontainers.image.version"
+	labelBaseName   = "org.opencontainers.image.base.name"
+	labelBaseDigest = "org.opencontainers.image.base.digest"
+	labelTree       = "io.kbuild.tree"       // the hash of the tree's path
+	labelTreeState  = "io.kbuild.tree.state" // clean or dirty
+	labelSources    = "io.kbuild.sources"    // digest of the sources
+	labelContext    = "io.kbuild.context"    // digest of all the image is made from
+)
+
+// assembledRecord is the key under which the store keeps when an image was
+// assembled; its configuration holds the canonical time instead, so that the
+// same content gives the same image.
+const assembledRecord = "assembled"
+
+// AssembleOptions says what a kube-build image is made from.
+type AssembleOptions struct {
+	Tree     kube.Tree
+	Version  kube.Version
+	Sources  string // digest of the sources
+	Context  Context
+	Base     storage.Image
+	BaseName reference.Named
+	Names    []reference.Named
+	Host     Host
+	// Log receives what the assembly prints, line by line.
+	Log io.Writer
+}
+
+// Assemble makes the kube-build image from its context directory with
+// buildah, never pulling, and moves the names to it when it is complete. When
+// the store already holds the image made from just this, nothing happens and
+// changed is false. Older images of the same tree are removed.
+func Assemble(ctx context.Context, store *storage.Store, opts AssembleOptions) (img storage.Image, changed bool, err error) {
+	content := contentOf(opts.Context.Digest, opts.Base, opts.BaseName.String())
+	mine := opts.Names[len(opts.Names)-1]
+	if held, err := store.Lookup(mine); err == nil {
+		config, err := imageConfig(store, held.ID)
+		if err != nil {
+			return storage.Image{}, false, err
+		}
+		if config.Config.Labels[labelContext] == content {
+			if err := store.AddNames(held.ID, opts.Names...); err != nil {
+				return storage.Image{}, false, err
+			}
+			return held, false, dropOlder(store, opts.Tree.Recipe.PathID, held.ID)
+		}
+	} else if !errors.Is(err, storage.ErrNotFound) {
+		return storage.Image{}, false, err
+	}
+
+	policy, err := opts.Host.policyFile()
+	if err != nil {
+		return storage.Image{}, false, err
+	}
+	var output bytes.Buffer
+	log := io.Writer(&output)
+	if opts.Log != nil {
+		log = io.MultiWriter(&output, opts.Log)
+	}
+	options := buildOptions(opts, policy, log)
+	for label, value := range map[string]string{
+		labelRevision: opts.Version.Commit, labelVersion: opts.Version.GitVersion, labelTreeState: opts.Version.TreeState,
+		labelBaseName: opts.BaseName.String(), labelBaseDigest: opts.Base.Digest.String(),
+		labelTree: opts.Tree.Recipe.PathID, labelSources: opts.Sources, labelContext: content,
+	} {
+		if value != "" {
+			options.Labels = append(options.Labels, label+"="+value)
+		}
+	}
+	dockerfile := filepath.Join(opts.Context.Dir, "Dockerfile")
+	id, _, err := imagebuildah.BuildDockerfiles(ctx, store.Unwrap(), options, dockerfile)
+	if err != nil {
+		if ctx.Err() != nil {
+			return storage.Image{}, false, fmt.Errorf("assemble %s: %w", mine, ctx.Err())
+		}
+		return storage.Image{}, false, withHint(
+			fmt.Errorf("assemble %s from %s: %w%s", mine, opts.Context.Dir, shortError(err), lastLines(output.String(), 12)),
+			"the step is one of "+opts.Tree.Recipe.Dockerfile+" in the tree")
+	}
+	if err := store.SetRecord(id, assembledRecord, []byte(time.Now().UTC().Format(time.RFC3339))); err != nil {
+		return storage.Image{}, false, err
+	}
+	if err := store.AddNames(id, opts.Names...); err != nil {
+		return storage.Image{}, false, err
+	}
+	img, err = store.LookupID(id)
+	if err != nil {
+		return storage.Image{}, false, err
+	}
+	return img, true, dropOlder(store, opts.Tree.Recipe.PathID, id)
+}
+
+// contentOf identifies everything a kube-build image is made from.
+func contentOf(context string, base storage.Image, baseName string) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %s %s", context, base.ID, baseName)
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+// Current says whether an image was assembled from just these sources, version
+// and Dockerfile on this base.
+func Current(store *storage.Store, img storage.Image, sources kube.Manifest, version kube.Version, dockerfile []byte, base storage.Image, baseName string) (bool, error) {
+	config, err := imageConfig(store, img.ID)
+	if err != nil {
+		return false, err
+	}
+	return config.Config.Labels[labelContext] == contentOf(contextDigest(sources.Digest(), version, dockerfile), base, baseName), nil
+}
+
+// Created is when an image was assembled here or, for others, the time in its
+// configuration.
+func Created(store *storage.Store, img storage.Image) time.Time {
+	if data, err := store.Record(img.ID, assembledRecord); err == nil {
+		if t, err := time.Parse(time.RFC3339, string(data)); err == nil {
+			return t
+		}
+	}
+	return img.Created
+}
+
+// RemoveImages removes the images assembled for a tree and tells how many.
+func RemoveImages(store *storage.Store, tree string) (int, error) {
+	images, err := treeImages(store, tree)
+	if err != nil {
+		return 0, err
+	}
+	return len(images), dropOlder(store, tree, "")
+}
+
+// buildOptions fills buildah's wide struct; the one place that does.
+func buildOptions(opts AssembleOptions, policy string, log io.Writer) define.BuildOptions {
+	created := kube.CanonicalTime
+	return define.BuildOptions{
+		ContextDirectory:        opts.Context.Dir,
+		PullPolicy:              define.PullNever,
+		From:                    opts.Base.ID,
+		OutputFormat:            define.OCIv1ImageManifest,
+		Timestamp:               &created,
+		Isolation:               opts.Host.Isolation.define(),
+		Runtime:                 opts.Host.Runtime,
+		RuntimeArgs:             opts.Host.runtimeArgs(),
+		NamespaceOptions:        namespaces(NetworkNone),
+		ConfigureNetwork:        define.NetworkDisabled,
+		NetworkInterface:        noNetwork{},
+		CommonBuildOpts:         commonOptions(),
+		SignaturePolicyPath:     policy,
+		ContainerSuffix:         containerMark(opts.Tree.Recipe.PathID),
+		RemoveIntermediateCtrs:  true,
+		ForceRmIntermediateCtrs: true,
+		Layers:                  false,
+		Out:                     log,
+		Err:                     log,
+		ReportWriter:            io.Discard,
+	}
+}
+
+// dropOlder removes the images assembled earlier for the same tree.
+func dropOlder(store *storage.Store, tree, keep string) error {
+	images, err := treeImages(store, tree)
+	if err != nil {
+		return err
+	}
+	for _, img := range images {
+		if img.ID == keep {
+			continue
+		}
+		if err := store.Delete(img.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// treeImages lists the images kbuild assembled for a tree.
+func treeImages(store *storage.Store, tree string) ([]storage.Image, error) {
+	all, err := store.Images()
+	if err != nil {
+		return nil, err
+	}
+	var mine []storage.Image
+	for _, img := range all {
+		config, err := imageConfig(store, img.ID)
+		if err == nil && config.Config.Labels[labelTree] == tree {
+			mine = append(mine, img)
+		}
+	}
+	return mine, nil
+}
+
+// shortError keeps the end of errors in which the copier prints its whole
+// request, structs of kilobytes, before the cause.
+func shortError(err error) error {
+	text := err.Error()
+	if i := strings.LastIndex(text, "copier: "); i >= 0 {
+		return &shortened{text[i+len("copier: "):], err}
+	}
+	return err
+}
+
+type shortened struct {
+	text string
+	err  error
+}
+
+func (e *shortened) Error() string { return e.text }
+func (e *shortened) Unwrap() error { return e.err }
+
+// lastLines shows the end of an output, indented, after an error.
+func lastLines(output string, n int) string {
+	lines := strings.Split(strings.TrimSpace(output), "\n")
+	if len(lines) == 1 && lines[0] == "" {
+		return ""
+	}
+	if len(lines) > n {
+		lines = lines[len(lines)-n:]
+	}
+	return "\n    " + strings.Join(lines, "\n    ")
+}
+
+// policyFile writes the signature policy that buildah asks for when it reads
+// and writes the local store. What comes from outside was judged when it came.
+func (h Host) policyFile() (string, error) {
+	file := filepath.Join(h.Dir, "policy.json")
+	if err := os.WriteFile(file, []byte(`{"default":[{"type":"insecureAcceptAnything"}]}`), 0o600); err != nil {
+		return "", fmt.Errorf("write a policy for the local store: %w", err)
+	}
+	return file, nil
+}

@@ -1,0 +1,228 @@
+package builder
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/containers/buildah"
+	"github.com/containers/buildah/define"
+	"github.com/kbuild/kbuild/storage"
+)
+
+// Isolation is how a container is kept apart from the host, in the words of
+// buildah's --isolation.
+type Isolation string
+
+const (
+	IsolationOCI      Isolation = "oci"      // an OCI runtime, as root
+	IsolationRootless Isolation = "rootless" // an OCI runtime, in the user's namespace
+	IsolationChroot   Isolation = "chroot"   // chroot(1) and namespaces, no runtime
+)
+
+func (i Isolation) define() define.Isolation {
+	switch i {
+	case IsolationChroot:
+		return define.IsolationChroot
+	case IsolationRootless:
+		return define.IsolationOCIRootless
+	}
+	return define.IsolationOCI
+}
+
+// ParseIsolation reads the value of --isolation; "" lets [FindHost] choose.
+func ParseIsolation(s string) (Isolation, error) {
+	switch i := Isolation(s); i {
+	case "", IsolationOCI, IsolationRootless, IsolationChroot:
+		return i, nil
+	}
+	return "", fmt.Errorf("isolation %q: it is oci, rootless or chroot", s)
+}
+
+// Host says how containers are run here.
+type Host struct {
+	Isolation Isolation
+	Runtime   string // path of an OCI runtime; "" for chroot
+	// Dir is for files that live as long as the run.
+	Dir string
+}
+
+// runtimeArgs keep the runtime's own state where kbuild removes it, also after
+// a run that was killed.
+func (h Host) runtimeArgs() []string {
+	if h.Runtime == "" {
+		return nil
+	}
+	return []string{"--root", filepath.Join(h.Dir, "runtime")}
+}
+
+// Runtimes are the OCI runtimes looked for, in this order. runc comes first:
+// the crun of Debian 12 and Ubuntu 22.04 rejects the specification version
+// that buildah writes.
+var runtimes = []string{"runc", "crun"}
+
+// FindRuntimes lists the paths of the OCI runtimes in PATH or the directories
+// where distributions put them, which an ordinary user's PATH lacks.
+func FindRuntimes() []string {
+	var found []string
+	for _, name := range runtimes {
+		if file, err := exec.LookPath(name); err == nil {
+			if file, err = filepath.Abs(file); err == nil {
+				found = append(found, file)
+			}
+			continue
+		}
+		for _, dir := range []string{"/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/libexec", "/usr/local/bin", "/usr/bin"} {
+			file := filepath.Join(dir, name)
+			if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+				found = append(found, file)
+				break
+			}
+		}
+	}
+	return found
+}
+
+// Attempt is a runtime that was tried and what it answered.
+type Attempt struct{ Runtime, Answer string }
+
+// hostRecord is what FindHost remembers between runs: a runtime that started a
+// container once does so again, until it or the kernel is another.
+type hostRecord struct {
+	Boot, Runtime string
+	Time          time.Time
+	Size          int64
+}
+
+// FindHost chooses how to run containers: asked if it is not "", otherwise the
+// first OCI runtime that really starts a container, otherwise chroot. Trying
+// takes a moment, so the answer is kept in the cache directory until the next
+// boot. The attempts tell which runtimes did not start, and why.
+func FindHost(ctx context.Context, store *storage.Store, asked Isolation, dir, cache string) (Host, []Attempt, error) {
+	host := Host{Isolation: asked, Dir: dir}
+	if asked == IsolationChroot {
+		return host, nil, nil
+	}
+	if host.Isolation == "" {
+		host.Isolation = IsolationOCI
+		if storage.Rootless() {
+			host.Isolation = IsolationRootless
+		}
+	}
+	file := filepath.Join(cache, "runtime.json")
+	var attempts []Attempt
+	for _, runtime := range FindRuntimes() {
+		host.Runtime = runtime
+		record, err := recordOf(runtime)
+		if err != nil {
+			attempts = append(attempts, Attempt{runtime, err.Error()})
+			continue
+		}
+		var known hostRecord
+		if readJSON(file, &known) == nil && known.Boot == record.Boot && known.Runtime == record.Runtime &&
+			known.Size == record.Size && known.Time.Equal(record.Time) {
+			return host, attempts, nil
+		}
+		if err := try(ctx, store, host); err != nil {
+			if ctx.Err() != nil {
+				return Host{}, nil, ctx.Err()
+			}
+			attempts = append(attempts, Attempt{runtime, err.Error()})
+			continue
+		}
+		if err := writeJSON(file, record); err != nil {
+			return Host{}, nil, fmt.Errorf("remember the runtime: %w", err)
+		}
+		return host, attempts, nil
+	}
+	if asked != "" {
+		err := fmt.Errorf("isolation %s needs an OCI runtime that starts a container", asked)
+		for _, a := range attempts {
+			err = fmt.Errorf("%w\n  %s: %s", err, a.Runtime, a.Answer)
+		}
+		return Host{}, attempts, withHint(err, "install runc, or let kbuild use --isolation chroot")
+	}
+	host.Isolation, host.Runtime = IsolationChroot, ""
+	return host, attempts, nil
+}
+
+func recordOf(runtime string) (hostRecord, error) {
+	info, err := os.Stat(runtime)
+	if err != nil {
+		return hostRecord{}, err
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return hostRecord{}, err
+	}
+	return hostRecord{Boot: strings.TrimSpace(string(boot)), Runtime: runtime, Time: info.ModTime(), Size: info.Size()}, nil
+}
+
+// ProbeName is the argv[0] under which this program, bound into an empty
+// container, only says that it was started.
+const ProbeName = "/kbuild-probe"
+
+// try starts this static binary in an otherwise empty container, the way a
+// compile would be started.
+func try(ctx context.Context, store *storage.Store, host Host) error {
+	// A copy, because /proc/self/exe may be a bound file that has no path.
+	self := filepath.Join(host.Dir, "probe")
+	if err := copyFile("/proc/self/exe", self, Owner{os.Getuid(), os.Getgid()}); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("copy this program: %w", err)
+	}
+	b, err := buildah.NewBuilder(ctx, store.Unwrap(), buildah.BuilderOptions{
+		Container:        containerMark("probe"),
+		Isolation:        host.Isolation.define(),
+		NamespaceOptions: namespaces(NetworkNone),
+		ConfigureNetwork: define.NetworkDisabled,
+		NetworkInterface: noNetwork{},
+		CommonBuildOpts:  commonOptions(),
+		Logger:           logger(),
+	})
+	if err != nil {
+		return err
+	}
+	mounts, err := specMounts(RunOptions{Host: host, Network: NetworkHost, Mounts: []Mount{{Host: self, Container: ProbeName, ReadOnly: true}}})
+	if err != nil {
+		return errors.Join(err, b.Delete())
+	}
+	var output bytes.Buffer
+	err = b.Run([]string{ProbeName}, buildah.RunOptions{
+		Logger: logger(), Isolation: host.Isolation.define(), Runtime: host.Runtime, Args: host.runtimeArgs(), Mounts: mounts,
+		NamespaceOptions: namespaces(NetworkNone), ConfigureNetwork: define.NetworkDisabled,
+		Terminal: buildah.WithoutTerminal, Stdin: bytes.NewReader(nil), Stdout: &output, Stderr: &output,
+	})
+	if err != nil {
+		logger().Debugf("%s: %v: %s", host.Runtime, err, output.String())
+		err = runtimeError(output.String(), err)
+	}
+	return errors.Join(err, b.Delete())
+}
+
+// runtimeError finds the runtime's own words in what it and buildah printed.
+func runtimeError(output string, err error) error {
+	lines := strings.Split(strings.TrimSpace(output), "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		line := strings.TrimSpace(lines[i])
+		if line == "" || strings.HasPrefix(line, ": exit status") {
+			continue
+		}
+		if _, msg, ok := strings.Cut(line, ` msg="`); ok {
+			line = strings.ReplaceAll(strings.TrimSuffix(msg, `"`), `\"`, `"`)
+		}
+		if _, after, ok := strings.Cut(line, "creating container for "); ok {
+			if _, cause, ok := strings.Cut(after, "]: "); ok {
+				line = cause
+			}
+		}
+		return errors.New(line)
+	}
+	return err
+}

@@ -1,0 +1,338 @@
+package builder
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/kbuild/kbuild/builder/kube"
+)
+
+// State is what is kept between the runs of one tree with one base image, one
+// Dockerfile, one environment and one set of flags: compiled objects, and the
+// directory the container's binaries lie in. What it was compiled from is kept
+// with it, and everything that no longer follows from the sources is removed
+// before a run.
+type State struct {
+	dir     string
+	recipe  kube.Recipe
+	further []string // paths in the container that are kept besides the recipe's
+}
+
+// StateKey is everything, besides the sources, that decides what a command
+// compiles.
+type StateKey struct {
+	Base        string // image id
+	Dockerfile  []byte // as filled
+	Environment []string
+	Flags       []string
+	Command     []string
+}
+
+const keptStates = 4 // of one tree, beside each other
+
+// OpenState finds or makes the state for a key below dir, a directory of
+// kbuild's own for one tree, and removes those not used for longest.
+func OpenState(dir string, recipe kube.Recipe, key StateKey, further ...string) (*State, error) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q %q %q", key.Base, key.Dockerfile, key.Environment, key.Flags, key.Command)
+	s := &State{dir: filepath.Join(dir, "kept", hex.EncodeToString(h.Sum(nil))[:16]), recipe: recipe, further: further}
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return nil, fmt.Errorf("kept state: %w", err)
+	}
+	now := time.Now()
+	if err := os.Chtimes(s.dir, now, now); err != nil {
+		return nil, fmt.Errorf("kept state: %w", err)
+	}
+	return s, pruneStates(filepath.Join(dir, "kept"))
+}
+
+func pruneStates(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("kept state: %w", err)
+	}
+	age := map[string]time.Time{}
+	var names []string
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			return fmt.Errorf("kept state: %w", err)
+		}
+		names, age[e.Name()] = append(names, e.Name()), info.ModTime()
+	}
+	sort.Slice(names, func(i, j int) bool { return age[names[i]].After(age[names[j]]) })
+	for _, name := range names[min(keptStates, len(names)):] {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("remove old kept state: %w", err)
+		}
+	}
+	return nil
+}
+
+// Staging is the directory, on the host, in which the container leaves what
+// belongs in an output directory of the recipe.
+func (s *State) Staging(o kube.Output) string {
+	return filepath.Join(s.dir, "out", escape(o.Container))
+}
+
+// kept is the directory, on the host, for a path in the container.
+func (s *State) kept(container string) string { return filepath.Join(s.dir, "kept", escape(container)) }
+
+func escape(p string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(strings.TrimPrefix(p, "/"), "%", "%25"), "/", "%2f")
+}
+
+func (s *State) record() string  { return filepath.Join(s.dir, "compiled-from") }
+func (s *State) running() string { return filepath.Join(s.dir, "running") }
+
+// Prepare removes what does not follow from the sources and the version, notes
+// them, and marks the state as in use. It returns the mounts for the container
+// and, for the user, why everything had to go, if it had.
+func (s *State) Prepare(sources kube.Manifest, version kube.Version) (mounts []Mount, cold string, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("kept state: %w", err)
+		}
+	}()
+	before, known, err := s.readRecord()
+	if err != nil {
+		return nil, "", err
+	}
+	switch change := kube.Compare(before.sources, sources); {
+	case !known:
+		cold = "nothing is kept yet"
+	case time.Now().Before(before.time):
+		// What is compiled now would look older than what is kept.
+		cold = "the clock went back"
+	default:
+		if cold = change.All; cold != "" {
+			break
+		}
+		if before.version != string(version.File()) {
+			change.Any = true
+		}
+		if err := s.removeInterrupted(); err != nil {
+			return nil, "", err
+		}
+		if err := s.removeStale(change); err != nil {
+			return nil, "", err
+		}
+	}
+	if cold != "" {
+		for _, dir := range []string{"kept", "out"} {
+			if err := os.RemoveAll(filepath.Join(s.dir, dir)); err != nil {
+				return nil, "", err
+			}
+		}
+	}
+	for _, p := range append(append([]string(nil), s.recipe.Persistent...), s.further...) {
+		if err := os.MkdirAll(s.kept(p), 0o755); err != nil {
+			return nil, "", err
+		}
+		mounts = append(mounts, Mount{Host: s.kept(p), Container: p})
+	}
+	for _, o := range s.recipe.Outputs {
+		if err := os.MkdirAll(s.Staging(o), 0o755); err != nil {
+			return nil, "", err
+		}
+		mounts = append(mounts, Mount{Host: s.Staging(o), Container: o.Container})
+	}
+	if err := s.writeRecord(sources, version); err != nil {
+		return nil, "", err
+	}
+	if err := os.Remove(s.running()); err != nil && !notExist(err) {
+		return nil, "", err
+	}
+	return mounts, cold, os.WriteFile(s.running(), nil, 0o600)
+}
+
+// Done says that the command came to its own end, well or not. A compile that
+// failed leaves good objects: each was made from the sources on record, and
+// what depends on them is older, which Go sees. Only a command that was killed
+// may leave halves.
+func (s *State) Done() error {
+	if err := os.Remove(s.running()); err != nil {
+		return fmt.Errorf("kept state: %w", err)
+	}
+	now := time.Now()
+	if err := os.Chtimes(s.record(), now, now); err != nil {
+		return fmt.Errorf("kept state: %w", err)
+	}
+	return nil
+}
+
+// removeInterrupted removes what a killed command wrote: everything that is
+// not older than its start. Objects keep the times they were written at,
+// because by them Go sees that a package was rebuilt for one program and what
+// else depends on it was not.
+func (s *State) removeInterrupted() error {
+	start, err := os.Stat(s.running())
+	if notExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	dirs := append([]string(nil), s.recipe.Persistent...)
+	for _, p := range s.further {
+		if p != goCache { // Go's cache checks what it reads
+			dirs = append(dirs, p)
+		}
+	}
+	return s.remove(dirs, func(_, _ string, info fs.FileInfo) bool { return !info.ModTime().Before(start.ModTime()) })
+}
+
+// removeStale removes what no longer follows from the sources.
+func (s *State) removeStale(change kube.Change) error {
+	if !change.Any {
+		return nil
+	}
+	return s.remove(s.recipe.Persistent, func(container, rel string, _ fs.FileInfo) bool {
+		return !change.Keeps(s.recipe, container, rel)
+	})
+}
+
+// remove removes kept files, and all of the staging directories, whose files
+// are told apart by size and time only.
+func (s *State) remove(dirs []string, stale func(container, rel string, info fs.FileInfo) bool) error {
+	if err := os.RemoveAll(filepath.Join(s.dir, "out")); err != nil {
+		return err
+	}
+	for _, container := range dirs {
+		root := s.kept(container)
+		err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+			if notExist(err) && p == root {
+				return nil
+			}
+			if err != nil || d.IsDir() {
+				return err
+			}
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(root, p)
+			if err != nil {
+				return err
+			}
+			if stale(container, filepath.ToSlash(rel), info) {
+				return os.Remove(p)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compiledFrom is what a state's record says.
+type compiledFrom struct {
+	sources kube.Manifest
+	version string
+	time    time.Time
+}
+
+const recordHeader = "kbuild kept state 1"
+
+func (s *State) readRecord() (compiledFrom, bool, error) {
+	f, err := os.Open(s.record())
+	if notExist(err) {
+		return compiledFrom{}, false, nil
+	}
+	if err != nil {
+		return compiledFrom{}, false, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return compiledFrom{}, false, err
+	}
+	r := bufio.NewReader(f)
+	var length int
+	if _, err := fmt.Fscanf(r, recordHeader+" %d\n", &length); err != nil || length < 0 || int64(length) > info.Size() {
+		return compiledFrom{}, false, nil // another kbuild's
+	}
+	version := make([]byte, length)
+	if _, err := io.ReadFull(r, version); err != nil {
+		return compiledFrom{}, false, nil
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return compiledFrom{}, false, err
+	}
+	sources, err := kube.UnmarshalManifest(data)
+	if err != nil {
+		return compiledFrom{}, false, nil
+	}
+	return compiledFrom{sources: sources, version: string(version), time: info.ModTime()}, true, nil
+}
+
+func (s *State) writeRecord(sources kube.Manifest, version kube.Version) error {
+	data, err := sources.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	v := version.File()
+	return writeWhole(s.record(), 0o600, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, recordHeader+" %d\n%s%s", len(v), v, data)
+		return err
+	})
+}
+
+// goCache is where a Go that has a build cache, 1.10 and newer, keeps it.
+const goCache = "/var/cache/kbuild/go-build"
+
+// Kept are the paths to keep for a base image besides the recipe's, and the
+// environment that goes with them.
+func (b Base) Kept() (paths, environment []string) {
+	if b.CgoStd != "" {
+		// Upstream's flow loses the standard library that Go compiled again
+		// with the container, which costs 30 s at every kubectl.
+		paths = append(paths, path.Clean(b.CgoStd))
+	}
+	v, ok := b.Go()
+	if !ok || v.Major != 1 || v.Minor < 10 {
+		return paths, nil
+	}
+	environment = []string{"GOCACHE=" + goCache}
+	if v.Minor >= 19 {
+		// The index of packages, from Go 1.19 on, takes a file of the same
+		// size and time for the same file; here all times are the same.
+		environment = append(environment, "GODEBUG=goindex=0")
+	}
+	return append(paths, goCache), environment
+}
+
+// ExpireTests makes Go run every test again: it would take a test's data file
+// of the same size and time for unchanged. This is what "go clean -testcache"
+// writes.
+func (s *State) ExpireTests() error {
+	dir := s.kept(goCache)
+	if _, err := os.Stat(dir); err != nil {
+		if notExist(err) {
+			return nil
+		}
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "testexpire.txt"), fmt.Appendf(nil, "%d\n", time.Now().UnixNano()), 0o666)
+}
+
+// RemoveState removes everything kept for a tree.
+func RemoveState(dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove kept state: %w", err)
+	}
+	return nil
+}
