@@ -1,0 +1,124 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/kbuild/kbuild/"
+
+// TestImports holds the import graph of docs/design.md: who may import whom
+// among kbuild's packages, and which package is the only one to know a library.
+func TestImports(t *testing.T) {
+	own := map[string][]string{ // package: those of ours it may import
+		"builder/kube":          {},
+		"builder/kube/kubetest": {},
+		"storage":               {},
+		"storage/storagetest":   {"storage"},
+		"mirror":                {"storage"},
+		"mirror/mirrortest":     {},
+		"builder":               {"builder/kube", "storage"},
+		"builder/preflight":     {"builder", "storage"},
+		"cmd/kbuild": {
+			"builder", "builder/kube", "builder/kube/kubetest", "builder/preflight", "mirror", "mirror/mirrortest", "storage",
+		},
+	}
+	only := map[string][]string{ // library: the packages that may import it
+		"github.com/containers/storage":                       {"storage", "storage/storagetest"},
+		"github.com/containers/image/v5/storage":              {"storage"},
+		"github.com/containers/image/v5/copy":                 {"mirror"},
+		"github.com/containers/image/v5/signature":            {"mirror"},
+		"github.com/containers/image/v5/transports":           {"mirror"},
+		"github.com/containers/image/v5/docker":               {"mirror"},
+		"github.com/containers/buildah":                       {"builder", "cmd/kbuild"},
+		"github.com/containers/buildah/imagebuildah":          {"builder"},
+		"github.com/google/go-containerregistry/pkg/registry": {"mirror/mirrortest"},
+		"github.com/sirupsen/logrus":                          {"builder"},
+		"github.com/spf13/cobra":                              {"cmd/kbuild"},
+	}
+	for file, imports := range imports(t, "../..") {
+		pkg := filepath.ToSlash(filepath.Dir(file))
+		allowed, known := own[pkg]
+		if !known {
+			t.Errorf("%s: package %s has no line in this test", file, pkg)
+			continue
+		}
+		for _, path := range imports {
+			if rel, ok := strings.CutPrefix(path, module); ok {
+				if rel != pkg && !contains(allowed, rel) {
+					t.Errorf("%s imports %s, which %s may not", file, path, pkg)
+				}
+				continue
+			}
+			if pkg == "builder/kube" && strings.Contains(strings.Split(path, "/")[0], ".") {
+				t.Errorf("%s imports %s; builder/kube has the standard library alone", file, path)
+			}
+			for library, users := range only {
+				if path == library && !contains(users, pkg) {
+					t.Errorf("%s imports %s, which is for %v alone", file, path, users)
+				}
+			}
+		}
+	}
+}
+
+// imports lists what the non-test files of the module import.
+func imports(t *testing.T, root string) map[string][]string {
+	t.Helper()
+	found := map[string][]string{}
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() && (name == "vendor" || name == "testdata" || name == "_output" || p != root && strings.HasPrefix(name, ".") && name != "..") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		data, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), p, data, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, p)
+		if err != nil {
+			return err
+		}
+		found[rel] = nil
+		for _, i := range file.Imports {
+			path, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				return err
+			}
+			found[rel] = append(found[rel], path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) < 20 {
+		t.Fatalf("found only %d files below %s", len(found), root)
+	}
+	return found
+}
+
+func contains(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}

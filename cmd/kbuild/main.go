@@ -1,0 +1,22 @@
+// Command kbuild compiles Kubernetes from source inside a container, with no
+// daemon and no root.
+package main
+
+import (
+	"os"
+
+	"github.com/containers/buildah"
+	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/storage"
+)
+
+func main() {
+	if os.Args[0] == builder.ProbeName {
+		return
+	}
+	storage.Register(work)
+	if buildah.InitReexec() {
+		return
+	}
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

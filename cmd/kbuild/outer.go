@@ -1,0 +1,377 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/preflight"
+	"github.com/kbuild/kbuild/mirror"
+	"github.com/kbuild/kbuild/storage"
+	"github.com/spf13/cobra"
+)
+
+// What happens outside the user namespace: reading flags, the host and the
+// tree, as the user, with the user's rights and git.
+
+// openTree finds the tree.
+func (a *app) openTree() (kube.Tree, error) {
+	if a.tree != "" {
+		return kube.OpenTree(a.tree, os.LookupEnv)
+	}
+	return kube.FindTree(".", os.LookupEnv)
+}
+
+// prepare is the check step: it looks at the host and the tree and fills the
+// request with what they say. Nothing is written.
+func (a *app) prepare(cmd *cobra.Command, goal goal, args []string) (request, error) {
+	req, err := a.parsed(cmd)
+	if err != nil {
+		return req, err
+	}
+	req.Goal = goal
+	for _, s := range req.Mirror.Sources {
+		if _, err := mirror.ParseSource(s); err != nil {
+			return req, &usageError{err}
+		}
+	}
+	if err := preflight.Err(preflight.Run(preflight.ThisHost(req.Isolation))); err != nil {
+		return req, err
+	}
+	tree, err := a.openTree()
+	if err != nil {
+		return req, a.suggestCommand(cmd, args, err)
+	}
+	req.Tree, req.Tools = tree, tree.Recipe.Tools()
+	req.ownDirs()
+	if goal == goalMirror {
+		return req, nil
+	}
+	if err := a.commandLine(cmd, &req, args); err != nil {
+		return req, err
+	}
+	for _, dir := range []string{filepath.Join(tree.Root, tree.Recipe.Context), tree.Recipe.Outputs[0].Host} {
+		if err := builder.Writable(dir); err != nil {
+			return req, err
+		}
+	}
+	if req.Version, err = tree.Version(cmd.Context()); err != nil {
+		return req, err
+	}
+	req.Names = tree.ImageNames(req.Version)
+	if req.Dockerfile, err = tree.BuildDockerfile(); err != nil {
+		return req, err
+	}
+	sources, err := tree.Sources(cmd.Context())
+	if err != nil {
+		return req, err
+	}
+	if req.Sources, err = sources.MarshalBinary(); err != nil {
+		return req, err
+	}
+	return req, nil
+}
+
+// commandLine decides what runs in the container.
+func (a *app) commandLine(cmd *cobra.Command, req *request, args []string) error {
+	switch req.Goal {
+	case goalRun:
+		req.Command, req.Flags = args, args
+		return nil
+	case goalShell:
+		if !isTerminal(a.stdin) || !isTerminal(a.stdout) {
+			return &usageError{&hinted{errors.New("shell needs a terminal"), "for a command without one: kbuild run -- COMMAND"}}
+		}
+		req.Command, req.Flags = []string{"bash"}, []string{"shell"}
+		return nil
+	case goalBuild, goalCompile:
+		targets, rest := args, []string(nil)
+		if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+			targets, rest = args[:dash], args[dash:]
+		}
+		resolved, err := req.Tree.ResolveTargets(targets)
+		if err != nil {
+			return &usageError{a.suggestCommand(cmd, targets, err)}
+		}
+		req.Command = append(append(append([]string(nil), req.Tree.Recipe.Command...), resolved...), rest...)
+		for _, r := range rest {
+			if strings.HasPrefix(r, "-") {
+				req.Flags = append(req.Flags, r)
+			}
+		}
+	}
+	return nil
+}
+
+// suggestCommand adds the commands of like names to an error about a target.
+func (a *app) suggestCommand(cmd *cobra.Command, args []string, err error) error {
+	if len(args) == 0 || cmd.HasParent() {
+		return err
+	}
+	near := cmd.SuggestionsFor(args[0])
+	if len(near) == 0 {
+		return err
+	}
+	hint := "did you mean the command kbuild " + strings.Join(near, ", kbuild ") + "?"
+	var h interface{ Hint() string }
+	if errors.As(err, &h) && h.Hint() != "" {
+		hint += "\n" + h.Hint()
+	}
+	return &hinted{err, hint}
+}
+
+// build does the steps up to a goal.
+func (a *app) build(cmd *cobra.Command, goal goal, args []string) error {
+	ctx, start := cmd.Context(), time.Now()
+	if a.dryRun {
+		return a.dry(cmd, goal, args)
+	}
+	out := steps{a.stderr, a.quiet}
+	// The lock comes before the tree is read: what another kbuild is still
+	// publishing is not read half.
+	tree, err := a.openTree()
+	if err != nil {
+		return a.suggestCommand(cmd, args, err)
+	}
+	lock, err := builder.Lock(ctx, tree.Root, func() { out.say("check", "another kbuild works in %s: waiting for it", tree.Root) })
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	req, err := a.prepare(cmd, goal, args)
+	if err != nil {
+		return err
+	}
+	out.say("check", "%s %s", describe(req), took(start))
+	return a.enter(ctx, req, lock)
+}
+
+// describe says in half a line what the check step found.
+func describe(req request) string {
+	v := req.Version.GitVersion
+	switch {
+	case req.Goal == goalMirror:
+		return fmt.Sprintf("%s asks for %s", req.Tree.Root, req.Tree.Recipe.BaseImage)
+	case v == "" && req.Version.Commit == "":
+		v = "no version: binaries report what the sources say"
+	case v == "":
+		v = "commit " + req.Version.Commit
+	}
+	return fmt.Sprintf("%s is fine (%s, %s)", req.Tree.Root, req.Tree.Recipe.Name, v)
+}
+
+// enter hands a request to the worker.
+func (a *app) enter(ctx context.Context, req request, files ...*os.File) error {
+	status, err := storage.Enter(ctx, storage.Namespaces{}, req, files...)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	a.status = status
+	return nil
+}
+
+func (a *app) check(cmd *cobra.Command, args []string) error {
+	req, err := a.parsed(cmd)
+	if err != nil {
+		return err
+	}
+	findings := preflight.Run(preflight.ThisHost(req.Isolation))
+	for _, f := range findings {
+		mark := map[preflight.Severity]string{preflight.Fine: "ok", preflight.Warning: "warning", preflight.Fatal: "PROBLEM"}[f.Severity]
+		fmt.Fprintf(a.stdout, "%-8s %s: %s\n", mark, f.Check, f.Found)
+		if f.Fix != "" {
+			fmt.Fprintf(a.stdout, "         fix: %s\n", f.Fix)
+		}
+	}
+	if err := preflight.Err(findings); err != nil {
+		return err
+	}
+	req, err = a.prepare(cmd, goalBuild, args)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "%-8s tree: %s\n", "ok", describe(req))
+	return nil
+}
+
+func (a *app) images(cmd *cobra.Command) error {
+	req, err := a.parsed(cmd)
+	if err != nil {
+		return err
+	}
+	req.Goal = goalImages
+	return a.enter(cmd.Context(), req)
+}
+
+func (a *app) clean(cmd *cobra.Command) error {
+	req, err := a.parsed(cmd)
+	if err != nil {
+		return err
+	}
+	tree, err := a.openTree()
+	if err != nil {
+		return err
+	}
+	req.Goal, req.Tree = goalClean, tree
+	req.ownDirs()
+	out := steps{a.stderr, a.quiet}
+	if a.dryRun {
+		out.say("clean", "would remove %s, %s and the images kube-build of this tree", filepath.Join(tree.Root, "_output"), req.StateDir)
+		return nil
+	}
+	lock, err := builder.Lock(cmd.Context(), tree.Root, func() { out.say("clean", "another kbuild works in %s: waiting for it", tree.Root) })
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	return a.enter(cmd.Context(), req, lock)
+}
+
+// removeCommand removes directories whose files belong to subordinate ids,
+// which an ordinary rm may not; the demonstration and the tests clean up with
+// it.
+func (a *app) removeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "unshare-rm DIRECTORY...", Hidden: true, Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req := request{Goal: goalRemove, LogLevel: "error"}
+			for _, dir := range args {
+				abs, err := filepath.Abs(dir)
+				if err != nil {
+					return fmt.Errorf("remove %s: %w", dir, err)
+				}
+				req.Paths = append(req.Paths, abs)
+			}
+			return a.enter(cmd.Context(), req)
+		},
+	}
+}
+
+// dry says what the steps up to a goal would do.
+func (a *app) dry(cmd *cobra.Command, goal goal, args []string) error {
+	req, err := a.prepare(cmd, goal, args)
+	if err != nil {
+		return err
+	}
+	out := steps{a.stderr, a.quiet}
+	out.say("check", "%s", describe(req))
+	if goal != goalCompile {
+		from := "its own registry"
+		if len(req.Mirror.Sources) > 0 {
+			from = strings.Join(req.Mirror.Sources, ", ")
+		}
+		out.say("mirror", "would copy %s from %s, if the store has none", req.Tree.Recipe.BaseImage, from)
+	}
+	if goal != goalMirror && goal != goalCompile {
+		out.say("image", "would write %s and assemble %s", filepath.Join(req.Tree.Root, req.Tree.Recipe.Context), strings.Join(req.Names, ", "))
+	}
+	if len(req.Command) > 0 {
+		out.say(string(stepOf(goal)), "would run %s in a container, network %s", strings.Join(req.Command, " "), req.Network)
+	}
+	return nil
+}
+
+// stepOf is the name under which a goal's last step is told.
+func stepOf(g goal) goal {
+	if g == goalBuild {
+		return goalCompile
+	}
+	return g
+}
+
+// inspection is the form of kbuild inspect --format json.
+type inspection struct {
+	Root        string        `json:"root"`
+	Recipe      string        `json:"recipe"`
+	BaseImage   string        `json:"baseImage"`
+	ImageNames  []string      `json:"imageNames"`
+	VersionFile string        `json:"versionFile"`
+	Version     kube.Version  `json:"version"`
+	Sources     []string      `json:"sources"`
+	Command     []string      `json:"command"`
+	Mounts      []kube.Mount  `json:"mounts"`
+	Environment []string      `json:"environment"`
+	Persistent  []string      `json:"persistent"`
+	Outputs     []kube.Output `json:"outputs"`
+}
+
+func (a *app) inspect(cmd *cobra.Command, args []string) error {
+	req, err := a.parsed(cmd)
+	if err != nil {
+		return err
+	}
+	tree, err := a.openTree()
+	if err != nil {
+		return err
+	}
+	req.Goal, req.Tree = goalBuild, tree
+	if err := a.commandLine(cmd, &req, args); err != nil {
+		return err
+	}
+	version, err := tree.Version(cmd.Context())
+	if err != nil {
+		return err
+	}
+	r := tree.Recipe
+	i := inspection{
+		Root: tree.Root, Recipe: r.Name, BaseImage: r.BaseImage, ImageNames: tree.ImageNames(version),
+		VersionFile: r.VersionFile, Version: version, Sources: r.SourceList, Command: req.Command,
+		Mounts: r.Mounts, Environment: r.Environment, Persistent: r.Persistent, Outputs: r.Outputs,
+	}
+	if a.format == "json" {
+		enc := json.NewEncoder(a.stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(i)
+	}
+	for _, row := range []struct {
+		key    string
+		values []string
+	}{
+		{"root", []string{i.Root}}, {"recipe", []string{i.Recipe}},
+		{"base image", []string{i.BaseImage + " (from " + r.BaseFrom + ")"}}, {"image names", i.ImageNames},
+		{"version", strings.Split(strings.TrimSpace(string(version.File())), "\n")}, {"version file", []string{i.VersionFile}},
+		{"sources", i.Sources}, {"command", []string{strings.Join(i.Command, " ")}},
+		{"mounts", mountLines(i.Mounts)}, {"environment", i.Environment}, {"persistent", i.Persistent}, {"outputs", outputLines(i.Outputs)},
+	} {
+		for n, v := range row.values {
+			key := row.key
+			if n > 0 {
+				key = ""
+			}
+			fmt.Fprintf(a.stdout, "%-13s %s\n", key, v)
+		}
+	}
+	return nil
+}
+
+func mountLines(mounts []kube.Mount) []string {
+	var lines []string
+	for _, m := range mounts {
+		line := m.Host + " at " + m.Container
+		if m.ReadOnly {
+			line += ", read-only"
+		}
+		lines = append(lines, line)
+	}
+	sort.Strings(lines)
+	return lines
+}
+
+func outputLines(outputs []kube.Output) []string {
+	var lines []string
+	for _, o := range outputs {
+		lines = append(lines, o.Container+" to "+o.Host)
+	}
+	return lines
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// Exit statuses besides the command's own: those of docker-run(1) and
+// sysexits.h.
+const (
+	exitUsage       = 64  // the command line is wrong
+	exitFailed      = 125 // kbuild itself failed
+	exitInterrupted = 130 // Ctrl-C
+)
+
+// What kbuild says of its own goes to standard error, results go to standard
+// output.
+
+// steps prints one line a step: what it did, or that nothing had changed, and
+// how long it took.
+type steps struct {
+	w     io.Writer
+	quiet bool
+}
+
+func (s steps) say(step, format string, args ...any) {
+	if s.quiet {
+		return
+	}
+	fmt.Fprintf(s.w, "kbuild: %-8s %s\n", step, fmt.Sprintf(format, args...))
+}
+
+// took is a step's time, for the end of its line.
+func took(start time.Time) string { return fmt.Sprintf("(%.1f s)", time.Since(start).Seconds()) }
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+// report prints an error and its hint and tells the exit status for it.
+func report(w io.Writer, err error) int {
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(w, "kbuild: interrupted")
+		return exitInterrupted
+	}
+	fmt.Fprintf(w, "kbuild: %v\n", err)
+	var h interface{ Hint() string }
+	if errors.As(err, &h) && h.Hint() != "" {
+		fmt.Fprintf(w, "  hint: %s\n", strings.ReplaceAll(h.Hint(), "\n", "\n        "))
+	}
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// isTerminal says whether a stream is a terminal.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/storage"
+)
+
+// A goal is how far a run goes, or what else the worker is to do.
+type goal string
+
+const (
+	goalMirror  goal = "mirror"  // the base image is in the store
+	goalImage   goal = "image"   // and the kube-build image
+	goalBuild   goal = "build"   // and the tree's own command ran in it
+	goalCompile goal = "compile" // the last step alone
+	goalRun     goal = "run"     // any command in the build container
+	goalShell   goal = "shell"   // an interactive one
+	goalImages  goal = "images"  // list images
+	goalClean   goal = "clean"   // remove what belongs to the tree
+	goalRemove  goal = "remove"  // remove directories of subordinate ids' files
+)
+
+// request is all a run needs to know, typed: what the flags say and what was
+// found outside the user namespace, where git and the user's rights are what
+// they seem. It crosses to the worker as JSON.
+type request struct {
+	Goal      goal
+	Store     storage.Options
+	Isolation builder.Isolation
+	Network   builder.Network
+	Mirror    mirrorFlags
+	Quiet     bool
+	Format    string // of lists: "" or json
+	LogLevel  string
+	Terminal  bool // stderr is one
+	Paths     []string
+	// Isolated says that this worker has a network namespace of its own.
+	Isolated bool
+
+	Tree       kube.Tree
+	Tools      []string // the tree's scripts run them in the base image
+	Version    kube.Version
+	Sources    []byte // kube.Manifest, marshalled
+	Dockerfile []byte
+	Names      []string // of the kube-build image
+	Command    []string // what runs in the container
+	Flags      []string // those of Command that are not targets
+	StateDir   string   // kbuild's own, for this tree
+	CacheDir   string   // kbuild's own
+	TempDir    string   // for files that live as long as the run
+}
+
+// mirrorFlags are the flags that say where images come from.
+type mirrorFlags struct {
+	Sources   []string
+	Authfile  string
+	Creds     string
+	CertDir   string
+	TLSVerify *bool
+	Platform  string
+	Policy    string
+	Force     bool
+}
+
+// cacheDir is where kbuild keeps what it can make again: below the private
+// store where there is one, else the user's cache directory.
+func cacheDir(store storage.Options) (string, error) {
+	if store.Root != "" {
+		dir, err := filepath.Abs(filepath.Join(store.Root, "kbuild"))
+		if err != nil {
+			return "", fmt.Errorf("private store: %w", err)
+		}
+		return dir, nil
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", &hinted{fmt.Errorf("find the user's cache directory: %w", err), "set HOME or XDG_CACHE_HOME"}
+	}
+	return filepath.Join(dir, "kbuild"), nil
+}
+
+// ownDirs sets the directories of kbuild's own for the request's tree.
+// Temporary files go below TMPDIR where that is set.
+func (r *request) ownDirs() {
+	r.StateDir = filepath.Join(r.CacheDir, "trees", r.Tree.Recipe.PathID)
+	r.TempDir = filepath.Join(r.StateDir, "tmp")
+	if dir := os.Getenv("TMPDIR"); dir != "" {
+		sum := sha256.Sum256([]byte(r.StateDir))
+		r.TempDir = filepath.Join(dir, "kbuild-"+hex.EncodeToString(sum[:])[:16])
+	}
+}
+
+// hinted is an error with a line that says what the user should do.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e *hinted) Hint() string  { return e.hint }
+func (e *hinted) Unwrap() error { return e.error }
