@@ -64,6 +64,40 @@ func Compare(before, now Manifest) Change {
 	return c
 }
 
+// Diff tells what turns one state of the sources into another: the entries that
+// are new or different, in order, and the paths that are gone. Of a directory
+// that is gone only its own path is told, and nothing of what was below a
+// directory that is now something else.
+func Diff(before, now Manifest) (changed Manifest, gone []string) {
+	dirs := map[string]bool{".": true}
+	for _, e := range now {
+		for d := path.Dir(e.Path); !dirs[d]; d = path.Dir(d) {
+			dirs[d] = true
+		}
+		if e.Kind == Dir {
+			dirs[e.Path] = true
+		}
+	}
+	for i, j := 0, 0; i < len(before) || j < len(now); {
+		switch {
+		case j == len(now) || i < len(before) && before[i].Path < now[j].Path:
+			if p := before[i].Path; dirs[path.Dir(p)] && !dirs[p] {
+				gone = append(gone, p)
+			}
+			i++
+		case i == len(before) || now[j].Path < before[i].Path:
+			changed = append(changed, now[j])
+			j++
+		default:
+			if before[i] != now[j] {
+				changed = append(changed, now[j])
+			}
+			i, j = i+1, j+1
+		}
+	}
+	return changed, gone
+}
+
 // reachesFar says whether a file may decide how packages in other directories
 // are compiled: scripts pass flags, C files are included from anywhere.
 func reachesFar(file string) bool {

@@ -1,0 +1,211 @@
+package kube
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"syscall"
+	"time"
+)
+
+// CanonicalTime is the time that every entry of a source archive holds: the
+// day of Kubernetes' first commit, older than any toolchain that builds it, so
+// that an archive depends on content alone and no source looks newer than a
+// compiled standard library. It is never changed.
+var CanonicalTime = time.Date(2014, time.June, 6, 0, 0, 0, 0, time.UTC)
+
+// A ChangedError says that an entry of the sources is not, or no longer, what
+// it was when the sources were first looked at.
+type ChangedError struct {
+	// Path is relative to the tree's root.
+	Path string
+}
+
+// Error implements error.
+func (e *ChangedError) Error() string { return e.Path + " changed while the sources were read" }
+
+// Hint says what the user can do.
+func (e *ChangedError) Hint() string {
+	return "something is writing to the tree; run kbuild again when it has finished"
+}
+
+// WriteArchive writes the sources that m describes to w as a tar.gz, in the
+// order of m. The bytes depend on m alone: every entry has CanonicalTime,
+// belongs to user and group 0 without names, and has mode 0755 or 0644, by the
+// owner's right to execute as in git, or 0777 for a link. Directories on the
+// way to a listed path are no entries, as in an archive that tar makes of the
+// list.
+//
+// What is packed is compared with m; a difference is a *ChangedError, and what
+// w has got by then is worthless. Of the tree only a few megabytes are in
+// memory at any time.
+func (t Tree) WriteArchive(ctx context.Context, w io.Writer, m Manifest) error {
+	root, err := openRoot(t.Root)
+	if err != nil {
+		return fmt.Errorf("pack the sources of %s: %w", t.Root, err)
+	}
+	defer root.close()
+	members := newMemberWriter(w)
+	a := archiver{
+		root: root, dirFD: -1,
+		tar:    tar.NewWriter(members),
+		hash:   sha256.New(),
+		buffer: make([]byte, 256<<10),
+	}
+	if err = a.pack(ctx, m); err == nil {
+		err = a.tar.Close()
+	}
+	// The compressors end in any case; their error is that of w.
+	if closeErr := members.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return fmt.Errorf("pack the sources of %s: %w", t.Root, readable(t.Root, err))
+	}
+	return nil
+}
+
+// WriteEntries writes the entries of m to an archive that the caller begins and
+// ends, below the directory prefix, just as [Tree.WriteArchive] writes them,
+// and compares them with m as it does.
+func (t Tree) WriteEntries(ctx context.Context, w *tar.Writer, prefix string, m Manifest) error {
+	root, err := openRoot(t.Root)
+	if err != nil {
+		return fmt.Errorf("pack the sources of %s: %w", t.Root, err)
+	}
+	defer root.close()
+	a := archiver{root: root, dirFD: -1, tar: w, prefix: prefix, hash: sha256.New(), buffer: make([]byte, 256<<10)}
+	if err := a.pack(ctx, m); err != nil {
+		return fmt.Errorf("pack the sources of %s: %w", t.Root, readable(t.Root, err))
+	}
+	return nil
+}
+
+// An archiver packs entries of a tree.
+type archiver struct {
+	root   *rootDir
+	prefix string // of names in the archive
+	tar    *tar.Writer
+	hash   hash.Hash
+	buffer []byte
+
+	// The directory of the last file, kept open for the next.
+	dir   string
+	dirFD int
+}
+
+func (a *archiver) pack(ctx context.Context, m Manifest) error {
+	defer a.leaveDir()
+	for i := range m {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if err := a.add(&m[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *archiver) add(e *Entry) error {
+	if !validPath(e.Path) {
+		return fmt.Errorf("%q is not a path in a tree", e.Path)
+	}
+	h := tar.Header{Name: path.Join(a.prefix, e.Path), ModTime: CanonicalTime, Mode: 0o644}
+	switch e.Kind {
+	case File:
+		h.Typeflag, h.Size = tar.TypeReg, e.Size
+		if e.Exec {
+			h.Mode = 0o755
+		}
+		return a.addFile(e, &h)
+	case Dir:
+		h.Typeflag, h.Mode = tar.TypeDir, 0o755
+		h.Name += "/" // as tar writes it
+		info, err := os.Lstat(a.root.full(e.Path))
+		if err != nil {
+			return vanished(e.Path, err)
+		}
+		if !info.IsDir() {
+			return &ChangedError{Path: e.Path}
+		}
+	case Link:
+		h.Typeflag, h.Mode, h.Linkname = tar.TypeSymlink, 0o777, e.Target
+		target, err := os.Readlink(a.root.full(e.Path))
+		if err != nil {
+			return vanished(e.Path, err)
+		}
+		if target != e.Target {
+			return &ChangedError{Path: e.Path}
+		}
+	default:
+		return fmt.Errorf("%q is of no kind", e.Path)
+	}
+	return a.tar.WriteHeader(&h)
+}
+
+func (a *archiver) addFile(e *Entry, h *tar.Header) error {
+	if err := a.enterDir(path.Dir(e.Path)); err != nil {
+		return vanished(e.Path, err)
+	}
+	fd, size, exec, err := openFile(a.dirFD, e.Path)
+	if err != nil {
+		return vanished(e.Path, err)
+	}
+	defer syscall.Close(fd)
+	if size != e.Size || exec != e.Exec {
+		return &ChangedError{Path: e.Path}
+	}
+	if err := a.tar.WriteHeader(h); err != nil {
+		return err
+	}
+	a.hash.Reset()
+	for left := e.Size; ; {
+		n, err := read(fd, a.buffer)
+		if err != nil {
+			return &fs.PathError{Op: "read", Path: e.Path, Err: err}
+		}
+		if left -= int64(n); left < 0 || n == 0 && left > 0 {
+			return &ChangedError{Path: e.Path}
+		}
+		if n == 0 {
+			break
+		}
+		a.hash.Write(a.buffer[:n])
+		if _, err := a.tar.Write(a.buffer[:n]); err != nil {
+			return err
+		}
+	}
+	var sum [sha256.Size]byte
+	if a.hash.Sum(sum[:0]); sum != e.Sum {
+		return &ChangedError{Path: e.Path}
+	}
+	return nil
+}
+
+// enterDir makes dirFD that of the directory.
+func (a *archiver) enterDir(dir string) error {
+	if a.dirFD >= 0 && a.dir == dir {
+		return nil
+	}
+	a.leaveDir()
+	fd, err := a.root.openDir(dir)
+	if err != nil {
+		return err
+	}
+	a.dir, a.dirFD = dir, fd
+	return nil
+}
+
+func (a *archiver) leaveDir() {
+	if a.dirFD >= 0 {
+		syscall.Close(a.dirFD)
+		a.dirFD = -1
+	}
+}

@@ -1,0 +1,153 @@
+package kube
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// The lists of Kubernetes' scripts (source paths, targets) are arrays that
+// functions print, arrays of words, and arrays that join others. A listReader
+// evaluates those shapes. KUBERNETES_CONTRIB adds what the contrib project of
+// that name lists in functions of its own.
+type listReader struct {
+	root    string
+	contrib string // value of KUBERNETES_CONTRIB
+}
+
+var (
+	localArray   = regexp.MustCompile(`(?m)^[ \t]*local[ \t]+(?:-[a-zA-Z]+[ \t]+)?([a-zA-Z_][a-zA-Z0-9_]*)=\(`)
+	contribIf    = regexp.MustCompile(`^if \[\[? -n "?\$\{KUBERNETES_CONTRIB:-\}"? \]?\]; then$`)
+	contribFor   = regexp.MustCompile(`^for contrib in "\$\{KUBERNETES_CONTRIB\}"; do$`)
+	contribAdd   = regexp.MustCompile(`^([a-zA-Z_][a-zA-Z0-9_]*)\+=\(\$\(eval "kube::contrib::\$\{contrib\}::([a-z_]+)"\)\)$`)
+	echoArray    = regexp.MustCompile(`^echo "\$\{([a-zA-Z_][a-zA-Z0-9_]*)\[@\]\}"$`)
+	arrayRef     = regexp.MustCompile(`^"\$\{([a-zA-Z_][a-zA-Z0-9_]*)\[@\]\}"$`)
+	functionCall = regexp.MustCompile(`^\$\(([a-zA-Z_][a-zA-Z0-9_:-]*)\)$`)
+	contribName  = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]*$`)
+	blanks       = regexp.MustCompile(`[ \t]+`)
+)
+
+// printed is what a function of the script prints, word by word. The function
+// is to hold nothing but one local array of plain words, perhaps the lines
+// that add those of KUBERNETES_CONTRIB, and an echo of the array; or only
+// "true", which prints nothing.
+func (r listReader) printed(s script, name string) ([]string, error) {
+	body, err := s.function(name)
+	if err != nil {
+		return nil, err
+	}
+	fail := func(format string, args ...any) error {
+		return fmt.Errorf("%s: cannot read the function %s: %w", s.name, name, fmt.Errorf(format, args...))
+	}
+	var array, contribFunc string
+	var words []string
+	var echoed bool
+	at := 0
+	if m := localArray.FindStringSubmatchIndex(body.text); m != nil {
+		array = body.text[m[2]:m[3]]
+		tokens, end, err := body.arrayAt(m[1])
+		if err != nil {
+			return nil, fail("%w", err)
+		}
+		if words, err = plainWords(tokens); err != nil {
+			return nil, fail("%w", err)
+		}
+		// What stands before the array is looked at with the rest.
+		before := body.text[:m[0]]
+		body.text = before + strings.Repeat("\n", strings.Count(body.text[m[0]:end], "\n")) + body.text[end:]
+	}
+	for line := range strings.Lines(body.text) {
+		at++
+		line = strings.TrimSpace(blanks.ReplaceAllString(line, " "))
+		switch {
+		case line == "", strings.HasPrefix(line, "#"), line == "true", line == ":", line == "done", line == "fi",
+			contribIf.MatchString(line), contribFor.MatchString(line):
+			continue
+		}
+		if m := contribAdd.FindStringSubmatch(line); m != nil && m[1] == array && contribFunc == "" && !echoed {
+			contribFunc = m[2]
+		} else if m := echoArray.FindStringSubmatch(line); m != nil && m[1] == array && !echoed {
+			echoed = true
+		} else {
+			return nil, fail("line %d: did not expect %q", at, line)
+		}
+	}
+	if array != "" && !echoed {
+		return nil, fail("nothing prints %s", array)
+	}
+	if contribFunc == "" || r.contrib == "" {
+		return words, nil
+	}
+	more, err := r.contribPrinted(contribFunc)
+	if err != nil {
+		return nil, err
+	}
+	return append(words, more...), nil
+}
+
+// contribPrinted is what a function of the project in KUBERNETES_CONTRIB
+// prints. The scripts take the whole value as the name of one project.
+func (r listReader) contribPrinted(function string) ([]string, error) {
+	if !contribName.MatchString(r.contrib) {
+		return nil, withHint(fmt.Errorf("KUBERNETES_CONTRIB=%q is not the name of a directory of contrib", r.contrib),
+			"set KUBERNETES_CONTRIB to one name, such as mesos, or unset it")
+	}
+	file := path.Join("contrib", r.contrib, "target.sh")
+	s, err := readScript(r.root, file)
+	if err != nil {
+		return nil, withHint(fmt.Errorf("KUBERNETES_CONTRIB=%s: %w", r.contrib, err),
+			"set KUBERNETES_CONTRIB to a directory of contrib that has a target.sh, or unset it")
+	}
+	name := "kube::contrib::" + r.contrib + "::" + function
+	return listReader{root: r.root}.printed(s, name)
+}
+
+// array is the words of an array of the script, whose elements may be plain
+// words, "${OTHER[@]}" and $(function).
+func (r listReader) array(s script, name string) ([]string, error) {
+	return r.arrayWithin(s, name, 0)
+}
+
+func (r listReader) arrayWithin(s script, name string, depth int) ([]string, error) {
+	if depth > 8 {
+		return nil, fmt.Errorf("%s: %s refers to itself", s.name, name)
+	}
+	tokens, err := s.array(name)
+	if err != nil {
+		return nil, err
+	}
+	var words []string
+	for _, t := range tokens {
+		var more []string
+		if m := arrayRef.FindStringSubmatch(t.raw); m != nil {
+			more, err = r.arrayWithin(s, m[1], depth+1)
+		} else if m := functionCall.FindStringSubmatch(t.raw); m != nil {
+			more, err = r.printed(s, m[1])
+		} else if more, err = plainWords([]bashToken{t}); err != nil {
+			err = fmt.Errorf("%s: %s: %w", s.name, name, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		words = append(words, more...)
+	}
+	return words, nil
+}
+
+// plainWords are words that mean the same however often a shell splits and
+// expands them, which is what happens to the lists.
+func plainWords(tokens []bashToken) ([]string, error) {
+	words := make([]string, 0, len(tokens))
+	for _, t := range tokens {
+		w, err := t.literal()
+		if err != nil {
+			return nil, err
+		}
+		if w == "" || strings.ContainsAny(w, " \t\n*?[\\") {
+			return nil, fmt.Errorf("line %d: %s is not a plain word", t.line, t.raw)
+		}
+		words = append(words, w)
+	}
+	return words, nil
+}

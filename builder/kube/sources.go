@@ -1,0 +1,323 @@
+package kube
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io/fs"
+	"os"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// Sources reads the tree's sources and describes them: what Recipe.SourceList
+// names and everything below it, as tar would take it. Symbolic links are
+// entries of their own and never followed; sockets are passed over, as tar
+// does; any other special file is an error, and so is a listed path that is
+// not there or lies behind a link, and whatever cannot be read.
+func (t Tree) Sources(ctx context.Context) (Manifest, error) {
+	m, err := t.sources(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the sources of %s: %w", t.Root, readable(t.Root, err))
+	}
+	return m, nil
+}
+
+func (t Tree) sources(ctx context.Context) (Manifest, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	root, err := openRoot(t.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer root.close()
+	w := &sourceWalk{root: root}
+	w.wake = sync.NewCond(&w.mu)
+	if err := w.seed(t.Recipe.SourceList, t.Recipe.SourceFrom); err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { w.fail(context.Cause(ctx)) })
+	defer stop()
+	parts := make([]Manifest, runtime.GOMAXPROCS(0))
+	var workers sync.WaitGroup
+	for i := range parts {
+		workers.Add(1)
+		go func() {
+			defer workers.Done()
+			parts[i] = w.work()
+		}()
+	}
+	workers.Wait()
+	if w.err != nil {
+		return nil, w.err
+	}
+	m := slices.Concat(parts...)
+	slices.SortFunc(m, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
+	return m, nil
+}
+
+// A sourceWalk is the state that the workers of one walk share.
+type sourceWalk struct {
+	root *rootDir
+
+	mu   sync.Mutex
+	wake *sync.Cond
+	todo []job
+	busy int   // workers that may still add to todo
+	err  error // the first
+}
+
+// A job is a directory to read or a single file to hash.
+type job struct {
+	path string
+	kind Kind
+}
+
+// seed puts what is listed on the stack: each path once, and none below
+// another.
+func (w *sourceWalk) seed(list []string, from string) error {
+	listed := make([]string, len(list))
+	for i, p := range list {
+		if listed[i] = path.Clean(p); !validPath(listed[i]) {
+			return fmt.Errorf("%s lists %s, which is not below the tree", from, p)
+		}
+	}
+	slices.Sort(listed)
+	listed = slices.Compact(listed)
+	for _, p := range listed {
+		if slices.ContainsFunc(parents(p), func(parent string) bool { return slices.Contains(listed, parent) }) {
+			continue
+		}
+		// Opening the parent finds a link on the way.
+		dir, err := w.root.openDir(path.Dir(p))
+		if err == nil {
+			syscall.Close(dir)
+			var info fs.FileInfo
+			if info, err = os.Lstat(w.root.full(p)); err == nil {
+				var kind Kind
+				if kind, err = kindOf(p, info.Mode()); kind != 0 {
+					w.todo = append(w.todo, job{p, kind})
+				}
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			return withHint(fmt.Errorf("%s lists %s, which is not there", from, p),
+				"the tree is incomplete; in a git checkout, git status tells what is missing")
+		}
+		if errors.Is(err, errIsLink) {
+			return withHint(err, "put the directory itself in the place of the link")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parents are the directories above a clean relative path.
+func parents(p string) []string {
+	var above []string
+	for p = path.Dir(p); p != "."; p = path.Dir(p) {
+		above = append(above, p)
+	}
+	return above
+}
+
+// kindOf is what becomes of a file of that mode; 0 if it is passed over.
+func kindOf(name string, mode fs.FileMode) (Kind, error) {
+	var special string
+	switch mode.Type() {
+	case 0:
+		return File, nil
+	case fs.ModeDir:
+		return Dir, nil
+	case fs.ModeSymlink:
+		return Link, nil
+	case fs.ModeSocket:
+		return 0, nil
+	case fs.ModeNamedPipe:
+		special = "a named pipe"
+	case fs.ModeDevice, fs.ModeDevice | fs.ModeCharDevice:
+		special = "a device"
+	default:
+		special = "a special file"
+	}
+	return 0, withHint(fmt.Errorf("%s is %s and cannot be a source", name, special), "move it out of the tree")
+}
+
+// fail makes the walk end with an error, unless it has one.
+func (w *sourceWalk) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = err
+	}
+	w.wake.Broadcast()
+}
+
+// next takes a job off the stack; it waits while there is none and other
+// workers may add some. Taking the last one added keeps the stack small.
+func (w *sourceWalk) next(finished bool) (job, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if finished {
+		w.busy--
+	}
+	for len(w.todo) == 0 && w.busy > 0 && w.err == nil {
+		w.wake.Wait()
+	}
+	if len(w.todo) == 0 || w.err != nil {
+		w.wake.Broadcast()
+		return job{}, false
+	}
+	j := w.todo[len(w.todo)-1]
+	w.todo = w.todo[:len(w.todo)-1]
+	w.busy++
+	return j, true
+}
+
+func (w *sourceWalk) add(jobs []job) {
+	if len(jobs) == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.todo = append(w.todo, jobs...)
+	w.wake.Broadcast()
+}
+
+// work does jobs until there are no more and is the entries it found.
+func (w *sourceWalk) work() Manifest {
+	r := sourceReader{root: w.root, hash: sha256.New(), buffer: make([]byte, 256<<10)}
+	for j, ok := w.next(false); ok; j, ok = w.next(true) {
+		var jobs []job
+		var err error
+		switch j.kind {
+		case Dir:
+			jobs, err = r.dir(j.path, w.failed)
+		default:
+			err = r.single(j)
+		}
+		if err != nil {
+			w.fail(err)
+		}
+		w.add(jobs)
+	}
+	return r.found
+}
+
+func (w *sourceWalk) failed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err != nil
+}
+
+// A sourceReader is what one worker has for itself.
+type sourceReader struct {
+	root   *rootDir
+	hash   hash.Hash
+	buffer []byte
+	found  Manifest
+}
+
+// dir reads a directory: its own entry, its files and links, and as jobs what
+// is left to do.
+func (r *sourceReader) dir(name string, stop func() bool) ([]job, error) {
+	fd, err := r.root.openDir(name)
+	if err != nil {
+		return nil, vanished(name, err)
+	}
+	// The file closes the descriptor; hashing needs it until the end.
+	f := os.NewFile(uintptr(fd), r.root.full(name))
+	defer f.Close()
+	entries, err := f.ReadDir(-1)
+	if err != nil {
+		return nil, err
+	}
+	r.found = append(r.found, Entry{Path: name, Kind: Dir})
+	var jobs []job
+	for _, e := range entries {
+		if stop() {
+			return nil, nil
+		}
+		p := name + "/" + e.Name()
+		kind, err := kindOf(p, e.Type())
+		switch {
+		case err != nil:
+		case kind == Dir:
+			jobs = append(jobs, job{p, Dir})
+		case kind == Link:
+			err = r.link(p)
+		case kind == File:
+			err = r.file(fd, p)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return jobs, nil
+}
+
+// single reads a listed path that is not a directory.
+func (r *sourceReader) single(j job) error {
+	if j.kind == Link {
+		return r.link(j.path)
+	}
+	dir, err := r.root.openDir(path.Dir(j.path))
+	if err != nil {
+		return vanished(j.path, err)
+	}
+	defer syscall.Close(dir)
+	return r.file(dir, j.path)
+}
+
+func (r *sourceReader) link(name string) error {
+	target, err := os.Readlink(r.root.full(name))
+	if err != nil {
+		return vanished(name, err)
+	}
+	r.found = append(r.found, Entry{Path: name, Kind: Link, Target: target})
+	return nil
+}
+
+func (r *sourceReader) file(dir int, name string) error {
+	fd, _, exec, err := openFile(dir, name)
+	if err != nil {
+		return vanished(name, err)
+	}
+	defer syscall.Close(fd)
+	e := Entry{Path: name, Kind: File, Exec: exec}
+	r.hash.Reset()
+	for {
+		n, err := read(fd, r.buffer)
+		if err != nil {
+			return &fs.PathError{Op: "read", Path: name, Err: err}
+		}
+		if n == 0 {
+			break
+		}
+		r.hash.Write(r.buffer[:n])
+		e.Size += int64(n)
+	}
+	r.hash.Sum(e.Sum[:0])
+	r.found = append(r.found, e)
+	return nil
+}
+
+// vanished is the error for something that was there, and of another kind,
+// when its directory was read.
+func vanished(name string, err error) error {
+	for _, gone := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP, syscall.EINVAL, errIsLink, errChanged} {
+		if errors.Is(err, gone) {
+			return &ChangedError{Path: name}
+		}
+	}
+	return err
+}
