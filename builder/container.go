@@ -70,21 +70,9 @@ func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int
 	if err != nil {
 		return 0, err
 	}
-	b, err := buildah.NewBuilder(ctx, store.Unwrap(), buildah.BuilderOptions{
-		FromImage:           opts.Image,
-		Container:           containerMark(opts.Tree),
-		PullPolicy:          define.PullNever,
-		SignaturePolicyPath: policy,
-		Isolation:           opts.Host.Isolation.define(),
-		NamespaceOptions:    namespaces(opts.Network),
-		ConfigureNetwork:    define.NetworkDisabled,
-		NetworkInterface:    noNetwork{},
-		CommonBuildOpts:     commonOptions(),
-		Logger:              logger(),
-		ReportWriter:        io.Discard,
-	})
+	b, err := newContainer(ctx, store, opts, policy)
 	if err != nil {
-		return 0, fmt.Errorf("create a container of image %s: %w", opts.Image, err)
+		return 0, err
 	}
 	defer func() {
 		if e := b.Delete(); e != nil {
@@ -131,6 +119,27 @@ func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int
 		return 0, ctx.Err()
 	}
 	return commandStatus(err)
+}
+
+// newContainer makes a working container. Its name tells whose it is.
+func newContainer(ctx context.Context, store *storage.Store, opts RunOptions, policy string) (*buildah.Builder, error) {
+	b, err := buildah.NewBuilder(ctx, store.Unwrap(), buildah.BuilderOptions{
+		FromImage:           opts.Image,
+		Container:           containerMark(opts.Tree),
+		PullPolicy:          define.PullNever,
+		SignaturePolicyPath: policy,
+		Isolation:           opts.Host.Isolation.define(),
+		NamespaceOptions:    namespaces(opts.Network),
+		ConfigureNetwork:    define.NetworkDisabled,
+		NetworkInterface:    noNetwork{},
+		CommonBuildOpts:     commonOptions(),
+		Logger:              logger(),
+		ReportWriter:        io.Discard,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create a container of image %s: %w", opts.Image, err)
+	}
+	return b, nil
 }
 
 // wrap lets the image's bash run the command and report on it: buildah gives

@@ -1,20 +1,15 @@
 package builder
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/containers/buildah/define"
-	"github.com/containers/buildah/imagebuildah"
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/storage"
@@ -42,7 +37,7 @@ const assembledRecord = "assembled"
 type AssembleOptions struct {
 	Tree     kube.Tree
 	Version  kube.Version
-	Sources  string // digest of the sources
+	Sources  kube.Manifest
 	Context  Context
 	Base     storage.Image
 	BaseName reference.Named
@@ -74,34 +69,13 @@ func Assemble(ctx context.Context, store *storage.Store, opts AssembleOptions) (
 		return storage.Image{}, false, err
 	}
 
-	policy, err := opts.Host.policyFile()
-	if err != nil {
-		return storage.Image{}, false, err
-	}
-	var output bytes.Buffer
-	log := io.Writer(&output)
-	if opts.Log != nil {
-		log = io.MultiWriter(&output, opts.Log)
-	}
-	options := buildOptions(opts, policy, log)
-	for label, value := range map[string]string{
-		labelRevision: opts.Version.Commit, labelVersion: opts.Version.GitVersion, labelTreeState: opts.Version.TreeState,
-		labelBaseName: opts.BaseName.String(), labelBaseDigest: opts.Base.Digest.String(),
-		labelTree: opts.Tree.Recipe.PathID, labelSources: opts.Sources, labelContext: content,
-	} {
-		if value != "" {
-			options.Labels = append(options.Labels, label+"="+value)
-		}
-	}
-	dockerfile := filepath.Join(opts.Context.Dir, "Dockerfile")
-	id, _, err := imagebuildah.BuildDockerfiles(ctx, store.Unwrap(), options, dockerfile)
+	a := assembly{AssembleOptions: opts, store: store, content: content}
+	id, err := a.assemble(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
-			return storage.Image{}, false, fmt.Errorf("assemble %s: %w", mine, ctx.Err())
+			err = ctx.Err()
 		}
-		return storage.Image{}, false, withHint(
-			fmt.Errorf("assemble %s from %s: %w%s", mine, opts.Context.Dir, shortError(err), lastLines(output.String(), 12)),
-			"the step is one of "+opts.Tree.Recipe.Dockerfile+" in the tree")
+		return storage.Image{}, false, fmt.Errorf("assemble %s: %w", mine, err)
 	}
 	if err := store.SetRecord(id, assembledRecord, []byte(time.Now().UTC().Format(time.RFC3339))); err != nil {
 		return storage.Image{}, false, err
@@ -151,33 +125,6 @@ func RemoveImages(store *storage.Store, tree string) (int, error) {
 		return 0, err
 	}
 	return len(images), dropOlder(store, tree, "")
-}
-
-// buildOptions fills buildah's wide struct; the one place that does.
-func buildOptions(opts AssembleOptions, policy string, log io.Writer) define.BuildOptions {
-	created := kube.CanonicalTime
-	return define.BuildOptions{
-		ContextDirectory:        opts.Context.Dir,
-		PullPolicy:              define.PullNever,
-		From:                    opts.Base.ID,
-		OutputFormat:            define.OCIv1ImageManifest,
-		Timestamp:               &created,
-		Isolation:               opts.Host.Isolation.define(),
-		Runtime:                 opts.Host.Runtime,
-		RuntimeArgs:             opts.Host.runtimeArgs(),
-		NamespaceOptions:        namespaces(NetworkNone),
-		ConfigureNetwork:        define.NetworkDisabled,
-		NetworkInterface:        noNetwork{},
-		CommonBuildOpts:         commonOptions(),
-		SignaturePolicyPath:     policy,
-		ContainerSuffix:         containerMark(opts.Tree.Recipe.PathID),
-		RemoveIntermediateCtrs:  true,
-		ForceRmIntermediateCtrs: true,
-		Layers:                  false,
-		Out:                     log,
-		Err:                     log,
-		ReportWriter:            io.Discard,
-	}
 }
 
 // dropOlder removes the images assembled earlier for the same tree.
@@ -241,14 +188,4 @@ func lastLines(output string, n int) string {
 		lines = lines[len(lines)-n:]
 	}
 	return "\n    " + strings.Join(lines, "\n    ")
-}
-
-// policyFile writes the signature policy that buildah asks for when it reads
-// and writes the local store. What comes from outside was judged when it came.
-func (h Host) policyFile() (string, error) {
-	file := filepath.Join(h.Dir, "policy.json")
-	if err := os.WriteFile(file, []byte(`{"default":[{"type":"insecureAcceptAnything"}]}`), 0o600); err != nil {
-		return "", fmt.Errorf("write a policy for the local store: %w", err)
-	}
-	return file, nil
 }

@@ -177,15 +177,7 @@ func try(ctx context.Context, store *storage.Store, host Host) error {
 	if err := copyFile("/proc/self/exe", self, Owner{os.Getuid(), os.Getgid()}); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("copy this program: %w", err)
 	}
-	b, err := buildah.NewBuilder(ctx, store.Unwrap(), buildah.BuilderOptions{
-		Container:        containerMark("probe"),
-		Isolation:        host.Isolation.define(),
-		NamespaceOptions: namespaces(NetworkNone),
-		ConfigureNetwork: define.NetworkDisabled,
-		NetworkInterface: noNetwork{},
-		CommonBuildOpts:  commonOptions(),
-		Logger:           logger(),
-	})
+	b, err := newContainer(ctx, store, RunOptions{Tree: "probe", Network: NetworkNone, Host: host}, "")
 	if err != nil {
 		return err
 	}

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
 	"time"
 
@@ -288,90 +286,4 @@ func stepOf(g goal) goal {
 		return goalCompile
 	}
 	return g
-}
-
-// inspection is the form of kbuild inspect --format json.
-type inspection struct {
-	Root        string        `json:"root"`
-	Recipe      string        `json:"recipe"`
-	BaseImage   string        `json:"baseImage"`
-	ImageNames  []string      `json:"imageNames"`
-	VersionFile string        `json:"versionFile"`
-	Version     kube.Version  `json:"version"`
-	Sources     []string      `json:"sources"`
-	Command     []string      `json:"command"`
-	Mounts      []kube.Mount  `json:"mounts"`
-	Environment []string      `json:"environment"`
-	Persistent  []string      `json:"persistent"`
-	Outputs     []kube.Output `json:"outputs"`
-}
-
-func (a *app) inspect(cmd *cobra.Command, args []string) error {
-	req, err := a.parsed(cmd)
-	if err != nil {
-		return err
-	}
-	tree, err := a.openTree()
-	if err != nil {
-		return err
-	}
-	req.Goal, req.Tree = goalBuild, tree
-	if err := a.commandLine(cmd, &req, args); err != nil {
-		return err
-	}
-	version, err := tree.Version(cmd.Context())
-	if err != nil {
-		return err
-	}
-	r := tree.Recipe
-	i := inspection{
-		Root: tree.Root, Recipe: r.Name, BaseImage: r.BaseImage, ImageNames: tree.ImageNames(version),
-		VersionFile: r.VersionFile, Version: version, Sources: r.SourceList, Command: req.Command,
-		Mounts: r.Mounts, Environment: r.Environment, Persistent: r.Persistent, Outputs: r.Outputs,
-	}
-	if a.format == "json" {
-		enc := json.NewEncoder(a.stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(i)
-	}
-	for _, row := range []struct {
-		key    string
-		values []string
-	}{
-		{"root", []string{i.Root}}, {"recipe", []string{i.Recipe}},
-		{"base image", []string{i.BaseImage + " (from " + r.BaseFrom + ")"}}, {"image names", i.ImageNames},
-		{"version", strings.Split(strings.TrimSpace(string(version.File())), "\n")}, {"version file", []string{i.VersionFile}},
-		{"sources", i.Sources}, {"command", []string{strings.Join(i.Command, " ")}},
-		{"mounts", mountLines(i.Mounts)}, {"environment", i.Environment}, {"persistent", i.Persistent}, {"outputs", outputLines(i.Outputs)},
-	} {
-		for n, v := range row.values {
-			key := row.key
-			if n > 0 {
-				key = ""
-			}
-			fmt.Fprintf(a.stdout, "%-13s %s\n", key, v)
-		}
-	}
-	return nil
-}
-
-func mountLines(mounts []kube.Mount) []string {
-	var lines []string
-	for _, m := range mounts {
-		line := m.Host + " at " + m.Container
-		if m.ReadOnly {
-			line += ", read-only"
-		}
-		lines = append(lines, line)
-	}
-	sort.Strings(lines)
-	return lines
-}
-
-func outputLines(outputs []kube.Output) []string {
-	var lines []string
-	for _, o := range outputs {
-		lines = append(lines, o.Container+" to "+o.Host)
-	}
-	return lines
 }

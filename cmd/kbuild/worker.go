@@ -137,20 +137,16 @@ func (w worker) provide(ctx context.Context, store *storage.Store) (builder.Base
 	if err != nil {
 		return builder.Base{}, storage.Image{}, fmt.Errorf("base image %q of %s: %w", w.Tree.Recipe.BaseImage, w.Tree.Recipe.BaseFrom, err)
 	}
-	look := func(img storage.Image) (builder.Base, error) {
+	look := func(img storage.Image) (builder.Base, string, error) {
 		base, err := builder.LookInto(store, img, w.Tools)
 		if err != nil {
-			return base, err
+			return base, "", err
 		}
 		note, err := base.Check(name, w.Tools)
 		if err != nil && w.Mirror.Force {
-			w.say("mirror", "%v: taken, as --force says", err)
-			return base, nil
+			return base, fmt.Sprintf("%v: taken, as --force says", err), nil
 		}
-		if note != "" {
-			w.say("mirror", "%s", note)
-		}
-		return base, err
+		return base, note, err
 	}
 	img, err := store.Lookup(name)
 	if err == nil {
@@ -158,7 +154,7 @@ func (w worker) provide(ctx context.Context, store *storage.Store) (builder.Base
 			base, err := builder.LookInto(store, img, w.Tools)
 			return base, img, err
 		}
-		base, err := look(img)
+		base, _, err := look(img)
 		if err == nil {
 			w.say("mirror", "%s is in the store (%s): nothing to do", name, img.Digest)
 		}
@@ -184,7 +180,10 @@ func (w worker) provide(ctx context.Context, store *storage.Store) (builder.Base
 		Platform: w.Mirror.Platform, Policy: w.Mirror.Policy,
 		Log: func(format string, args ...any) { w.say("mirror", format, args...) },
 		Accept: func(_ context.Context, img storage.Image) (err error) {
-			base, err = look(img)
+			var note string
+			if base, note, err = look(img); note != "" {
+				w.say("mirror", "%s", note)
+			}
 			return err
 		},
 	}
@@ -250,7 +249,7 @@ func (w worker) assemble(ctx context.Context, store *storage.Store, host builder
 		return storage.Image{}, err
 	}
 	opts := builder.AssembleOptions{
-		Tree: w.Tree, Version: w.Version, Sources: sources.Digest(), Context: context,
+		Tree: w.Tree, Version: w.Version, Sources: sources, Context: context,
 		Base: base, BaseName: baseName, Names: names, Host: host,
 	}
 	if w.LogLevel == "debug" || w.LogLevel == "trace" {

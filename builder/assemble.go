@@ -1,0 +1,293 @@
+package builder
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/containers/buildah"
+	"github.com/containers/buildah/define"
+	"github.com/containers/buildah/imagebuildah"
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/storage"
+)
+
+// assembly is one making of a kube-build image.
+//
+// The tree's Dockerfile ends with adding the archive of the sources. Through
+// that the sources would be packed, compressed, unpacked, compared, packed and
+// unpacked again. So the steps before it make a scaffold, and the sources are a
+// layer written straight from the tree on top of it. Where the store still has
+// the image of the tree as it was before, the layer holds what changed since,
+// on top of that image.
+type assembly struct {
+	AssembleOptions
+	store   *storage.Store
+	content string // label
+}
+
+// madeRecord is the key under which the store keeps what an image was made
+// from, with the image.
+const madeRecord = "made"
+
+// made is what the next assembly needs to know of an image.
+type made struct {
+	Scaffold string // identifies the layers below the sources
+	Parents  []dirEntry
+	Version  string
+	Sources  []byte // kube.Manifest, marshalled
+	Layers   int    // of sources
+}
+
+const (
+	// maxLayers of sources on top of each other; then they are one again.
+	// The kernel's overlay takes 500, an old one's mount options 128.
+	maxLayers = 24
+	// maxChanged entries in a layer of changes; more are not worth it.
+	maxChanged = 1000
+)
+
+// assemble makes the image and returns its id. It has no name yet.
+func (a assembly) assemble(ctx context.Context) (string, error) {
+	dockerfile, err := os.ReadFile(filepath.Join(a.Context.Dir, "Dockerfile"))
+	if err != nil {
+		return "", err
+	}
+	scaffold, ok := cutSources(dockerfile, a.Tree.Recipe)
+	if !ok {
+		return a.whole(ctx)
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %q %q", a.Base.ID, dockerfile, a.Tree.Recipe.SourceList)
+	key := hex.EncodeToString(h.Sum(nil))
+	if id, ok, err := a.onPrevious(ctx, key); err != nil || ok {
+		return id, err
+	}
+	return a.onScaffold(ctx, key, scaffold)
+}
+
+// cutSources takes the last instruction off a Dockerfile, if it is the one that
+// adds the archive to the working directory.
+func cutSources(dockerfile []byte, r kube.Recipe) ([]byte, bool) {
+	text := strings.TrimRight(string(dockerfile), " \t\n")
+	start := strings.LastIndexByte(text, '\n') + 1
+	fields := strings.Fields(text[start:])
+	before := strings.TrimRight(text[:start], " \t\n")
+	if len(fields) != 3 || strings.ToUpper(fields[0]) != "ADD" || fields[1] != r.Archive ||
+		path.Clean(fields[2]) != r.Workdir || strings.HasSuffix(before, "\\") {
+		return nil, false
+	}
+	return dockerfile[:start], true
+}
+
+// onPrevious puts a layer of what changed on the image made before. ok is false
+// when there is none, or it is too far away.
+func (a assembly) onPrevious(ctx context.Context, key string) (id string, ok bool, err error) {
+	mine := a.Names[len(a.Names)-1]
+	previous, err := a.store.Lookup(mine)
+	if errors.Is(err, storage.ErrNotFound) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	data, err := a.store.Record(previous.ID, madeRecord)
+	if errors.Is(err, storage.ErrNotFound) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	var m made
+	if err := json.Unmarshal(data, &m); err != nil || m.Scaffold != key || m.Layers >= maxLayers {
+		return "", false, nil
+	}
+	before, err := kube.UnmarshalManifest(m.Sources)
+	if err != nil {
+		return "", false, nil
+	}
+	layer := sourceLayer{tree: a.Tree, parents: m.Parents}
+	layer.changed, layer.gone = kube.Diff(before, a.Sources)
+	if len(layer.changed)+len(layer.gone) > maxChanged {
+		return "", false, nil
+	}
+	if v := string(a.Version.File()); v != m.Version {
+		layer.version = []byte(v)
+	}
+	b, err := a.container(ctx, previous.ID)
+	if err != nil {
+		return "", false, err
+	}
+	defer func() { err = errors.Join(err, b.Delete()) }()
+	m.Layers++
+	id, err = a.commit(ctx, b, layer, m, fmt.Sprintf("changes of %s since %s", a.Tree.Recipe.Archive, previous.ID[:12]))
+	return id, true, err
+}
+
+// onScaffold runs the Dockerfile but for its last instruction, and puts a layer
+// of all the sources on that.
+func (a assembly) onScaffold(ctx context.Context, key string, dockerfile []byte) (id string, err error) {
+	file := filepath.Join(a.Host.Dir, "Dockerfile")
+	if err := os.WriteFile(file, dockerfile, 0o600); err != nil {
+		return "", err
+	}
+	scaffold, err := a.dockerfile(ctx, file, nil)
+	if err != nil {
+		return "", err
+	}
+	b, err := a.container(ctx, scaffold)
+	if err != nil {
+		return "", errors.Join(err, a.store.Delete(scaffold))
+	}
+	defer func() { err = errors.Join(err, b.Delete(), a.store.Delete(scaffold)) }()
+	root, err := b.Mount("")
+	if err != nil {
+		return "", err
+	}
+	parents, plain, err := parentsOf(root, a.Tree.Recipe.Workdir)
+	if err = errors.Join(err, b.Unmount()); err != nil {
+		return "", err
+	}
+	if !plain {
+		return a.whole(ctx)
+	}
+	m := made{Scaffold: key, Parents: parents, Layers: 1}
+	layer := sourceLayer{tree: a.Tree, parents: parents, changed: a.Sources}
+	return a.commit(ctx, b, layer, m, fmt.Sprintf("ADD %s in %s", a.Tree.Recipe.Archive, a.Tree.Recipe.Workdir))
+}
+
+// whole runs the whole Dockerfile, which is of a form not known here.
+func (a assembly) whole(ctx context.Context) (string, error) {
+	return a.dockerfile(ctx, filepath.Join(a.Context.Dir, "Dockerfile"), a.labels())
+}
+
+// container makes a working container of an image, to be committed.
+func (a assembly) container(ctx context.Context, image string) (*buildah.Builder, error) {
+	policy, err := a.Host.policyFile()
+	if err != nil {
+		return nil, err
+	}
+	return newContainer(ctx, a.store, RunOptions{Image: image, Tree: a.Tree.Recipe.PathID, Network: NetworkNone, Host: a.Host}, policy)
+}
+
+// commit makes an image of a container's image and one more layer.
+func (a assembly) commit(ctx context.Context, b *buildah.Builder, layer sourceLayer, m made, history string) (string, error) {
+	file := filepath.Join(a.Host.Dir, "layer.tar")
+	if err := layer.write(ctx, file); err != nil {
+		return "", err
+	}
+	defer os.Remove(file) //nolint:errcheck // the whole directory goes after the run
+	for name, value := range a.labels() {
+		b.UnsetLabel(name)
+		if value != "" {
+			b.SetLabel(name, value)
+		}
+	}
+	policy, err := a.Host.policyFile()
+	if err != nil {
+		return "", err
+	}
+	created := kube.CanonicalTime
+	b.AddAppendedLinkedLayer(&created, history, "", "", file)
+	id, _, _, err := b.Commit(ctx, nil, buildah.CommitOptions{
+		PreferredManifestType: define.OCIv1ImageManifest,
+		SignaturePolicyPath:   policy,
+		HistoryTimestamp:      &created,
+		OmitLayerHistoryEntry: true,
+		ReportWriter:          io.Discard,
+	})
+	if err != nil {
+		return "", shortError(err)
+	}
+	m.Version = string(a.Version.File())
+	if m.Sources, err = a.Sources.MarshalBinary(); err != nil {
+		return "", err
+	}
+	data, err := json.Marshal(m)
+	if err != nil {
+		return "", err
+	}
+	return id, a.store.SetRecord(id, madeRecord, data)
+}
+
+// labels are those of the finished image; it does not have the empty ones.
+func (a assembly) labels() map[string]string {
+	return map[string]string{
+		labelRevision: a.Version.Commit, labelVersion: a.Version.GitVersion, labelTreeState: a.Version.TreeState,
+		labelBaseName: a.BaseName.String(), labelBaseDigest: a.Base.Digest.String(),
+		labelTree: a.Tree.Recipe.PathID, labelSources: a.Sources.Digest(), labelContext: a.content,
+	}
+}
+
+// dockerfile runs a Dockerfile in the context directory with buildah, and
+// returns the id of the image.
+func (a assembly) dockerfile(ctx context.Context, file string, labels map[string]string) (string, error) {
+	policy, err := a.Host.policyFile()
+	if err != nil {
+		return "", err
+	}
+	var output bytes.Buffer
+	log := io.Writer(&output)
+	if a.Log != nil {
+		log = io.MultiWriter(&output, a.Log)
+	}
+	options := buildOptions(a.AssembleOptions, policy, log)
+	for name, value := range labels {
+		if value != "" {
+			options.Labels = append(options.Labels, name+"="+value)
+		}
+	}
+	id, _, err := imagebuildah.BuildDockerfiles(ctx, a.store.Unwrap(), options, file)
+	if err != nil {
+		return "", withHint(
+			fmt.Errorf("run %s: %w%s", filepath.Join(a.Context.Dir, "Dockerfile"), shortError(err), lastLines(output.String(), 12)),
+			"it is "+a.Tree.Recipe.Dockerfile+" of the tree with its placeholders filled")
+	}
+	return id, nil
+}
+
+// buildOptions fills buildah's wide struct; the one place that does.
+func buildOptions(opts AssembleOptions, policy string, log io.Writer) define.BuildOptions {
+	created := kube.CanonicalTime
+	return define.BuildOptions{
+		ContextDirectory:        opts.Context.Dir,
+		PullPolicy:              define.PullNever,
+		From:                    opts.Base.ID,
+		OutputFormat:            define.OCIv1ImageManifest,
+		Timestamp:               &created,
+		Isolation:               opts.Host.Isolation.define(),
+		Runtime:                 opts.Host.Runtime,
+		RuntimeArgs:             opts.Host.runtimeArgs(),
+		NamespaceOptions:        namespaces(NetworkNone),
+		ConfigureNetwork:        define.NetworkDisabled,
+		NetworkInterface:        noNetwork{},
+		CommonBuildOpts:         commonOptions(),
+		SignaturePolicyPath:     policy,
+		ContainerSuffix:         containerMark(opts.Tree.Recipe.PathID),
+		RemoveIntermediateCtrs:  true,
+		ForceRmIntermediateCtrs: true,
+		Layers:                  false,
+		Out:                     log,
+		Err:                     log,
+		ReportWriter:            io.Discard,
+	}
+}
+
+// policyFile writes the signature policy that buildah asks for when it reads
+// and writes the local store. What comes from outside was judged when it came.
+func (h Host) policyFile() (string, error) {
+	file := filepath.Join(h.Dir, "policy.json")
+	if err := os.WriteFile(file, []byte(`{"default":[{"type":"insecureAcceptAnything"}]}`), 0o600); err != nil {
+		return "", fmt.Errorf("write a policy for the local store: %w", err)
+	}
+	return file, nil
+}
