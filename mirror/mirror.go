@@ -1,0 +1,4 @@
+// Package mirror brings images from one place to another: from a registry or an
+// archive into the store, under the name that is asked for. It knows images and
+// registries and nothing of Kubernetes trees, and it alone copies.
+package mirror

@@ -1,0 +1,55 @@
+package mirror
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kbuild/kbuild/storage"
+)
+
+// Origin says where an image in the store came from. It is kept with the image.
+type Origin struct {
+	// Name is the name it was provided under.
+	Name string `json:"name"`
+	// Source is the image reference it was copied from, with its transport, as
+	// in docker://registry.example/x/kube-cross:v1.4.2-1.
+	Source string `json:"source"`
+	// Digest is that of the manifest copied, as the source had it.
+	Digest digest.Digest `json:"digest"`
+	// Index is the digest of the list of platforms the manifest was chosen
+	// from, empty when the source had no list.
+	Index digest.Digest `json:"index,omitempty"`
+	// Time is when it was copied, in UTC, to the second.
+	Time time.Time `json:"time"`
+}
+
+const originRecord = "origin"
+
+// ReadOrigin tells where an image of the store came from; false when kbuild did
+// not bring it.
+func ReadOrigin(store *storage.Store, id string) (Origin, bool, error) {
+	data, err := store.Record(id, originRecord)
+	if errors.Is(err, storage.ErrNotFound) {
+		return Origin{}, false, nil
+	}
+	if err != nil {
+		return Origin{}, false, err
+	}
+	var origin Origin
+	if err := json.Unmarshal(data, &origin); err != nil {
+		return Origin{}, false, fmt.Errorf("origin of image %s: %w", id, err)
+	}
+	return origin, true, nil
+}
+
+func writeOrigin(store *storage.Store, id string, origin Origin) error {
+	data, err := json.Marshal(origin)
+	if err != nil {
+		return fmt.Errorf("origin of image %s: %w", id, err)
+	}
+	return store.SetRecord(id, originRecord, data)
+}

@@ -1,0 +1,137 @@
+package mirror
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/containers/image/v5/docker"
+	"github.com/containers/image/v5/docker/reference"
+	"github.com/containers/image/v5/image"
+	"github.com/containers/image/v5/manifest"
+	"github.com/containers/image/v5/signature"
+	"github.com/containers/image/v5/types"
+	"github.com/opencontainers/go-digest"
+)
+
+// found is what is known of an image before its layers are copied.
+type found struct {
+	digest digest.Digest // of its manifest
+	index  digest.Digest // of the list it was chosen from, or ""
+	// keeps: the store can hold the manifest as it is.
+	keeps   bool
+	schema1 bool
+}
+
+// probe looks into a source without reading layers: that the policy allows the
+// image, that it is one, and that it is for the platform. The library's copy
+// heeds the platform of a list's entries only.
+func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext, policy *signature.PolicyContext, want platform) (found, error) {
+	unparsed := image.UnparsedInstance(src, nil)
+	blob, mime, err := unparsed.Manifest(ctx)
+	if err != nil {
+		return found{}, err
+	}
+	var f found
+	if f.digest, err = manifest.Digest(blob); err != nil {
+		return found{}, fmt.Errorf("is not an image: %w", err)
+	}
+	if manifest.MIMETypeIsMultiImage(mime) {
+		list, err := manifest.ListFromBlob(blob, mime)
+		if err != nil {
+			return found{}, fmt.Errorf("is not an image: %w", err)
+		}
+		chosen, err := list.ChooseInstance(sys)
+		if err != nil {
+			return found{}, &PlatformError{Has: listed(blob), Want: want.String()}
+		}
+		f.index, f.digest = f.digest, chosen
+		unparsed = image.UnparsedInstance(src, &chosen)
+		if _, mime, err = unparsed.Manifest(ctx); err != nil {
+			return found{}, err
+		}
+		if manifest.MIMETypeIsMultiImage(mime) {
+			return found{}, fmt.Errorf("is not an image: it is a list of lists")
+		}
+	}
+	// Nothing of an image is read before the policy allowed it.
+	if _, err := policy.IsRunningImageAllowed(ctx, unparsed); err != nil {
+		return found{}, err
+	}
+	img, err := image.FromUnparsedImage(ctx, sys, unparsed)
+	if err != nil {
+		return found{}, fmt.Errorf("is not an image: %w", err)
+	}
+	_, mime, err = img.Manifest(ctx)
+	if err != nil {
+		return found{}, err
+	}
+	switch mime {
+	case manifest.DockerV2Schema1MediaType, manifest.DockerV2Schema1SignedMediaType:
+		f.schema1 = true
+	}
+	switch src.Reference().Transport().Name() {
+	case transportDockerArchive, transportStorage:
+		// Their manifests are made up as they are read.
+	default:
+		f.keeps = !f.schema1
+	}
+	info, err := img.Inspect(ctx)
+	if err != nil {
+		return found{}, err
+	}
+	has := platform{os: info.Os, arch: info.Architecture, variant: info.Variant}
+	if !has.runs(want) {
+		return found{}, &PlatformError{Has: []string{has.String()}, Want: want.String()}
+	}
+	return f, nil
+}
+
+// runs tells whether an image for p is what a wish for want means. An image
+// that does not say what it is for gets the benefit of the doubt.
+func (p platform) runs(want platform) bool {
+	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
+	return !differ(p.os, want.os) && !differ(p.arch, want.arch) && !differ(p.variant, want.variant)
+}
+
+// listed are the platforms in a list of images, as far as it names them.
+func listed(blob []byte) []string {
+	var list struct {
+		Manifests []struct {
+			Platform struct{ OS, Architecture, Variant string }
+		}
+	}
+	if err := json.Unmarshal(blob, &list); err != nil {
+		return nil
+	}
+	var names []string
+	for _, m := range list.Manifests {
+		// Attestations are listed as unknown/unknown.
+		if p := m.Platform; p.OS != "" && p.OS != "unknown" {
+			names = append(names, platform{p.OS, p.Architecture, p.Variant}.String())
+		}
+	}
+	return names
+}
+
+// resolve asks a registry which digest a tag has.
+func resolve(ctx context.Context, named reference.Named, sys *types.SystemContext) (_ digest.Digest, err error) {
+	ref, err := docker.NewReference(named)
+	if err != nil {
+		return "", err
+	}
+	src, err := ref.NewImageSource(ctx, sys)
+	if err != nil {
+		return "", err
+	}
+	defer src.Close() //nolint:errcheck // nothing was written
+	blob, _, err := src.GetManifest(ctx, nil)
+	if err != nil {
+		return "", err
+	}
+	d, err := manifest.Digest(blob)
+	if err != nil {
+		return "", fmt.Errorf("is not an image: %w", err)
+	}
+	return d, nil
+}

@@ -1,0 +1,436 @@
+package mirror
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/containers/common/pkg/retry"
+	"github.com/containers/image/v5/docker/reference"
+	"github.com/containers/image/v5/signature"
+	"github.com/containers/image/v5/types"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kbuild/kbuild/storage"
+)
+
+// Options say how [Pull] gets an image. The zero value is the user's and the
+// system's configuration, and no output.
+type Options struct {
+	// Authfile is a file of credentials, containers-auth.json(5). Empty: the
+	// one that REGISTRY_AUTH_FILE names, else the user's.
+	Authfile string
+	// Creds is user:password, for sources of one registry.
+	Creds string
+	// CertDir holds the certificates to use, see containers-certs.d(5).
+	CertDir string
+	// TLSVerify says whether registries have to prove who they are. Undefined:
+	// they have to, but for those on loopback and those that registries.conf
+	// calls insecure.
+	TLSVerify types.OptionalBool
+	// Platform is os/arch or os/arch/variant. Empty: linux on this host's
+	// architecture.
+	Platform string
+	// Policy is a file that says which images are acceptable, see
+	// containers-policy.json(5). Empty: the user's or the system's; where there
+	// is none, one built into kbuild that accepts every image.
+	Policy string
+	// Retries is how often a source that failed for a moment is tried again.
+	// Zero: three times; negative: never.
+	Retries int
+	// RetryDelay is the time before each of them. Zero: half a second.
+	RetryDelay time.Duration
+	// Progress gets the progress of a copy, as bars if it is a terminal.
+	Progress io.Writer
+	// Log gets one-line messages without a line's end.
+	Log func(format string, args ...any)
+	// Accept looks into an image that arrived, before it gets its name. An
+	// error refuses the image.
+	Accept func(ctx context.Context, img storage.Image) error
+	// Now is the time for the origin. Nil: time.Now.
+	Now func() time.Time
+}
+
+const (
+	// incomingRepository is the name that an image has in the store from its
+	// arrival until it is accepted. [Pull] removes what a killed one left.
+	incomingRepository = "localhost/kbuild/incoming"
+	// patience is how long Pull waits, once its context has ended, for a step
+	// of the libraries that heeds no context, as the unpacking of a layer.
+	patience = 500 * time.Millisecond
+)
+
+// Pull provides an image under the name want: it copies it into the store from
+// the first of the sources that has it and is accepted. Without sources it asks
+// the registry in the name. Whether the store has the image already is not
+// asked: the caller did.
+//
+// A tag is resolved once and then copied by digest. The image arrives under a
+// name of its own; only after it is found to be for the platform, allowed by
+// the policy and accepted by opts.Accept does it get the name, which is taken
+// from any image that had it. A refused image is deleted unless the store had
+// it before. When nothing provides the image the error is a [*PullError]. When
+// ctx ends, Pull returns within a second: a step that cannot be stopped is left
+// to run out, and undone.
+//
+// One process at a time pulls into a store. Who waited for another one that
+// provided want takes that.
+func Pull(ctx context.Context, store *storage.Store, want reference.Named, sources []Source, opts Options) (storage.Image, Origin, error) {
+	want = reference.TagNameOnly(want)
+	original := len(sources) == 0
+	if original {
+		sources = []Source{{transport: transportDocker, named: want}}
+	}
+	set, err := readSettings(store, sources, opts)
+	if err != nil {
+		return storage.Image{}, Origin{}, fmt.Errorf("mirror %s: %w", want, err)
+	}
+	p := &puller{store: store, want: want, settings: set, opts: opts, original: original, told: map[string]bool{}}
+
+	type outcome struct {
+		img    storage.Image
+		origin Origin
+		err    error
+	}
+	over := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		o.img, o.origin, o.err = p.run(ctx, sources)
+		over <- o
+	}()
+	var o outcome
+	select {
+	case o = <-over:
+	case <-ctx.Done():
+		select {
+		case o = <-over:
+		case <-time.After(patience):
+			p.leave()
+			o.err = ctx.Err()
+		}
+	}
+	var failed *PullError
+	if o.err != nil && !errors.As(o.err, &failed) {
+		o.err = fmt.Errorf("mirror %s: %w", want, o.err)
+	}
+	return o.img, o.origin, o.err
+}
+
+// puller is one Pull.
+type puller struct {
+	store    *storage.Store
+	want     reference.Named
+	settings settings
+	opts     Options
+	original bool
+	policy   *signature.PolicyContext
+	before   map[string]bool // ids of the images the store had
+	told     map[string]bool // what was said and need not be said again
+	scratch  atomic.Pointer[string]
+	left     atomic.Bool // the caller is gone
+}
+
+// leave is called when the caller does not wait any longer: nothing is said
+// from now on, and the files on the way are gone even if the process ends now.
+func (p *puller) leave() {
+	p.left.Store(true)
+	if dir := p.scratch.Load(); dir != nil {
+		os.RemoveAll(*dir) //nolint:errcheck // the next Pull removes it
+	}
+}
+
+func (p *puller) log(format string, args ...any) {
+	if p.opts.Log != nil && !p.left.Load() {
+		p.opts.Log(format, args...)
+	}
+}
+
+func (p *puller) run(ctx context.Context, sources []Source) (img storage.Image, origin Origin, err error) {
+	earlier, err := p.named()
+	if err != nil {
+		return storage.Image{}, Origin{}, err
+	}
+	in, err := p.store.OpenIncoming(ctx, func() {
+		p.log("waiting for another kbuild that is bringing an image into %s", p.store.Root())
+	})
+	if err != nil {
+		return storage.Image{}, Origin{}, err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	p.scratch.Store(&in.Dir)
+	if in.Waited {
+		if img, origin, ok := p.provided(ctx, earlier); ok {
+			return img, origin, nil
+		}
+	}
+	if p.policy, err = signature.NewPolicyContext(p.settings.policy); err != nil {
+		return storage.Image{}, Origin{}, fmt.Errorf("policy %s: %w", p.settings.policyFile, err)
+	}
+	defer p.policy.Destroy() //nolint:errcheck // it holds nothing
+	if err := p.sweep(); err != nil {
+		return storage.Image{}, Origin{}, err
+	}
+	failed := &PullError{Want: p.want, original: p.original}
+	for _, source := range sources {
+		for _, candidate := range source.candidates(p.want) {
+			img, origin, err := p.try(ctx, candidate)
+			if err == nil {
+				return img, origin, nil
+			}
+			if ctx.Err() != nil {
+				return storage.Image{}, Origin{}, ctx.Err()
+			}
+			failed.Attempts = append(failed.Attempts, Attempt{Source: candidate.String(), Err: err})
+			var a *answer
+			if !errors.As(err, &a) || !a.endsForm() || a.noRepo {
+				break
+			}
+		}
+	}
+	return storage.Image{}, Origin{}, failed
+}
+
+// named is the id of the image that has the name wanted, or "".
+func (p *puller) named() (string, error) {
+	img, err := p.store.Lookup(p.want)
+	if errors.Is(err, storage.ErrNotFound) {
+		return "", nil
+	}
+	return img.ID, err
+}
+
+// provided takes what the process we waited for gave the name to.
+func (p *puller) provided(ctx context.Context, earlier string) (storage.Image, Origin, bool) {
+	img, err := p.store.Lookup(p.want)
+	if err != nil || img.ID == earlier {
+		return storage.Image{}, Origin{}, false
+	}
+	origin, ok, err := ReadOrigin(p.store, img.ID)
+	if err != nil || !ok {
+		return storage.Image{}, Origin{}, false
+	}
+	if p.opts.Accept != nil && p.opts.Accept(ctx, img) != nil {
+		return storage.Image{}, Origin{}, false
+	}
+	return img, origin, true
+}
+
+// sweep removes the incoming names that a killed Pull left, with their images
+// if they have no other, and notes what the store has. Nobody else pulls now.
+func (p *puller) sweep() error {
+	images, err := p.store.Images()
+	if err != nil {
+		return err
+	}
+	p.before = map[string]bool{}
+	for _, img := range images {
+		p.before[img.ID] = true
+		stale := slices.DeleteFunc(slices.Clone(img.Names), func(name string) bool {
+			return !strings.HasPrefix(name, incomingRepository+":")
+		})
+		if len(stale) == 0 {
+			continue
+		}
+		if len(stale) == len(img.Names) {
+			if err := p.store.Delete(img.ID); err != nil {
+				return err
+			}
+			delete(p.before, img.ID)
+			continue
+		}
+		for _, name := range stale {
+			named, err := reference.ParseNormalizedNamed(name)
+			if err != nil {
+				return err
+			}
+			if err := p.store.RemoveName(img.ID, named); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// try provides the image from one candidate.
+func (p *puller) try(ctx context.Context, candidate Source) (storage.Image, Origin, error) {
+	if p.settings.insecure(candidate) {
+		host := reference.Domain(candidate.named)
+		if !p.told[host] {
+			p.told[host] = true
+			p.log("%s is on loopback: its identity is not verified, and plain HTTP is taken", host)
+		}
+	}
+	incoming, err := incomingName()
+	if err != nil {
+		return storage.Image{}, Origin{}, err
+	}
+	var a arrival
+	var pin digest.Digest
+	retries, delay := p.opts.Retries, p.opts.RetryDelay
+	if retries == 0 {
+		retries = 3
+	}
+	if delay == 0 {
+		delay = 500 * time.Millisecond
+	}
+	tries := 0
+	err = retry.IfNecessary(ctx, func() (err error) {
+		a, err = p.fetch(ctx, candidate, incoming, &pin)
+		return err
+	}, &retry.Options{MaxRetry: retries, Delay: delay, IsErrorRetryable: func(err error) bool {
+		if ctx.Err() != nil || tries >= retries || !retryable(err) {
+			return false
+		}
+		tries++
+		p.log("%s: %v; trying again (%d of %d)", candidate, explain(err, candidate, p.settings), tries, retries)
+		return true
+	}})
+	if err != nil {
+		p.discard(incoming)
+		return storage.Image{}, Origin{}, explain(err, candidate, p.settings)
+	}
+	img, origin, err := p.admit(ctx, a)
+	if err != nil {
+		p.discard(incoming)
+		return storage.Image{}, Origin{}, err
+	}
+	p.unname(img.ID, incoming)
+	img, err = p.store.LookupID(img.ID)
+	return img, origin, err
+}
+
+// retryable tells whether a source may answer otherwise in a moment: not where
+// it said plainly that it has nothing for us.
+func retryable(err error) bool {
+	if status := httpStatus(err); status >= 400 && status < 500 && status != 408 && status != 429 {
+		return false
+	}
+	var local interface{ Hint() string }
+	if errors.As(err, &local) {
+		return false
+	}
+	return retry.IsErrorRetryable(err)
+}
+
+// arrival is an image in the store that has not its name yet.
+type arrival struct {
+	id     string
+	source string
+	found  found
+}
+
+// fetch copies a candidate into the store under the name incoming.
+func (p *puller) fetch(ctx context.Context, candidate Source, incoming reference.Named, pin *digest.Digest) (a arrival, err error) {
+	sys := p.settings.context(candidate, *p.scratch.Load())
+	o, err := candidate.open(ctx, p.store, sys, p.want, pin)
+	if err != nil {
+		return arrival{}, err
+	}
+	defer o.done()
+	from := &held{ImageReference: o.ref, source: o.ImageSource}
+	defer func() {
+		// Joined, the errors would hide from the check for one worth a retry.
+		if closed := from.close(); err == nil {
+			err = closed
+		}
+	}()
+	a.source = o.name
+	if a.found, err = probe(ctx, o.ImageSource, sys, p.policy, p.settings.platform); err != nil {
+		return arrival{}, err
+	}
+	if pinned, ok := p.want.(reference.Digested); ok {
+		if d := pinned.Digest(); d != a.found.digest && d != a.found.index {
+			return arrival{}, &DigestError{Has: a.found.digest.String(), Want: d.String()}
+		}
+	}
+	if candidate.inStore() {
+		img, err := candidate.stored(p.store)
+		a.id = img.ID
+		return a, err
+	}
+	to, err := p.store.Reference(incoming)
+	if err != nil {
+		return arrival{}, err
+	}
+	if err := copyImage(ctx, p.policy, to, from, sys, a.found, p.opts.Progress); err != nil {
+		return arrival{}, err
+	}
+	img, err := p.store.Lookup(incoming)
+	a.id = img.ID
+	return a, err
+}
+
+// admit has an image that arrived looked into, and gives it its name.
+func (p *puller) admit(ctx context.Context, a arrival) (storage.Image, Origin, error) {
+	img, err := p.store.LookupID(a.id)
+	if err != nil {
+		return storage.Image{}, Origin{}, err
+	}
+	if p.opts.Accept != nil {
+		if err := p.opts.Accept(ctx, img); err != nil {
+			return storage.Image{}, Origin{}, err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return storage.Image{}, Origin{}, err
+	}
+	now := time.Now
+	if p.opts.Now != nil {
+		now = p.opts.Now
+	}
+	origin := Origin{
+		Name:   p.want.String(),
+		Source: a.source,
+		Digest: a.found.digest,
+		Index:  a.found.index,
+		Time:   now().UTC().Truncate(time.Second),
+	}
+	if err := writeOrigin(p.store, img.ID, origin); err != nil {
+		return storage.Image{}, Origin{}, err
+	}
+	if err := p.store.AddNames(img.ID, p.want); err != nil {
+		return storage.Image{}, Origin{}, err
+	}
+	return img, origin, nil
+}
+
+// discard takes an incoming name away, and the image with it if it came only
+// just now and nobody else named it.
+func (p *puller) discard(incoming reference.Named) {
+	img, err := p.store.Lookup(incoming)
+	if err != nil {
+		return // it never got that far
+	}
+	if len(img.Names) == 1 && !p.before[img.ID] {
+		if err := p.store.Delete(img.ID); err != nil {
+			p.log("%v", err)
+		}
+		return
+	}
+	p.unname(img.ID, incoming)
+}
+
+// unname takes an incoming name from an image that stays. If that fails the
+// next Pull does it.
+func (p *puller) unname(id string, incoming reference.Named) {
+	if err := p.store.RemoveName(id, incoming); err != nil {
+		p.log("%v", err)
+	}
+}
+
+// incomingName makes a name that no other image has.
+func incomingName() (reference.Named, error) {
+	random := make([]byte, 16)
+	if _, err := rand.Read(random); err != nil {
+		return nil, err
+	}
+	return reference.ParseNormalizedNamed(incomingRepository + ":" + hex.EncodeToString(random))
+}

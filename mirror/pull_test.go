@@ -1,0 +1,717 @@
+package mirror_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/containers/image/v5/docker/reference"
+	"github.com/containers/image/v5/types"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/kbuild/kbuild/mirror"
+	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/storagetest"
+)
+
+const (
+	repo    = "xuxinkun/kubernetes"
+	wantTag = "v1.4.2-1"
+	wanted  = "gcr.io/google_containers/kube-cross:" + wantTag
+	host    = "linux/" + runtime.GOARCH
+)
+
+func named(t *testing.T, s string) reference.Named {
+	t.Helper()
+	n, err := reference.ParseNormalizedNamed(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func source(t *testing.T, s string) mirror.Source {
+	t.Helper()
+	src, err := mirror.ParseSource(s)
+	if err != nil {
+		t.Fatalf("ParseSource(%q): %v", s, err)
+	}
+	return src
+}
+
+func sources(t *testing.T, list ...string) []mirror.Source {
+	t.Helper()
+	parsed := make([]mirror.Source, len(list))
+	for i, s := range list {
+		parsed[i] = source(t, s)
+	}
+	return parsed
+}
+
+// options are independent of the host's configuration, and quick.
+func options(t *testing.T) mirror.Options {
+	t.Helper()
+	return mirror.Options{
+		Policy:     write(t, "policy.json", `{"default":[{"type":"insecureAcceptAnything"}]}`),
+		RetryDelay: time.Millisecond,
+	}
+}
+
+// lines keeps what was logged.
+type lines struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (l *lines) log(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, fmt.Sprintf(format, args...))
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.list, "\n")
+}
+
+// state is what a store holds: every image with its names.
+func state(t *testing.T, store *storage.Store) string {
+	t.Helper()
+	images, err := store.Images()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, i := range images {
+		fmt.Fprintln(&b, i.ID, i.Names)
+	}
+	return b.String()
+}
+
+// clean checks that nothing is left of what was on its way.
+func clean(t *testing.T, store *storage.Store) {
+	t.Helper()
+	if s := state(t, store); strings.Contains(s, "localhost/kbuild/incoming") {
+		t.Errorf("the store holds a name of an image on its way:\n%s", s)
+	}
+	left, err := filepath.Glob(filepath.Join(store.Root(), "kbuild-incoming-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left in the store: %v, %v", left, err)
+	}
+}
+
+func layersIn(t *testing.T, store *storage.Store) int {
+	t.Helper()
+	layers, err := store.Unwrap().Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(layers)
+}
+
+func TestPull(t *testing.T) {
+	arch := runtime.GOARCH
+	right, other, old := img(t, arch, "right"), img(t, arch, "other"), img(t, arch, "old")
+	g := serve(t)
+	g.push(t, repo+":"+wantTag, right)
+	g.push(t, repo+":latest", other)
+	g.push(t, repo+":old", old)
+	g.push(t, "only/latest:latest", other)
+	g.push(t, "many:"+wantTag, index(t, "s390x", arch))
+	base := g.Host() + "/"
+	oci := ociLayout(t, map[string]v1.Image{"": right})
+	ociMany := ociLayout(t, map[string]v1.Image{wanted: right, "latest": other})
+	ociTags := ociLayout(t, map[string]v1.Image{wantTag: right, "latest": other})
+	ociTar := ociArchive(t, map[string]v1.Image{"": right})
+	ociTarMany := ociArchive(t, map[string]v1.Image{"x:" + wantTag: right, "x:latest": other})
+	docker := dockerArchive(t, map[string]v1.Image{"registry.example/it:one": right})
+	dockerMany := dockerArchive(t, map[string]v1.Image{wanted: right, "registry.example/it:" + wantTag: other})
+	dockerTags := dockerArchive(t, map[string]v1.Image{"registry.example/it:" + wantTag: right, "registry.example/it:latest": other})
+	dir := imageDir(t, right)
+
+	forHost := img(t, arch, "for "+arch)
+	for _, test := range []struct {
+		name, source, used string
+		want               v1.Image
+		madeUp             bool // the archive has no manifest of its own
+	}{
+		{name: "a repository, by the tag wanted", source: base + repo, used: "docker://" + base + repo + ":" + wantTag, want: right},
+		{name: "a repository without the tag, by latest", source: base + "only/latest", used: "docker://" + base + "only/latest:latest", want: other},
+		{name: "a repository with a tag", source: base + repo + ":old", want: old, used: "docker://" + base + repo + ":old"},
+		{name: "a repository with a digest", source: base + repo + "@" + digestOf(t, old), want: old, used: "docker://" + base + repo + "@" + digestOf(t, old)},
+		{name: "tag and digest: the digest counts", source: base + repo + ":latest@" + digestOf(t, old), want: old, used: "docker://" + base + repo + "@" + digestOf(t, old)},
+		{name: "docker://", source: "docker://" + base + repo + ":old", want: old, used: "docker://" + base + repo + ":old"},
+		{name: "localhost", source: strings.Replace(base, "127.0.0.1", "localhost", 1) + repo, want: right},
+		{name: "a list of platforms", source: base + "many", want: forHost, used: "docker://" + base + "many:" + wantTag},
+		{name: "oci", source: "oci:" + oci, want: right, used: "oci:" + oci},
+		{name: "oci of several, by full name", source: "oci:" + ociMany, want: right, used: "oci:" + ociMany + ":" + wanted},
+		{name: "oci of several, by tag", source: "oci:" + ociTags, want: right, used: "oci:" + ociTags + ":" + wantTag},
+		{name: "oci with a name", source: "oci:" + ociTags + ":latest", want: other, used: "oci:" + ociTags + ":latest"},
+		{name: "oci-archive", source: "oci-archive:" + ociTar, want: right, used: "oci-archive:" + ociTar},
+		{name: "oci-archive of several", source: "oci-archive:" + ociTarMany, want: right, used: "oci-archive:" + ociTarMany + ":x:" + wantTag},
+		{name: "oci-archive with a name", source: "oci-archive:" + ociTarMany + ":x:latest", want: other},
+		{name: "oci-archive, compressed", source: "oci-archive:" + zipped(t, ociTar), want: right},
+		{name: "docker-archive of one, whatever its name", source: "docker-archive:" + docker, want: right, used: "docker-archive:" + docker + ":registry.example/it:one", madeUp: true},
+		{name: "docker-archive of several, by full name", source: "docker-archive:" + dockerMany, want: right, used: "docker-archive:" + dockerMany + ":" + wanted, madeUp: true},
+		{name: "docker-archive of several, by tag", source: "docker-archive:" + dockerTags, want: right, madeUp: true},
+		{name: "docker-archive with a name", source: "docker-archive:" + dockerTags + ":registry.example/it:latest", want: other, madeUp: true},
+		{name: "docker-archive, compressed", source: "docker-archive:" + zipped(t, docker), want: right, madeUp: true},
+		{name: "dir", source: "dir:" + dir, want: right, used: "dir:" + dir},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			store := storagetest.Open(t)
+			opts := options(t)
+			opts.Now = func() time.Time { return time.Unix(1458000000, 999) }
+			var accepted []string
+			opts.Accept = func(_ context.Context, i storage.Image) error {
+				if _, err := store.Lookup(named(t, wanted)); !errors.Is(err, storage.ErrNotFound) {
+					t.Errorf("while the image is looked into, the name exists: %v", err)
+				}
+				accepted = append(accepted, i.ID)
+				return store.Mount(i.ID, func(dir string) error {
+					entries, err := os.ReadDir(dir)
+					if err == nil && len(entries) != 1 {
+						err = fmt.Errorf("the image holds %v", entries)
+					}
+					return err
+				})
+			}
+			got, origin, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, test.source), opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.ID != id(t, test.want) {
+				t.Errorf("got image %s, want %s", got.ID, id(t, test.want))
+			}
+			if !slices.Equal(got.Names, []string{wanted}) {
+				t.Errorf("the image is named %v", got.Names)
+			}
+			if !slices.Equal(accepted, []string{got.ID}) {
+				t.Errorf("looked into: %v", accepted)
+			}
+			if found, err := store.Lookup(named(t, wanted)); err != nil || found.ID != got.ID {
+				t.Errorf("the name leads to %v, %v", found, err)
+			}
+			if config, err := store.Config(got.ID); err != nil || !strings.Contains(string(config), arch) {
+				t.Errorf("configuration: %s, %v", config, err)
+			}
+			if !test.madeUp {
+				if want := digestOf(t, test.want); origin.Digest.String() != want || (got.Digest != origin.Digest && got.Digest != origin.Index) {
+					t.Errorf("digests: origin's %s, index %s, the store's %s, want %s", origin.Digest, origin.Index, got.Digest, want)
+				}
+			}
+			if test.used != "" && origin.Source != test.used {
+				t.Errorf("used %s, want %s", origin.Source, test.used)
+			}
+			if origin.Name != wanted || !origin.Time.Equal(time.Unix(1458000000, 0)) {
+				t.Errorf("origin: %+v", origin)
+			}
+			kept, ok, err := mirror.ReadOrigin(store, got.ID)
+			if err != nil || !ok || kept != origin {
+				t.Errorf("kept is %+v, %v, %v; want %+v", kept, ok, err, origin)
+			}
+			clean(t, store)
+		})
+	}
+}
+
+// An image of a list of platforms is found by both digests, and its origin has
+// both.
+func TestPullListDigests(t *testing.T) {
+	g := serve(t)
+	list := index(t, "s390x", runtime.GOARCH)
+	g.push(t, repo+":"+wantTag, list)
+	one := digestOf(t, img(t, runtime.GOARCH, "for "+runtime.GOARCH))
+	for _, pin := range []string{"", "@" + one, "@" + digestOf(t, list)} {
+		store := storagetest.Open(t)
+		_, origin, err := mirror.Pull(t.Context(), store, named(t, wanted+pin), sources(t, g.Host()+"/"+repo), options(t))
+		if err != nil {
+			t.Fatalf("pinned to %q: %v", pin, err)
+		}
+		if origin.Digest.String() != one {
+			t.Errorf("pinned to %q: digest %s, want %s", pin, origin.Digest, one)
+		}
+		if asked := digestOf(t, list); pin != "@"+one && origin.Index.String() != asked {
+			t.Errorf("pinned to %q: index %s, want %s", pin, origin.Index, asked)
+		}
+	}
+}
+
+func TestPullFromTheStore(t *testing.T) {
+	g := serve(t)
+	right := img(t, runtime.GOARCH, "right")
+	g.push(t, repo+":"+wantTag, right)
+	full := id(t, right)
+	for _, src := range []string{"containers-storage:x:y", "containers-storage:localhost/x:y", "containers-storage:@" + full[:12]} {
+		t.Run(src, func(t *testing.T) {
+			store := storagetest.Open(t)
+			if _, _, err := mirror.Pull(t.Context(), store, named(t, "localhost/x:y"), sources(t, g.Host()+"/"+repo+":"+wantTag), options(t)); err != nil {
+				t.Fatal(err)
+			}
+			asked := g.total()
+			refusal := options(t)
+			refusal.Accept = func(context.Context, storage.Image) error { return errors.New("no") }
+			before := state(t, store)
+			if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, src), refusal); err == nil {
+				t.Error("a refused image was taken")
+			}
+			if after := state(t, store); after != before {
+				t.Errorf("a refusal changed the store from\n%sto\n%s", before, after)
+			}
+			got, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, src), options(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := []string{wanted, "localhost/x:y"}; got.ID != full || !slices.Equal(got.Names, want) {
+				t.Errorf("got %v, want %s %v", got, full, want)
+			}
+			if g.total() != asked {
+				t.Error("a registry was asked for what the store has")
+			}
+			clean(t, store)
+		})
+	}
+	t.Run("another store", func(t *testing.T) {
+		from := storagetest.Open(t)
+		if _, _, err := mirror.Pull(t.Context(), from, named(t, "localhost/x:y"), sources(t, g.Host()+"/"+repo+":"+wantTag), options(t)); err != nil {
+			t.Fatal(err)
+		}
+		src := fmt.Sprintf("containers-storage:[vfs@%s+%s]localhost/x:y", from.Root(), from.Unwrap().RunRoot())
+		store := storagetest.Open(t)
+		got, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, src), options(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.ID != full {
+			t.Errorf("got image %s, want %s", got.ID, full)
+		}
+		clean(t, store)
+	})
+	t.Run("not there", func(t *testing.T) {
+		_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, "containers-storage:x:y"), options(t))
+		if !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// A tag that moves during a pull does not mix two images, and the first answer
+// counts.
+func TestPullByDigest(t *testing.T) {
+	g := serve(t)
+	first, second := img(t, runtime.GOARCH, "first"), img(t, runtime.GOARCH, "second")
+	g.push(t, repo+":"+wantTag, first)
+	g.answer(func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/manifests/"+digestOf(t, first)) {
+			g.answer(nil)
+			g.push(t, repo+":"+wantTag, second)
+		}
+		return false
+	})
+	got, origin, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/"+repo), options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.ID != id(t, first) || origin.Digest.String() != digestOf(t, first) {
+		t.Errorf("got %s of %+v, want the image the tag had first", got.ID, origin)
+	}
+}
+
+// A schema 1 manifest, as a registry of 2016 may serve, has no configuration;
+// the store gets one.
+func TestPullSchema1(t *testing.T) {
+	g := serve(t)
+	l := layer(t, "file", "content")
+	right := img(t, runtime.GOARCH, "content")
+	g.push(t, "other:x", right)
+	// The layer has to be in the repository.
+	g.push(t, repo+":x", right)
+	layers, err := right.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l = layers[0]
+	content := fmt.Sprintf(`{"schemaVersion":1,"name":%q,"tag":%q,"architecture":%q,"fsLayers":[{"blobSum":%q}],"history":[{"v1Compatibility":%q}]}`,
+		repo, wantTag, runtime.GOARCH, digestOf(t, l),
+		fmt.Sprintf(`{"id":"%064d","os":"linux","architecture":%q,"created":"2016-03-15T00:00:00Z","config":{}}`, 1, runtime.GOARCH))
+	g.push(t, repo+":"+wantTag, manifest{[]byte(content), "application/vnd.docker.distribution.manifest.v1+json"})
+	store := storagetest.Open(t)
+	got, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if config, err := store.Config(got.ID); err != nil || !strings.Contains(string(config), "rootfs") {
+		t.Errorf("configuration: %s, %v", config, err)
+	}
+	clean(t, store)
+}
+
+// Layers that the store has are not downloaded again.
+func TestPullReusesLayers(t *testing.T) {
+	g := serve(t)
+	old, update := img(t, runtime.GOARCH, "base"), img(t, runtime.GOARCH, "base", "more")
+	g.push(t, repo+":old", old)
+	g.push(t, repo+":new", update)
+	store := storagetest.Open(t)
+	for _, tag := range []string{"old", "new", "new"} {
+		if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo+":"+tag), options(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	layers, err := update.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, l := range layers {
+		if n := g.fetched(repo, digestOf(t, l)); n != 1 {
+			t.Errorf("layer %d was downloaded %d times", i, n)
+		}
+	}
+	clean(t, store)
+}
+
+// The name is taken from the image that had it; that one stays.
+func TestPullMovesName(t *testing.T) {
+	g := serve(t)
+	old, update := img(t, runtime.GOARCH, "old"), img(t, runtime.GOARCH, "new")
+	g.push(t, repo+":old", old)
+	g.push(t, repo+":new", update)
+	store := storagetest.Open(t)
+	for _, tag := range []string{"old", "new"} {
+		if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo+":"+tag), options(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := store.Lookup(named(t, wanted)); err != nil || got.ID != id(t, update) {
+		t.Errorf("the name leads to %v, %v", got, err)
+	}
+	if got, err := store.LookupID(id(t, old)); err != nil || len(got.Names) != 0 {
+		t.Errorf("the image that had the name: %v, %v", got, err)
+	}
+}
+
+// Without a source the original registry is asked.
+func TestPullOriginal(t *testing.T) {
+	g := serve(t)
+	right := img(t, runtime.GOARCH, "right")
+	g.push(t, repo+":"+wantTag, right)
+	want := named(t, g.Host()+"/"+repo+":"+wantTag)
+	got, _, err := mirror.Pull(t.Context(), storagetest.Open(t), want, nil, options(t))
+	if err != nil || got.ID != id(t, right) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	_, _, err = mirror.Pull(t.Context(), storagetest.Open(t), named(t, g.Host()+"/nothing/here:x"), nil, options(t))
+	if h := hint(err); !strings.Contains(h, "--mirror") {
+		t.Errorf("error %v has the hint %q, want --mirror in it", err, h)
+	}
+}
+
+// Sources are tried in order, and one is enough.
+func TestPullSeveralSources(t *testing.T) {
+	g := serve(t)
+	right := img(t, runtime.GOARCH, "right")
+	g.push(t, "refused:"+wantTag, img(t, runtime.GOARCH, "refused"))
+	g.push(t, "foreign:"+wantTag, img(t, "s390x", "foreign"))
+	g.push(t, repo+":"+wantTag, right)
+	opts := options(t)
+	opts.Accept = func(_ context.Context, i storage.Image) error {
+		if i.ID != id(t, right) {
+			return errors.New("is not right")
+		}
+		return nil
+	}
+	store := storagetest.Open(t)
+	base := g.Host() + "/"
+	got, origin, err := mirror.Pull(t.Context(), store, named(t, wanted),
+		sources(t, base+"missing", base+"foreign", base+"refused", base+repo, base+"never"), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.ID != id(t, right) || origin.Source != "docker://"+base+repo+":"+wantTag {
+		t.Errorf("got %v of %+v", got, origin)
+	}
+	if s := state(t, store); strings.Count(s, "\n") != 1 {
+		t.Errorf("the store holds\n%s", s)
+	}
+	if layersIn(t, store) != 1 {
+		t.Errorf("the store holds %d layers, want those of the one image", layersIn(t, store))
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for path := range g.asked {
+		if strings.Contains(path, "/never/") {
+			t.Errorf("asked for %s", path)
+		}
+	}
+}
+
+// Several at once: one downloads, the other takes what it brought.
+func TestPullAtOnce(t *testing.T) {
+	g := serve(t)
+	right := img(t, runtime.GOARCH, "right")
+	g.push(t, repo+":"+wantTag, right)
+	store := storagetest.Open(t)
+	inside, release := make(chan struct{}), make(chan struct{})
+	first := options(t)
+	first.Accept = func(context.Context, storage.Image) error {
+		close(inside)
+		<-release
+		return nil
+	}
+	var said lines
+	second := options(t)
+	second.Log = func(format string, args ...any) {
+		said.log(format, args...)
+		if strings.Contains(format, "waiting for another") {
+			close(release)
+		}
+	}
+	pull := func(opts mirror.Options) error {
+		got, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo), opts)
+		if err == nil && got.ID != id(t, right) {
+			err = fmt.Errorf("got image %s", got.ID)
+		}
+		return err
+	}
+	errs := make(chan error, 2)
+	go func() { errs <- pull(first) }()
+	<-inside
+	go func() { errs <- pull(second) }()
+	for range 2 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	layers, err := right.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := g.fetched(repo, digestOf(t, layers[0])); n != 1 {
+		t.Errorf("the layer was downloaded %d times; said:\n%s", n, &said)
+	}
+	clean(t, store)
+}
+
+// What a killed Pull left is gone after the next one.
+func TestPullAfterAKilledOne(t *testing.T) {
+	g := serve(t)
+	right, torn, known := img(t, runtime.GOARCH, "right"), img(t, runtime.GOARCH, "torn"), img(t, runtime.GOARCH, "known")
+	g.push(t, repo+":"+wantTag, right)
+	g.push(t, repo+":torn", torn)
+	g.push(t, repo+":known", known)
+	store := storagetest.Open(t)
+	for tag, name := range map[string]string{"torn": "localhost/kbuild/incoming:abc", "known": "localhost/known:x"} {
+		if _, _, err := mirror.Pull(t.Context(), store, named(t, name), sources(t, g.Host()+"/"+repo+":"+tag), options(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.AddNames(id(t, known), named(t, "localhost/kbuild/incoming:def")); err != nil {
+		t.Fatal(err)
+	}
+	scratch := filepath.Join(t.TempDir(), "kbuild-incoming-123")
+	if err := os.MkdirAll(filepath.Join(scratch, "half a layer"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(store.Root(), "kbuild-incoming.lock"), []byte(scratch), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.LookupID(id(t, torn)); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("the torn image: %v", err)
+	}
+	if got, err := store.Lookup(named(t, "localhost/known:x")); err != nil || len(got.Names) != 1 {
+		t.Errorf("the image that was known before: %v, %v", got, err)
+	}
+	if _, err := os.Stat(scratch); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s: %v", scratch, err)
+	}
+	clean(t, store)
+}
+
+// Temporary files go where TMPDIR says.
+func TestPullTMPDIR(t *testing.T) {
+	g := serve(t)
+	g.push(t, repo+":"+wantTag, img(t, runtime.GOARCH, "right"))
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	opts := options(t)
+	seen := 0
+	opts.Accept = func(context.Context, storage.Image) error {
+		entries, err := filepath.Glob(filepath.Join(tmp, "kbuild-incoming-*"))
+		seen = len(entries)
+		return err
+	}
+	store := storagetest.Open(t)
+	if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo), opts); err != nil {
+		t.Fatal(err)
+	}
+	if seen != 1 {
+		t.Errorf("%d directories in TMPDIR during the pull", seen)
+	}
+	if entries, err := os.ReadDir(tmp); err != nil || len(entries) != 0 {
+		t.Errorf("left in TMPDIR: %v, %v", entries, err)
+	}
+}
+
+func TestPullTLSVerify(t *testing.T) {
+	g := serve(t)
+	g.push(t, repo+":"+wantTag, img(t, runtime.GOARCH, "right"))
+	_, port, _ := strings.Cut(g.Host(), ":")
+	for _, test := range []struct {
+		name, host string
+		verify     types.OptionalBool
+		fails      string
+		says       int
+	}{
+		{name: "loopback is insecure", host: "127.0.0.1", says: 1},
+		{name: "so is localhost", host: "localhost", says: 1},
+		{name: "unless asked", host: "127.0.0.1", verify: types.OptionalBoolTrue, fails: "speaks plain HTTP"},
+		{name: "nothing else is", host: "0.0.0.0", fails: "speaks plain HTTP"},
+		{name: "unless asked for", host: "0.0.0.0", verify: types.OptionalBoolFalse},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var said lines
+			opts := options(t)
+			opts.TLSVerify, opts.Log = test.verify, said.log
+			_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, test.host+":"+port+"/x", test.host+":"+port+"/"+repo), opts)
+			if test.fails == "" && err != nil {
+				t.Fatal(err)
+			}
+			if test.fails != "" && (err == nil || !strings.Contains(err.Error(), test.fails) || !strings.Contains(hint(err), "--tls-verify=false")) {
+				t.Errorf("got %v with the hint %q, want %q", err, hint(err), test.fails)
+			}
+			if n := strings.Count(said.String(), "is on loopback"); n != test.says {
+				t.Errorf("said so %d times, want %d:\n%s", n, test.says, &said)
+			}
+		})
+	}
+}
+
+func TestPullCredentials(t *testing.T) {
+	g := serve(t)
+	g.push(t, repo+":"+wantTag, img(t, runtime.GOARCH, "right"))
+	g.answer(func(w http.ResponseWriter, r *http.Request) bool {
+		if user, password, ok := r.BasicAuth(); ok && user == "me" && password == "it:is" {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}`)
+		return true
+	})
+	file := write(t, "auth.json", fmt.Sprintf(`{"auths":{%q:{"auth":"bWU6aXQ6aXM="}}}`, g.Host()))
+	wrong := write(t, "auth.json", fmt.Sprintf(`{"auths":{%q:{"auth":"bWU6d3Jvbmc="}}}`, g.Host()))
+	mine, another := g.Host()+"/"+repo, "registry.example/x"
+	for _, test := range []struct {
+		name, creds, authfile, env string
+		sources                    []string
+		fails, hint                string
+	}{
+		{name: "none", fails: "asks for credentials (401)", hint: "--creds"},
+		{name: "creds", creds: "me:it:is"},
+		{name: "wrong creds", creds: "me:wrong", fails: "does not accept the credentials (401)", hint: "--authfile"},
+		{name: "creds without a password", creds: "me", fails: "not user:password", hint: "--creds user:password"},
+		{name: "creds for two", creds: "me:it:is", sources: []string{mine, another}, fails: "several registries: " + g.Host() + ", registry.example", hint: "--authfile"},
+		{name: "creds for two repositories", creds: "me:it:is", sources: []string{g.Host() + "/none", mine}},
+		{name: "authfile", authfile: file},
+		{name: "authfile of the environment", env: file},
+		{name: "the option goes first", authfile: file, env: wrong},
+		{name: "wrong authfile", authfile: wrong, fails: "does not accept the credentials (401)"},
+		{name: "no authfile", authfile: "/no/such/file", fails: "/no/such/file"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Setenv("REGISTRY_AUTH_FILE", test.env)
+			opts := options(t)
+			opts.Creds, opts.Authfile = test.creds, test.authfile
+			if test.sources == nil {
+				test.sources = []string{mine}
+			}
+			_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, test.sources...), opts)
+			if test.fails == "" && err != nil {
+				t.Error(err)
+			}
+			if test.fails != "" && (err == nil || !strings.Contains(err.Error(), test.fails)) {
+				t.Errorf("got %v, want %q", err, test.fails)
+			}
+			if !strings.Contains(hint(err), test.hint) {
+				t.Errorf("hint %q, want %q in it", hint(err), test.hint)
+			}
+			if err != nil && strings.Contains(err.Error(), "wrong") && !strings.Contains(test.authfile, "wrong") {
+				t.Errorf("the error shows the password: %v", err)
+			}
+		})
+	}
+}
+
+// A source that fails for a moment is asked again; one that says no is not.
+func TestPullRetries(t *testing.T) {
+	right := img(t, runtime.GOARCH, "right")
+	for _, test := range []struct {
+		name    string
+		status  int
+		times   int
+		retries int
+		fails   string
+		asked   int
+	}{
+		{name: "502 twice", status: 502, times: 2, asked: 3},
+		{name: "502 for ever", status: 502, times: 99, fails: "fails with 502 Bad Gateway", asked: 4},
+		{name: "502, no retries", status: 502, times: 99, retries: -1, fails: "fails with 502 Bad Gateway", asked: 1},
+		{name: "404", status: 404, times: 99, fails: "no such tag", asked: 1},
+		{name: "403", status: 403, times: 99, fails: "denies access (403)", asked: 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			g := serve(t)
+			g.push(t, repo+":"+wantTag, right)
+			asked := 0
+			g.answer(func(w http.ResponseWriter, r *http.Request) bool {
+				if !strings.HasSuffix(r.URL.Path, "/manifests/"+wantTag) {
+					return false
+				}
+				if asked++; asked > test.times {
+					return false
+				}
+				w.WriteHeader(test.status)
+				return true
+			})
+			var said lines
+			opts := options(t)
+			opts.Log, opts.Retries = said.log, test.retries
+			_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/"+repo+":"+wantTag), opts)
+			if test.fails == "" && err != nil {
+				t.Error(err)
+			}
+			if test.fails != "" && (err == nil || !strings.Contains(err.Error(), test.fails)) {
+				t.Errorf("got %v, want %q", err, test.fails)
+			}
+			if asked != test.asked {
+				t.Errorf("asked %d times, want %d", asked, test.asked)
+			}
+			if n := strings.Count(said.String(), "trying again"); n != test.asked-1 {
+				t.Errorf("told of %d retries, want %d:\n%s", n, test.asked-1, &said)
+			}
+		})
+	}
+}
+
+// hint is what an error says the user should do.
+func hint(err error) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
+}

@@ -1,0 +1,40 @@
+// Package storagetest gives tests a store of their own in a temporary
+// directory.
+package storagetest
+
+import (
+	"os"
+	"testing"
+
+	"github.com/containers/storage/pkg/reexec"
+	"github.com/containers/storage/pkg/unshare"
+
+	"github.com/kbuild/kbuild/storage"
+)
+
+// Main runs a package's tests. A package that opens a store has to call it from
+// its TestMain, since containers/storage starts the test binary again to unpack
+// layers. Without root the tests run in a user namespace.
+func Main(m *testing.M) {
+	if reexec.Init() {
+		return
+	}
+	unshare.MaybeReexecUsingUserNamespace(false)
+	os.Exit(m.Run())
+}
+
+// Open opens an empty store that is gone after the test. Its driver is vfs,
+// which works on every host and file system.
+func Open(t testing.TB) *storage.Store {
+	t.Helper()
+	store, err := storage.Open(storage.Options{Root: t.TempDir(), Driver: "vfs"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store
+}
