@@ -12,7 +12,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/containers/buildah"
 	"github.com/containers/buildah/define"
@@ -89,27 +91,13 @@ func cutSources(dockerfile []byte, r kube.Recipe) ([]byte, bool) {
 	return dockerfile[:start], true
 }
 
-// onPrevious puts a layer of what changed on the image made before. ok is false
-// when there is none, or it is too far away.
+// onPrevious puts a layer of what changed on an image made before: the tree's
+// own last one, or that of another tree of this user's, such as another clone.
+// ok is false when there is none, or it is too far away.
 func (a assembly) onPrevious(ctx context.Context, key string) (id string, ok bool, err error) {
-	mine := a.Names[len(a.Names)-1]
-	previous, err := a.store.Lookup(mine)
-	if errors.Is(err, storage.ErrNotFound) {
-		return "", false, nil
-	}
-	if err != nil {
+	previous, m, err := a.previous(key)
+	if err != nil || previous.ID == "" {
 		return "", false, err
-	}
-	data, err := a.store.Record(previous.ID, madeRecord)
-	if errors.Is(err, storage.ErrNotFound) {
-		return "", false, nil
-	}
-	if err != nil {
-		return "", false, err
-	}
-	var m made
-	if err := json.Unmarshal(data, &m); err != nil || m.Scaffold != key || m.Layers >= maxLayers {
-		return "", false, nil
 	}
 	before, err := kube.UnmarshalManifest(m.Sources)
 	if err != nil {
@@ -128,9 +116,41 @@ func (a assembly) onPrevious(ctx context.Context, key string) (id string, ok boo
 		return "", false, err
 	}
 	defer func() { err = errors.Join(err, b.Delete()) }()
-	m.Layers++
 	id, err = a.commit(ctx, b, layer, m, fmt.Sprintf("changes of %s since %s", a.Tree.Recipe.Archive, previous.ID[:12]))
 	return id, true, err
+}
+
+// previous finds the image to put changes on: the tree's own before others, the
+// newest of the others first.
+func (a assembly) previous(key string) (storage.Image, made, error) {
+	images, err := a.store.Images()
+	if err != nil {
+		return storage.Image{}, made{}, err
+	}
+	var best storage.Image
+	var bestMade made
+	var bestTime time.Time
+	own := a.Names[len(a.Names)-1].String()
+	for _, img := range images {
+		data, err := a.store.Record(img.ID, madeRecord)
+		if errors.Is(err, storage.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return storage.Image{}, made{}, err
+		}
+		var m made
+		if err := json.Unmarshal(data, &m); err != nil || m.Scaffold != key || m.Layers >= maxLayers {
+			continue
+		}
+		if slices.Contains(img.Names, own) {
+			return img, m, nil
+		}
+		if t := Created(a.store, img); best.ID == "" || t.After(bestTime) {
+			best, bestMade, bestTime = img, m, t
+		}
+	}
+	return best, bestMade, nil
 }
 
 // onScaffold runs the Dockerfile but for its last instruction, and puts a layer
@@ -160,7 +180,7 @@ func (a assembly) onScaffold(ctx context.Context, key string, dockerfile []byte)
 	if !plain {
 		return a.whole(ctx)
 	}
-	m := made{Scaffold: key, Parents: parents, Layers: 1}
+	m := made{Scaffold: key, Parents: parents}
 	layer := sourceLayer{tree: a.Tree, parents: parents, changed: a.Sources}
 	return a.commit(ctx, b, layer, m, fmt.Sprintf("ADD %s in %s", a.Tree.Recipe.Archive, a.Tree.Recipe.Workdir))
 }
@@ -181,11 +201,16 @@ func (a assembly) container(ctx context.Context, image string) (*buildah.Builder
 
 // commit makes an image of a container's image and one more layer.
 func (a assembly) commit(ctx context.Context, b *buildah.Builder, layer sourceLayer, m made, history string) (string, error) {
-	file := filepath.Join(a.Host.Dir, "layer.tar")
-	if err := layer.write(ctx, file); err != nil {
-		return "", err
+	created := kube.CanonicalTime
+	if !layer.empty() {
+		file := filepath.Join(a.Host.Dir, "layer.tar")
+		if err := layer.write(ctx, file); err != nil {
+			return "", err
+		}
+		defer os.Remove(file) //nolint:errcheck // the whole directory goes after the run
+		b.AddAppendedLinkedLayer(&created, history, "", "", file)
+		m.Layers++
 	}
-	defer os.Remove(file) //nolint:errcheck // the whole directory goes after the run
 	for name, value := range a.labels() {
 		b.UnsetLabel(name)
 		if value != "" {
@@ -196,8 +221,6 @@ func (a assembly) commit(ctx context.Context, b *buildah.Builder, layer sourceLa
 	if err != nil {
 		return "", err
 	}
-	created := kube.CanonicalTime
-	b.AddAppendedLinkedLayer(&created, history, "", "", file)
 	id, _, _, err := b.Commit(ctx, nil, buildah.CommitOptions{
 		PreferredManifestType: define.OCIv1ImageManifest,
 		SignaturePolicyPath:   policy,

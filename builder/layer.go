@@ -39,6 +39,10 @@ const whiteout = ".wh."
 
 var errWhiteout = errors.New("begins with .wh., which is reserved in image layers")
 
+func (l sourceLayer) empty() bool {
+	return len(l.changed) == 0 && len(l.gone) == 0 && l.version == nil
+}
+
 // write writes the layer to a file, uncompressed. Files are compared with the
 // manifest as they are read.
 func (l sourceLayer) write(ctx context.Context, file string) (err error) {

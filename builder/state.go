@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kbuild/kbuild/builder/kube"
+	"golang.org/x/sys/unix"
 )
 
 // State is what is kept between the runs of one tree with one base image, one
@@ -26,6 +28,7 @@ type State struct {
 	dir     string
 	recipe  kube.Recipe
 	further []string // paths in the container that are kept besides the recipe's
+	lock    *os.File
 }
 
 // StateKey is everything, besides the sources, that decides what a command
@@ -41,19 +44,141 @@ type StateKey struct {
 const keptStates = 4 // of one tree, beside each other
 
 // OpenState finds or makes the state for a key below dir, a directory of
-// kbuild's own for one tree, and removes those not used for longest.
+// kbuild's own for one tree, and removes those not used for longest. A new
+// state begins with a copy of what another tree of this user keeps for the same
+// key, if one does: what does not follow from this tree's sources goes anyway.
 func OpenState(dir string, recipe kube.Recipe, key StateKey, further ...string) (*State, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q %q %q", key.Base, key.Dockerfile, key.Environment, key.Flags, key.Command)
-	s := &State{dir: filepath.Join(dir, "kept", hex.EncodeToString(h.Sum(nil))[:16]), recipe: recipe, further: further}
+	name := hex.EncodeToString(h.Sum(nil))[:16]
+	s := &State{dir: filepath.Join(dir, "kept", name), recipe: recipe, further: further}
+	if err := os.MkdirAll(filepath.Dir(s.dir), 0o755); err != nil {
+		return nil, fmt.Errorf("kept state: %w", err)
+	}
+	if _, err := os.Stat(s.dir); notExist(err) {
+		if err := s.adopt(filepath.Join(filepath.Dir(dir), "*", "kept", name)); err != nil {
+			return nil, fmt.Errorf("kept state: copy another tree's: %w", err)
+		}
+	}
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return nil, fmt.Errorf("kept state: %w", err)
 	}
+	lock, err := os.OpenFile(filepath.Join(s.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("kept state: %w", err)
+	}
+	// Other trees may copy from here, so that in use means locked. The tree's
+	// own lock keeps its other runs away; a copy takes a second.
+	if err := flock(lock, unix.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("kept state: %w", err)
+	}
+	s.lock = lock
 	now := time.Now()
 	if err := os.Chtimes(s.dir, now, now); err != nil {
 		return nil, fmt.Errorf("kept state: %w", err)
 	}
 	return s, pruneStates(filepath.Join(dir, "kept"))
+}
+
+// Close ends the use of the state.
+func (s *State) Close() error { return s.lock.Close() }
+
+// adopt copies the newest of the states that a pattern names and that is not
+// in use. Objects keep their times, by which Go judges them. They are copied,
+// not linked: an old Go writes into a file it replaces.
+func (s *State) adopt(pattern string) error {
+	others, err := filepath.Glob(pattern)
+	if err != nil {
+		return err
+	}
+	sort.Slice(others, func(i, j int) bool { return modTime(others[i]).After(modTime(others[j])) })
+	for _, other := range others {
+		lock, err := os.Open(filepath.Join(other, "lock"))
+		if err != nil {
+			continue
+		}
+		if flock(lock, unix.LOCK_SH|unix.LOCK_NB) != nil {
+			lock.Close()
+			continue
+		}
+		err = s.copyFrom(other)
+		lock.Close()
+		return err
+	}
+	return nil
+}
+
+// copyFrom copies into a directory beside the state's own, so that half a copy
+// is never taken for a state.
+func (s *State) copyFrom(other string) error {
+	if _, err := os.Stat(filepath.Join(other, "running")); err == nil {
+		return nil // killed; its own tree puts that in order
+	}
+	next, err := os.MkdirTemp(filepath.Dir(s.dir), ".copy-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(next)
+	if err := os.Chmod(next, 0o755); err != nil {
+		return err
+	}
+	for _, name := range []string{"kept", "compiled-from"} {
+		if err := copyTree(filepath.Join(other, name), filepath.Join(next, name)); err != nil && !notExist(err) {
+			return err
+		}
+	}
+	return os.Rename(next, s.dir)
+}
+
+// copyTree copies files, directories and links with their modes and times.
+func copyTree(from, to string) error {
+	return filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, p)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, rel)
+		switch {
+		case d.IsDir():
+			return os.MkdirAll(target, info.Mode().Perm()|0o700)
+		case d.Type() == fs.ModeSymlink:
+			link, err := os.Readlink(p)
+			if err != nil {
+				return err
+			}
+			return os.Symlink(link, target)
+		case !d.Type().IsRegular():
+			return nil
+		}
+		if err := copyFile(p, target, Owner{os.Getuid(), os.Getgid()}); err != nil {
+			return err
+		}
+		return os.Chtimes(target, info.ModTime(), info.ModTime())
+	})
+}
+
+func modTime(file string) time.Time {
+	info, err := os.Stat(file)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		err := unix.Flock(int(f.Fd()), how)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 func pruneStates(dir string) error {

@@ -286,7 +286,7 @@ func (w worker) assembled(store *storage.Store, names []reference.Named, sources
 }
 
 // compile runs the command in the image and publishes what it leaves.
-func (w worker) compile(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, image storage.Image, sources kube.Manifest) (int, error) {
+func (w worker) compile(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, image storage.Image, sources kube.Manifest) (_ int, err error) {
 	start, step := time.Now(), string(stepOf(w.Goal))
 	r := w.Tree.Recipe
 	paths, environment := base.Kept()
@@ -299,6 +299,7 @@ func (w worker) compile(ctx context.Context, store *storage.Store, host builder.
 	if err != nil {
 		return 0, err
 	}
+	defer func() { err = errors.Join(err, state.Close()) }()
 	mounts, cold, err := state.Prepare(sources, w.Version)
 	if err != nil {
 		return 0, err
