@@ -44,6 +44,7 @@ func Compare(before, now Manifest) Change {
 			j++
 		default:
 			if before[i] != now[j] {
+				differs(before[i])
 				differs(now[j])
 			}
 			i, j = i+1, j+1

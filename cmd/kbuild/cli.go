@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"time"
 
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/storage"
@@ -33,15 +34,17 @@ type app struct {
 	mirror    mirrorFlags
 	tlsVerify bool
 	format    string
+	timings   bool
 
 	status int
+	spans  spans
 }
 
 // run is the program: arguments in, exit status out.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, spans: spans{last: time.Now()}}
 	cmd := a.root()
 	cmd.SetArgs(args)
 	cmd.SetIn(stdin)
@@ -85,6 +88,7 @@ func (a *app) root() *cobra.Command {
 	global.StringVar(&a.isolation, "isolation", os.Getenv("BUILDAH_ISOLATION"), "run containers with `type` oci, rootless or chroot (default: what works here)")
 	global.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing but results and errors")
 	global.StringVar(&a.logLevel, "log-level", "error", "what the libraries log: error, warn, info, debug or trace")
+	global.BoolVar(&a.timings, "timings", false, "say at the end where the time went")
 	global.BoolVar(&a.dryRun, "dry-run", false, "say what would be done and do nothing")
 
 	a.mirrorFlags(root.Flags())
@@ -271,7 +275,7 @@ func (a *app) parsed(cmd *cobra.Command) (request, error) {
 		return request{}, err
 	}
 	return request{
-		Store: a.store, Isolation: isolation, Network: network, Mirror: m, Quiet: a.quiet, Format: a.format,
+		Store: a.store, Isolation: isolation, Network: network, Mirror: m, Quiet: a.quiet, Format: a.format, Timings: a.timings,
 		LogLevel: a.logLevel, Terminal: isTerminal(a.stderr), CacheDir: cache,
 	}, nil
 }

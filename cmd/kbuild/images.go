@@ -27,7 +27,7 @@ type listed struct {
 
 // listImages shows the kube-cross and kube-build images: those named so, and
 // those kbuild brought from somewhere under another name.
-func (w worker) listImages(store *storage.Store, out io.Writer) error {
+func (w *worker) listImages(store *storage.Store, out io.Writer) error {
 	images, err := store.Images()
 	if err != nil {
 		return err

@@ -44,6 +44,7 @@ func (a *app) prepare(cmd *cobra.Command, goal goal, args []string) (request, er
 	if err := preflight.Err(preflight.Run(preflight.ThisHost(req.Isolation))); err != nil {
 		return req, err
 	}
+	a.spans.mark("host")
 	tree, err := a.openTree()
 	if err != nil {
 		return req, a.suggestCommand(cmd, args, err)
@@ -56,25 +57,38 @@ func (a *app) prepare(cmd *cobra.Command, goal goal, args []string) (request, er
 	if err := a.commandLine(cmd, &req, args); err != nil {
 		return req, err
 	}
+	a.spans.mark("tree")
 	for _, dir := range []string{filepath.Join(tree.Root, tree.Recipe.Context), tree.Recipe.Outputs[0].Host} {
 		if err := builder.Writable(dir); err != nil {
 			return req, err
 		}
 	}
-	if req.Version, err = tree.Version(cmd.Context()); err != nil {
+	// git looks at every file, too: both at once.
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	versioned := make(chan error, 1)
+	go func() {
+		var err error
+		if req.Version, err = tree.Version(ctx); err != nil {
+			cancel()
+		}
+		versioned <- err
+	}()
+	sources, err := tree.Sources(ctx)
+	if errVersion := <-versioned; errVersion != nil {
+		return req, errVersion
+	}
+	if err != nil {
 		return req, err
 	}
 	req.Names = tree.ImageNames(req.Version)
 	if req.Dockerfile, err = tree.BuildDockerfile(); err != nil {
 		return req, err
 	}
-	sources, err := tree.Sources(cmd.Context())
-	if err != nil {
-		return req, err
-	}
 	if req.Sources, err = sources.MarshalBinary(); err != nil {
 		return req, err
 	}
+	a.spans.mark("version and sources")
 	return req, nil
 }
 
@@ -144,6 +158,7 @@ func (a *app) build(cmd *cobra.Command, goal goal, args []string) error {
 		return err
 	}
 	defer lock.Close()
+	a.spans.mark("lock")
 	req, err := a.prepare(cmd, goal, args)
 	if err != nil {
 		return err
@@ -168,6 +183,7 @@ func describe(req request) string {
 
 // enter hands a request to the worker.
 func (a *app) enter(ctx context.Context, req request, files ...*os.File) error {
+	req.Spans, req.Sent = a.spans.list, a.spans.last
 	status, err := storage.Enter(ctx, storage.Namespaces{}, req, files...)
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -40,6 +40,34 @@ func (s steps) say(step, format string, args ...any) {
 // took is a step's time, for the end of its line.
 func took(start time.Time) string { return fmt.Sprintf("(%.1f s)", time.Since(start).Seconds()) }
 
+// A span is a part of a run and the time it took.
+type span struct {
+	Name string
+	Took time.Duration
+}
+
+// spans are the parts of a run, in order, for --timings.
+type spans struct {
+	list []span
+	last time.Time
+}
+
+// mark ends the current part under a name, and begins the next.
+func (s *spans) mark(name string) {
+	now := time.Now()
+	s.list = append(s.list, span{name, now.Sub(s.last)})
+	s.last = now
+}
+
+func (s *spans) print(w io.Writer) {
+	var total time.Duration
+	for _, part := range s.list {
+		total += part.Took
+		fmt.Fprintf(w, "kbuild: timing   %8.3f s  %s\n", part.Took.Seconds(), part.Name)
+	}
+	fmt.Fprintf(w, "kbuild: timing   %8.3f s  in all\n", total.Seconds())
+}
+
 // usageError is a command line that cannot be understood.
 type usageError struct{ error }
 

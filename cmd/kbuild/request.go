@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/kube"
@@ -41,6 +42,11 @@ type request struct {
 	LogLevel  string
 	Terminal  bool // stderr is one
 	Paths     []string
+	// Timings asks for a report of where the time went; Spans are the parts
+	// before Sent, when the request was handed on.
+	Timings bool
+	Spans   []span
+	Sent    time.Time
 	// Isolated says that this worker has a network namespace of its own.
 	Isolated bool
 

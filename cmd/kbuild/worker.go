@@ -32,8 +32,13 @@ func work(ctx context.Context, raw json.RawMessage, _ []*os.File) int {
 	if err := json.Unmarshal(raw, &req); err != nil {
 		return report(os.Stderr, fmt.Errorf("read the worker's request: %w", err))
 	}
-	w := worker{request: req, steps: steps{os.Stderr, req.Quiet}}
+	w := worker{request: req, steps: steps{os.Stderr, req.Quiet}, spans: &spans{req.Spans, req.Sent}}
+	w.mark("namespaces")
 	status, err := w.do(ctx)
+	if w.Timings && !w.handedOn {
+		w.mark("store closed")
+		w.spans.print(os.Stderr)
+	}
 	if err != nil {
 		return report(os.Stderr, err)
 	}
@@ -43,9 +48,11 @@ func work(ctx context.Context, raw json.RawMessage, _ []*os.File) int {
 type worker struct {
 	request
 	steps
+	*spans
+	handedOn bool // to another worker
 }
 
-func (w worker) do(ctx context.Context) (status int, err error) {
+func (w *worker) do(ctx context.Context) (status int, err error) {
 	if err := builder.SetLogging(w.LogLevel, os.Stderr); err != nil {
 		return 0, err
 	}
@@ -75,15 +82,18 @@ func (w worker) do(ctx context.Context) (status int, err error) {
 		if err := builder.RemoveLeftovers(store, w.Tree.Recipe.PathID); err != nil {
 			return err
 		}
+		w.mark("store opened")
 		base, img, err := w.provide(ctx, store)
 		if err != nil || w.Goal == goalMirror {
 			return err
 		}
+		w.mark("base image")
 		host, attempts, err := builder.FindHost(ctx, store, w.Isolation, w.TempDir, w.CacheDir)
 		if err != nil {
 			return err
 		}
 		w.tellHost(host, attempts)
+		w.mark("runtime")
 		if inner = host.Isolation == builder.IsolationChroot && w.Network == builder.NetworkNone && !w.Isolated; inner {
 			return nil
 		}
@@ -93,7 +103,9 @@ func (w worker) do(ctx context.Context) (status int, err error) {
 	if err == nil && inner {
 		// chroot isolation has the network of the process that asks for it:
 		// the rest happens in one that has none.
+		w.handedOn = true
 		next := w.request
+		next.Spans, next.Sent = w.list, w.last
 		next.Isolated, next.Isolation = true, builder.IsolationChroot
 		return storage.Enter(ctx, storage.Namespaces{Network: true}, next)
 	}
@@ -103,7 +115,7 @@ func (w worker) do(ctx context.Context) (status int, err error) {
 // makeTemporary makes the directory for files of this run, empty, and points
 // the libraries at it. What a killed run left in it goes; the caller holds the
 // tree's lock.
-func (w worker) makeTemporary() error {
+func (w *worker) makeTemporary() error {
 	if w.Isolated {
 		return nil
 	}
@@ -120,7 +132,7 @@ func (w worker) makeTemporary() error {
 	return os.Setenv("TMPDIR", dir)
 }
 
-func (w worker) withStore(do func(*storage.Store) error) (err error) {
+func (w *worker) withStore(do func(*storage.Store) error) (err error) {
 	store, err := storage.Open(w.Store)
 	if err != nil {
 		return err
@@ -131,7 +143,7 @@ func (w worker) withStore(do func(*storage.Store) error) (err error) {
 
 // provide is the mirror step: the base image is in the store and is what its
 // name promises.
-func (w worker) provide(ctx context.Context, store *storage.Store) (builder.Base, storage.Image, error) {
+func (w *worker) provide(ctx context.Context, store *storage.Store) (builder.Base, storage.Image, error) {
 	start := time.Now()
 	name, err := reference.ParseNormalizedNamed(w.Tree.Recipe.BaseImage)
 	if err != nil {
@@ -202,7 +214,7 @@ func (w worker) provide(ctx context.Context, store *storage.Store) (builder.Base
 }
 
 // tellHost says how containers run here, when that is not the ordinary way.
-func (w worker) tellHost(host builder.Host, attempts []builder.Attempt) {
+func (w *worker) tellHost(host builder.Host, attempts []builder.Attempt) {
 	if w.Isolated {
 		return
 	}
@@ -215,7 +227,7 @@ func (w worker) tellHost(host builder.Host, attempts []builder.Attempt) {
 }
 
 // build does the image step and what follows it.
-func (w worker) build(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, img storage.Image) (int, error) {
+func (w *worker) build(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, img storage.Image) (int, error) {
 	sources, err := kube.UnmarshalManifest(w.Sources)
 	if err != nil {
 		return 0, err
@@ -238,12 +250,13 @@ func (w worker) build(ctx context.Context, store *storage.Store, host builder.Ho
 	return w.compile(ctx, store, host, base, image, sources)
 }
 
-func (w worker) assemble(ctx context.Context, store *storage.Store, host builder.Host, names []reference.Named, sources kube.Manifest, base storage.Image) (storage.Image, error) {
+func (w *worker) assemble(ctx context.Context, store *storage.Store, host builder.Host, names []reference.Named, sources kube.Manifest, base storage.Image) (storage.Image, error) {
 	start := time.Now()
 	context, err := builder.WriteContext(ctx, w.Tree, sources, w.Version, w.Dockerfile, w.StateDir)
 	if err != nil {
 		return storage.Image{}, err
 	}
+	w.mark("build context")
 	baseName, err := reference.ParseNormalizedNamed(w.Tree.Recipe.BaseImage)
 	if err != nil {
 		return storage.Image{}, err
@@ -259,6 +272,7 @@ func (w worker) assemble(ctx context.Context, store *storage.Store, host builder
 	if err != nil {
 		return storage.Image{}, err
 	}
+	w.mark("image")
 	if changed || context.Changed {
 		w.say("image", "%s assembled from %s %s", strings.Join(w.Names, ", "), w.Tree.Recipe.Context, took(start))
 	} else {
@@ -269,7 +283,7 @@ func (w worker) assemble(ctx context.Context, store *storage.Store, host builder
 
 // assembled finds the image that an earlier image step made of the tree as it
 // is now.
-func (w worker) assembled(store *storage.Store, names []reference.Named, sources kube.Manifest, base storage.Image) (storage.Image, error) {
+func (w *worker) assembled(store *storage.Store, names []reference.Named, sources kube.Manifest, base storage.Image) (storage.Image, error) {
 	mine := names[len(names)-1]
 	image, err := store.Lookup(mine)
 	if err == nil {
@@ -286,7 +300,7 @@ func (w worker) assembled(store *storage.Store, names []reference.Named, sources
 }
 
 // compile runs the command in the image and publishes what it leaves.
-func (w worker) compile(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, image storage.Image, sources kube.Manifest) (_ int, err error) {
+func (w *worker) compile(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, image storage.Image, sources kube.Manifest) (_ int, err error) {
 	start, step := time.Now(), string(stepOf(w.Goal))
 	r := w.Tree.Recipe
 	paths, environment := base.Kept()
@@ -326,6 +340,7 @@ func (w worker) compile(ctx context.Context, store *storage.Store, host builder.
 	if cold != "" {
 		kept = ", from nothing: " + cold
 	}
+	w.mark("kept state")
 	w.say(step, "%s%s", strings.Join(w.Command, " "), kept)
 	var stdin io.Reader = strings.NewReader("")
 	if key.Command != nil {
@@ -339,6 +354,7 @@ func (w worker) compile(ctx context.Context, store *storage.Store, host builder.
 	if err != nil {
 		return 0, err
 	}
+	w.mark("command, with its container")
 	if err := state.Done(); err != nil {
 		return 0, err
 	}
@@ -357,6 +373,7 @@ func (w worker) compile(ctx context.Context, store *storage.Store, host builder.
 		}
 		w.tellPublished(step, published, start)
 	}
+	w.mark("binaries published")
 	return 0, nil
 }
 
@@ -371,7 +388,7 @@ func isOutput(r kube.Recipe, m kube.Mount) bool {
 	return false
 }
 
-func (w worker) tellPublished(step string, published []builder.Published, start time.Time) {
+func (w *worker) tellPublished(step string, published []builder.Published, start time.Time) {
 	var changed []string
 	for _, p := range published {
 		if p.Changed {
@@ -388,7 +405,7 @@ func (w worker) tellPublished(step string, published []builder.Published, start 
 	}
 }
 
-func (w worker) relative(p string) string {
+func (w *worker) relative(p string) string {
 	if rel, err := filepath.Rel(w.Tree.Root, p); err == nil && !strings.HasPrefix(rel, "..") {
 		return rel
 	}
@@ -397,7 +414,7 @@ func (w worker) relative(p string) string {
 
 // clean is upstream's make-clean: nothing of the tree's builds remains but the
 // base image.
-func (w worker) clean(store *storage.Store) error {
+func (w *worker) clean(store *storage.Store) error {
 	if err := builder.RemoveLeftovers(store, w.Tree.Recipe.PathID); err != nil {
 		return err
 	}

@@ -1,0 +1,44 @@
+# make demo   install what is missing, build kbuild, and see the whole job done
+# make test   install what is missing, and run every test
+# make build  bin/kbuild, one static binary
+# make bench  the benchmarks
+# make clean  remove bin
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+.NOTPARALLEL:
+.PHONY: build prereqs demo test bench clean
+
+# Everything is in vendor and compiled with the Go that is here. Without cgo the
+# program would start itself again for ever (storage/nocgo.go), so nobody gets to
+# switch it off. The tags leave gcc, libc and libseccomp as all that C needs,
+# and make a static binary that asks no shared library for users and hosts.
+override export CGO_ENABLED := 1
+override export GOTOOLCHAIN := local
+override export GOWORK := off
+override export GOFLAGS := -mod=vendor -buildvcs=false \
+	-tags=containers_image_openpgp,exclude_graphdriver_btrfs,seccomp,netgo,osusergo
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# Of a build that succeeds the linker's warnings are not shown: there is one of
+# dlopen, in a PKCS#11 library that comes along and is never called.
+build:
+	@echo 'building bin/kbuild (a minute or two the first time)'
+	@output=$$(go build -o bin/kbuild -ldflags '-s -w -linkmode external -extldflags -static -X main.version=$(VERSION)' \
+		./cmd/kbuild 2>&1) || { echo "$$output" >&2; exit 1; }
+
+prereqs:
+	@.ci/prereqs
+
+demo: prereqs build
+	bin/kbuild demo
+
+test: prereqs
+	@.ci/test
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean:
+	rm -rf bin
