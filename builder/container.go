@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/containers/buildah"
 	"github.com/containers/buildah/define"
@@ -84,6 +83,11 @@ func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int
 	if err != nil {
 		return 0, err
 	}
+	report, err := opts.Host.statusDir()
+	if err != nil {
+		return 0, err
+	}
+	mounts = append(mounts, bind(Mount{Host: report, Container: statusDir}))
 	run := buildah.RunOptions{
 		Logger:           logger(),
 		Isolation:        opts.Host.Isolation.define(),
@@ -93,7 +97,7 @@ func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int
 		Mounts:           mounts,
 		Env:              opts.Environment,
 		NamespaceOptions: namespaces(opts.Network),
-		ConfigureNetwork: define.NetworkDisabled,
+		ConfigureNetwork: configure(opts.Network),
 		Terminal:         buildah.WithoutTerminal,
 		Stdin:            opts.Stdin,
 		Stdout:           opts.Stdout,
@@ -118,7 +122,10 @@ func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
-	return commandStatus(err)
+	if err != nil {
+		return 0, fmt.Errorf("run the container: %w", err)
+	}
+	return commandStatus(report)
 }
 
 // newContainer makes a working container. Its name tells whose it is.
@@ -130,7 +137,7 @@ func newContainer(ctx context.Context, store *storage.Store, opts RunOptions, po
 		SignaturePolicyPath: policy,
 		Isolation:           opts.Host.Isolation.define(),
 		NamespaceOptions:    namespaces(opts.Network),
-		ConfigureNetwork:    define.NetworkDisabled,
+		ConfigureNetwork:    configure(opts.Network),
 		NetworkInterface:    noNetwork{},
 		CommonBuildOpts:     commonOptions(),
 		Logger:              logger(),
@@ -142,24 +149,39 @@ func newContainer(ctx context.Context, store *storage.Store, opts RunOptions, po
 	return b, nil
 }
 
-// wrap lets the image's bash run the command and report on it: buildah gives
-// no 127 for a command that is not there, and makes a death by signal 1. The
-// "exit" keeps bash from replacing itself with the command.
+// statusDir is where, in the container, the command's status is left.
+const statusDir = "/run/.kbuild"
+
+// wrap lets the image's bash run the command and leave its status in a file:
+// of a container's own status buildah gives no 127 for a command that is not
+// there, makes a death by signal 1, and with chroot isolation prints lines of
+// its own.
 func wrap(command []string) []string {
-	return append([]string{"bash", "-c", `"$@"; exit $?`, "kbuild"}, command...)
+	return append([]string{"bash", "-c", `"$@"; echo $? >` + statusDir + `/status`, "kbuild"}, command...)
 }
 
-func commandStatus(err error) (int, error) {
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return 0, nil
-	case errors.As(err, &exit) && exit.Exited():
-		return exit.ExitCode(), nil
-	case errors.As(err, &exit):
-		return 128 + int(exit.Sys().(syscall.WaitStatus).Signal()), nil
+// statusDir makes the directory, on the host, for the command's status.
+func (h Host) statusDir() (string, error) {
+	dir := filepath.Join(h.Dir, "status")
+	if err := os.RemoveAll(dir); err != nil {
+		return "", fmt.Errorf("make a directory for the command's status: %w", err)
 	}
-	return 0, fmt.Errorf("run the container: %w", err)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return "", fmt.Errorf("make a directory for the command's status: %w", err)
+	}
+	return dir, nil
+}
+
+func commandStatus(report string) (int, error) {
+	data, err := os.ReadFile(filepath.Join(report, "status"))
+	if err != nil {
+		return 0, errors.New("run the container: it ended before its command did")
+	}
+	status, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		return 0, fmt.Errorf("run the container: the command's status is %q", data)
+	}
+	return status, nil
 }
 
 // specMounts turns mounts into the runtime's form; a container without network
@@ -175,13 +197,17 @@ func specMounts(opts RunOptions) ([]specs.Mount, error) {
 	}
 	var list []specs.Mount
 	for _, m := range mounts {
-		mode := "rw"
-		if m.ReadOnly {
-			mode = "ro"
-		}
-		list = append(list, specs.Mount{Type: "bind", Source: m.Host, Destination: m.Container, Options: []string{"rbind", "rprivate", mode}})
+		list = append(list, bind(m))
 	}
 	return list, nil
+}
+
+func bind(m Mount) specs.Mount {
+	mode := "rw"
+	if m.ReadOnly {
+		mode = "ro"
+	}
+	return specs.Mount{Type: "bind", Source: m.Host, Destination: m.Container, Options: []string{"rbind", "rprivate", mode}}
 }
 
 // commonOptions are those buildah requires of everyone. Without limits of our
@@ -204,6 +230,15 @@ func commonOptions() *define.CommonBuildOptions {
 
 func namespaces(network Network) define.NamespaceOptions {
 	return define.NamespaceOptions{{Name: string(specs.NetworkNamespace), Host: network == NetworkHost}}
+}
+
+// configure lets buildah set a network up only where it is the host's: "disabled"
+// would take that away, too.
+func configure(network Network) define.NetworkConfigurationPolicy {
+	if network == NetworkHost {
+		return define.NetworkDefault
+	}
+	return define.NetworkDisabled
 }
 
 // noNetwork stands where buildah wants an interface to netavark, even when no

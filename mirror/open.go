@@ -19,7 +19,6 @@ import (
 	ociarchive "github.com/containers/image/v5/oci/archive"
 	"github.com/containers/image/v5/oci/layout"
 	"github.com/containers/image/v5/pkg/compression"
-	istorage "github.com/containers/image/v5/storage"
 	"github.com/containers/image/v5/types"
 	"github.com/opencontainers/go-digest"
 
@@ -103,7 +102,7 @@ func (s Source) locateDocker(ctx context.Context, sys *types.SystemContext, pin 
 // locateStored finds an image of the store itself, or of the one in brackets.
 func (s Source) locateStored(store *storage.Store) (types.ImageReference, error) {
 	if !s.inStore() {
-		return istorage.Transport.ParseReference(s.rest)
+		return storage.ParseReference(s.rest)
 	}
 	img, err := s.stored(store)
 	if err != nil {

@@ -40,11 +40,7 @@ func TestPullRefuses(t *testing.T) {
 	base := g.Host() + "/"
 
 	nothing := strings.Repeat("0", 64)
-	dead := serve(t)
-	if err := dead.Close(); err != nil {
-		t.Fatal(err)
-	}
-	dead.answer(nil)
+	const dead = "127.0.0.1:1" // tcpmux, which nobody has had for decades
 	emptyDir := t.TempDir()
 	several := map[string]v1.Image{"registry.example/it:one": right, "registry.example/it:two": img(t, arch, "two")}
 	dockerSeveral, ociSeveral := dockerArchive(t, several), ociArchive(t, several)
@@ -70,7 +66,7 @@ func TestPullRefuses(t *testing.T) {
 		{name: "no such digest", sources: []string{base + repo + "@sha256:" + nothing}, says: []string{"@sha256:" + nothing + ": no such digest"}},
 		{name: "another digest than wanted", want: wanted + "@sha256:" + nothing, sources: []string{base + repo + ":" + wantTag},
 			says: []string{"is " + digestOf(t, right) + ", wanted sha256:" + nothing}},
-		{name: "nobody there", sources: []string{dead.Host() + "/x"}, says: []string{"connection refused"}},
+		{name: "nobody there", sources: []string{dead + "/x"}, says: []string{"connection refused"}},
 		{name: "another architecture", sources: []string{base + "foreign"}, says: []string{"is linux/s390x, wanted " + host}, hint: "--platform linux/s390x"},
 		{name: "other architectures", sources: []string{base + "foreign/list"}, says: []string{"is linux/s390x, linux/ppc64le, wanted " + host}, hint: "--platform linux/s390x"},
 		{name: "another architecture, in a layout", sources: []string{"oci:" + ociForeign}, says: []string{"is linux/s390x, wanted " + host}},
@@ -110,8 +106,8 @@ func TestPullRefuses(t *testing.T) {
 		{name: "oci: no such name", sources: []string{"oci:" + ociNone + ":x"}, says: []string{"is not an OCI layout"}},
 		{name: "dir: no directory", sources: []string{"dir:/no/such/dir"}, says: []string{"dir:/no/such/dir: no such file or directory"}},
 		{name: "dir: an empty directory", sources: []string{"dir:" + emptyDir}, says: []string{"no such file or directory"}},
-		{name: "several of them", sources: []string{"oci:" + emptyDir, dead.Host() + "/x", base + "foreign"},
-			says: []string{"no source provides it", "\n  oci:" + emptyDir + ": is not", "\n  docker://" + dead.Host() + "/x:" + wantTag + ": ", "\n  docker://" + base + "foreign:" + wantTag + ": is linux/s390x"}},
+		{name: "several of them", sources: []string{"oci:" + emptyDir, dead + "/x", base + "foreign"},
+			says: []string{"no source provides it", "\n  oci:" + emptyDir + ": is not", "\n  docker://" + dead + "/x:" + wantTag + ": ", "\n  docker://" + base + "foreign:" + wantTag + ": is linux/s390x"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

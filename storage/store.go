@@ -158,6 +158,12 @@ func (s *Store) ReferenceID(id string) (types.ImageReference, error) {
 	return ref, nil
 }
 
+// ParseReference reads what follows "containers-storage:" in an image's name,
+// which may say in brackets which store is meant, see containers-transports(5).
+func ParseReference(s string) (types.ImageReference, error) {
+	return istorage.Transport.ParseReference(s)
+}
+
 // LocalName makes the store's name of a short one such as "kube-build:tag":
 // localhost/kube-build:tag, as podman and buildah name local images. The
 // library alone would take it for one of docker.io.

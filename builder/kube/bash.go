@@ -128,9 +128,12 @@ func (l *bashLexer) word() (bashToken, error) {
 				l.pos++
 				break
 			}
-			if next := l.src[l.pos+1]; next == '\n' {
+			switch next := l.src[l.pos+1]; next {
+			case '\n':
 				l.line++
-			} else {
+			case 0:
+				err = errors.New("NUL byte")
+			default:
 				text.WriteByte(next)
 			}
 			l.pos += 2

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -69,13 +70,14 @@ everything the tree's own command builds. What follows -- goes to that command.`
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "kbuild [flags] [TARGET...] [-- ARGUMENT...]",
-		Short:         "compile Kubernetes in a container, with no daemon and no root",
-		Long:          rootLong,
-		Args:          cobra.ArbitraryArgs,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		RunE:          func(cmd *cobra.Command, args []string) error { return a.build(cmd, goalBuild, args) },
+		Use:                        "kbuild [flags] [TARGET...] [-- ARGUMENT...]",
+		Short:                      "compile Kubernetes in a container, with no daemon and no root",
+		Long:                       rootLong,
+		Args:                       cobra.ArbitraryArgs,
+		SuggestionsMinimumDistance: 2,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		RunE:                       func(cmd *cobra.Command, args []string) error { return a.build(cmd, goalBuild, args) },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{&hinted{err, "see " + cmd.CommandPath() + " --help"}}
@@ -266,6 +268,11 @@ func (a *app) parsed(cmd *cobra.Command) (request, error) {
 	m := a.mirror
 	if len(m.Sources) == 0 {
 		m.Sources = strings.FieldsFunc(os.Getenv("KBUILD_MIRROR"), func(r rune) bool { return r == ' ' || r == ',' })
+	}
+	for _, s := range m.Sources {
+		if _, err := mirror.ParseSource(s); err != nil {
+			return usage(err)
+		}
 	}
 	if f := cmd.Flags().Lookup("tls-verify"); f != nil && f.Changed {
 		m.TLSVerify = &a.tlsVerify

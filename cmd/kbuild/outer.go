@@ -12,7 +12,6 @@ import (
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/preflight"
-	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/spf13/cobra"
 )
@@ -30,28 +29,14 @@ func (a *app) openTree() (kube.Tree, error) {
 
 // prepare is the check step: it looks at the host and the tree and fills the
 // request with what they say. Nothing is written.
-func (a *app) prepare(cmd *cobra.Command, goal goal, args []string) (request, error) {
-	req, err := a.parsed(cmd)
-	if err != nil {
-		return req, err
-	}
-	req.Goal = goal
-	for _, s := range req.Mirror.Sources {
-		if _, err := mirror.ParseSource(s); err != nil {
-			return req, &usageError{err}
-		}
-	}
+func (a *app) prepare(cmd *cobra.Command, req request, tree kube.Tree, args []string) (request, error) {
 	if err := preflight.Err(preflight.Run(preflight.ThisHost(req.Isolation))); err != nil {
 		return req, err
 	}
 	a.spans.mark("host")
-	tree, err := a.openTree()
-	if err != nil {
-		return req, a.suggestCommand(cmd, args, err)
-	}
 	req.Tree, req.Tools = tree, tree.Recipe.Tools()
 	req.ownDirs()
-	if goal == goalMirror {
+	if req.Goal == goalMirror {
 		return req, nil
 	}
 	if err := a.commandLine(cmd, &req, args); err != nil {
@@ -143,24 +128,28 @@ func (a *app) suggestCommand(cmd *cobra.Command, args []string, err error) error
 // build does the steps up to a goal.
 func (a *app) build(cmd *cobra.Command, goal goal, args []string) error {
 	ctx, start := cmd.Context(), time.Now()
-	if a.dryRun {
-		return a.dry(cmd, goal, args)
+	req, err := a.parsed(cmd)
+	if err != nil {
+		return err
 	}
-	out := steps{a.stderr, a.quiet}
-	// The lock comes before the tree is read: what another kbuild is still
-	// publishing is not read half.
+	req.Goal = goal
 	tree, err := a.openTree()
 	if err != nil {
 		return a.suggestCommand(cmd, args, err)
 	}
+	if a.dryRun {
+		return a.dry(cmd, req, tree, args)
+	}
+	out := steps{a.stderr, a.quiet}
+	// The lock comes before the tree's files are read: what another kbuild is
+	// still publishing is not read half.
 	lock, err := builder.Lock(ctx, tree.Root, func() { out.say("check", "another kbuild works in %s: waiting for it", tree.Root) })
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
 	a.spans.mark("lock")
-	req, err := a.prepare(cmd, goal, args)
-	if err != nil {
+	if req, err = a.prepare(cmd, req, tree, args); err != nil {
 		return err
 	}
 	out.say("check", "%s %s", describe(req), took(start))
@@ -211,8 +200,12 @@ func (a *app) check(cmd *cobra.Command, args []string) error {
 	if err := preflight.Err(findings); err != nil {
 		return err
 	}
-	req, err = a.prepare(cmd, goalBuild, args)
+	tree, err := a.openTree()
 	if err != nil {
+		return err
+	}
+	req.Goal = goalBuild
+	if req, err = a.prepare(cmd, req, tree, args); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "%-8s tree: %s\n", "ok", describe(req))
@@ -273,8 +266,9 @@ func (a *app) removeCommand() *cobra.Command {
 }
 
 // dry says what the steps up to a goal would do.
-func (a *app) dry(cmd *cobra.Command, goal goal, args []string) error {
-	req, err := a.prepare(cmd, goal, args)
+func (a *app) dry(cmd *cobra.Command, req request, tree kube.Tree, args []string) error {
+	goal := req.Goal
+	req, err := a.prepare(cmd, req, tree, args)
 	if err != nil {
 		return err
 	}

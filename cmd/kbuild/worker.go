@@ -337,7 +337,7 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host builder
 		}
 	}
 	kept := ""
-	if cold != "" {
+	if cold != "" && key.Command == nil {
 		kept = ", from nothing: " + cold
 	}
 	w.mark("kept state")

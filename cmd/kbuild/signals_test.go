@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kbuild/kbuild/builder/kube/kubetest"
+)
+
+// started is a kbuild that runs a command in a container.
+type started struct {
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+	mark   string // an argument that only this run's processes have
+}
+
+// start runs kbuild until its command in the container says that it is there.
+func (w *world) start(t *testing.T, tree string, isolation ...string) *started {
+	t.Helper()
+	s := &started{mark: fmt.Sprintf("%d.%d", os.Getpid(), time.Now().UnixNano())}
+	args := append([]string{"--root", filepath.Join(w.store, "small"), "--mirror", w.registry.Host() + "/small/kubernetes"}, isolation...)
+	// A process in the background that heeds no signal, as well.
+	args = append([]string{"run"}, append(args, "--", "bash", "-c", "(trap '' INT TERM HUP; sleep 1"+s.mark+") & echo there; sleep 1"+s.mark)...)
+	s.cmd = exec.Command("kbuild", args...)
+	s.cmd.Dir = tree
+	s.cmd.Env = append(os.Environ(), w.environ(t.TempDir())...)
+	s.cmd.Stderr = &s.stderr
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "there\n" {
+		s.cmd.Process.Kill()
+		t.Fatalf("%q, %v\n%s", line, err, s.stderr.String())
+	}
+	return s
+}
+
+// gone waits until no process of the run is left.
+func (s *started) gone(t *testing.T) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		left := ""
+		files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if data, err := os.ReadFile(f); err == nil && bytes.Contains(data, []byte(s.mark)) {
+				left += strings.ReplaceAll(string(data), "\x00", " ") + "\n"
+			}
+		}
+		if left == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still running:\n%s", left)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func TestSignals(t *testing.T) {
+	w := newWorld(t)
+	for _, isolation := range [][]string{nil, {"--isolation", "chroot"}} {
+		for _, test := range []struct {
+			signal syscall.Signal
+			status int // of kbuild; -1: the signal ends it
+		}{
+			{syscall.SIGINT, 130}, {syscall.SIGTERM, 130}, {syscall.SIGKILL, -1},
+		} {
+			t.Run(strings.Join(append(isolation, test.signal.String()), " "), func(t *testing.T) {
+				tree := filepath.Join(t.TempDir(), "k")
+				if err := kubetest.Release12(tree, "v1.4.2-1"); err != nil {
+					t.Fatal(err)
+				}
+				if err := kubetest.Commit(context.Background(), tree, "v1.2.3"); err != nil {
+					t.Fatal(err)
+				}
+				s := w.start(t, tree, isolation...)
+				if err := s.cmd.Process.Signal(test.signal); err != nil {
+					t.Fatal(err)
+				}
+				s.cmd.Wait() //nolint:errcheck // the status is looked at
+				if got := s.cmd.ProcessState.ExitCode(); got != test.status {
+					t.Errorf("exit status %d, want %d\n%s", got, test.status, s.stderr.String())
+				}
+				s.gone(t)
+
+				// The next run finds nothing in its way.
+				next := exec.Command("kbuild", "run", "--root", filepath.Join(w.store, "small"), "--", "echo", "next")
+				next.Dir, next.Env = tree, append(os.Environ(), w.environ(t.TempDir())...)
+				out, err := next.CombinedOutput()
+				if err != nil || !strings.Contains(string(out), "\nnext\n") {
+					t.Fatalf("%v\n%s", err, out)
+				}
+				if left, _ := filepath.Glob(filepath.Join(w.store, "small/kbuild/trees/*/tmp/*")); left != nil {
+					t.Errorf("left behind: %v", left)
+				}
+			})
+		}
+	}
+}
+
+// TestTwoAtOnce: a second kbuild in a tree waits for the first, and says so.
+func TestTwoAtOnce(t *testing.T) {
+	w := newWorld(t)
+	tree := filepath.Join(t.TempDir(), "k")
+	if err := kubetest.Release12(tree, "v1.4.2-1"); err != nil {
+		t.Fatal(err)
+	}
+	first := w.start(t, tree)
+	second := exec.Command("kbuild", "image", "--root", filepath.Join(w.store, "small"))
+	second.Dir, second.Env = tree, append(os.Environ(), w.environ(t.TempDir())...)
+	said, err := second.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(said)
+	if !lines.Scan() || !strings.Contains(lines.Text(), "another kbuild works in "+tree+": waiting for it") {
+		t.Errorf("the second said %q", lines.Text())
+	}
+	if err := first.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	for lines.Scan() {
+	}
+	if err := second.Wait(); err != nil {
+		t.Errorf("the second: %v", err)
+	}
+	first.cmd.Wait() //nolint:errcheck // it was interrupted
+	first.gone(t)
+}
