@@ -23,7 +23,7 @@ func randomTree(r *rand.Rand) map[string]Entry {
 // mutate changes one path of a tree, and whatever else has to change for the
 // result to be a tree.
 func mutate(r *rand.Rand, tree map[string]Entry) {
-	names := []string{"pkg", "a", "b", "b-c", "x.go", "y.go", "z_test.go", "doc.md", "Godeps", "_workspace", "src"}
+	names := []string{"pkg", "a", "b", "b-c", "x.org", "x.go", "y.go", "z_test.go", "doc.md", "Godeps"}
 	p := names[r.Intn(len(names))]
 	if r.Intn(4) == 0 {
 		p = "Godeps/_workspace/src/" + p
@@ -42,10 +42,12 @@ func mutate(r *rand.Rand, tree map[string]Entry) {
 	for _, parent := range parents(p) {
 		tree[parent] = dir(parent)
 	}
-	switch r.Intn(8) {
-	case 0:
+	// A file or link without an ending might be a script, with which everything
+	// goes: few, so that most trees show more than that.
+	switch ending := path.Ext(p) != ""; {
+	case !ending && r.Intn(20) > 0:
 		tree[p] = dir(p)
-	case 1:
+	case r.Intn(5) == 0:
 		tree[p] = link(p, names[r.Intn(len(names))])
 	default:
 		tree[p] = file(p, fmt.Sprint(r.Intn(3)))
