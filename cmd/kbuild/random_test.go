@@ -47,7 +47,7 @@ func TestRandom(t *testing.T) {
 		steps                 int
 	}{
 		{"go" + oldGo, "old/kubernetes", "v1.4.2-1", 12},
-		{"current go", "xuxinkun/kubernetes", w.tag, 4},
+		{"current go", "xuxinkun/kubernetes", w.tag, 3},
 	} {
 		t.Run(toolchain.name, func(t *testing.T) {
 			if toolchain.repository == "old/kubernetes" && !w.old {
