@@ -141,7 +141,7 @@ func checkKeeps(t *testing.T, seed int64, changes uint8) (keptAfterChange, dropp
 
 func TestKeepsProperty(t *testing.T) {
 	keptAfterChange, dropped := 0, 0
-	for seed := range int64(8000) {
+	for seed := range int64(4000) {
 		k, d := checkKeeps(t, seed, uint8(seed))
 		keptAfterChange, dropped = keptAfterChange+k, dropped+d
 		if t.Failed() {

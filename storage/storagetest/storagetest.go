@@ -23,6 +23,14 @@ func Main(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// Outside runs a package's tests as Main does, but never in a user namespace.
+func Outside(m *testing.M) {
+	if reexec.Init() {
+		return
+	}
+	os.Exit(m.Run())
+}
+
 // Open opens an empty store that is gone after the test. Its driver is vfs,
 // which works on every host and file system.
 func Open(t testing.TB) *storage.Store {

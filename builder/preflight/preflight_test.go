@@ -1,0 +1,129 @@
+package preflight
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/storage"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+func TestRun(t *testing.T) {
+	ranges := storage.IDMappings{UID: []specs.LinuxIDMapping{{Size: 1}, {Size: 65536}}}
+	single := storage.IDMappings{Single: true, Why: "newuidmap is not installed"}
+	denied := errors.New("operation not permitted")
+	for name, test := range map[string]struct {
+		change func(*Host)
+		want   map[string]Severity
+		found  string // of the first finding that is not fine
+		fix    string
+	}{
+		"all well": {func(h *Host) {}, nil, "", ""},
+		"root":     {func(h *Host) { h.UID, h.Rootless, h.UserNS = 0, false, nil }, nil, "", ""},
+		"no namespaces, sysctl": {
+			func(h *Host) { h.UserNS = fails(denied); h.ReadFile = settings("/proc/sys/user/max_user_namespaces") },
+			map[string]Severity{"user namespaces": Fatal}, "user.max_user_namespaces is 0", "sysctl -w user.max_user_namespaces",
+		},
+		"no namespaces, Debian's": {
+			func(h *Host) {
+				h.UserNS = fails(denied)
+				h.ReadFile = settings("/proc/sys/kernel/unprivileged_userns_clone")
+			},
+			map[string]Severity{"user namespaces": Fatal}, "unprivileged_userns_clone is 0", "sysctl -w kernel.unprivileged_userns_clone=1",
+		},
+		"no namespaces, AppArmor": {
+			func(h *Host) {
+				h.UserNS = fails(denied)
+				h.ReadFile = func(p string) ([]byte, error) {
+					if p == "/proc/sys/kernel/apparmor_restrict_unprivileged_userns" {
+						return []byte("1\n"), nil
+					}
+					return nil, fs.ErrNotExist
+				}
+			},
+			map[string]Severity{"user namespaces": Fatal}, "AppArmor", "profile kbuild /opt/kbuild",
+		},
+		"no namespaces, a filter": {
+			func(h *Host) { h.UserNS = fails(denied) },
+			map[string]Severity{"user namespaces": Fatal}, "operation not permitted", "system call filter",
+		},
+		"no subordinate ids": {
+			func(h *Host) { h.Mappings = func() storage.IDMappings { return single } },
+			map[string]Severity{"subordinate ids": Warning}, "newuidmap is not installed", "uidmap",
+		},
+		"no runtime": {
+			func(h *Host) { h.Runtimes = func() []string { return nil } },
+			map[string]Severity{"container runtime": Warning}, "chroot isolation will do", "install runc",
+		},
+		"no runtime, no ids": {
+			func(h *Host) {
+				h.Runtimes = func() []string { return nil }
+				h.Mappings = func() storage.IDMappings { return single }
+			},
+			map[string]Severity{"subordinate ids": Warning, "container runtime": Fatal}, "newuidmap", "",
+		},
+		"a runtime asked for": {
+			func(h *Host) { h.Runtimes = func() []string { return nil }; h.Isolation = builder.IsolationOCI },
+			map[string]Severity{"container runtime": Fatal}, "isolation oci asked for", "install runc",
+		},
+		"chroot asked for": {
+			func(h *Host) { h.Runtimes = func() []string { return nil }; h.Isolation = builder.IsolationChroot }, nil, "", "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := Host{
+				UID: 1000, Rootless: true, Executable: "/opt/kbuild", UserNS: fails(nil),
+				Mappings: func() storage.IDMappings { return ranges }, Runtimes: func() []string { return []string{"/usr/bin/runc"} },
+				ReadFile: func(string) ([]byte, error) { return nil, fs.ErrNotExist },
+			}
+			test.change(&h)
+			findings := Run(h)
+			first, fatal := true, false
+			for _, f := range findings {
+				if f.Severity != test.want[f.Check] {
+					t.Errorf("%s is %d (%s), want %d", f.Check, f.Severity, f.Found, test.want[f.Check])
+				}
+				fatal = fatal || f.Severity == Fatal
+				if f.Severity != Fine && first {
+					first = false
+					if !strings.Contains(f.Found, test.found) || !strings.Contains(f.Fix, test.fix) {
+						t.Errorf("found %q, fix %q", f.Found, f.Fix)
+					}
+				}
+			}
+			err := Err(findings)
+			if (err != nil) != fatal {
+				t.Errorf("error %v", err)
+			}
+			var hint interface{ Hint() string }
+			if err != nil && (!errors.As(err, &hint) || hint.Hint() == "") {
+				t.Errorf("%v has no hint", err)
+			}
+		})
+	}
+}
+
+func fails(err error) func() error { return func() error { return err } }
+
+// settings is a /proc/sys in which one setting is 0.
+func settings(zero string) func(string) ([]byte, error) {
+	return func(p string) ([]byte, error) {
+		if p == zero {
+			return []byte("0\n"), nil
+		}
+		return nil, fs.ErrNotExist
+	}
+}
+
+// What this machine answers is an error of the kernel's, or none.
+func TestTryUserNamespace(t *testing.T) {
+	if err := tryUserNamespace(); err != nil {
+		t.Logf("no user namespace here: %v", err)
+		if strings.Contains(err.Error(), "/bin/true") {
+			t.Errorf("%v tells of the way it was tried", err)
+		}
+	}
+}
