@@ -187,6 +187,9 @@ func (a assembly) onScaffold(ctx context.Context, key string, dockerfile []byte)
 
 // whole runs the whole Dockerfile, which is of a form not known here.
 func (a assembly) whole(ctx context.Context) (string, error) {
+	if err := a.Context.Wait(); err != nil {
+		return "", err
+	}
 	return a.dockerfile(ctx, filepath.Join(a.Context.Dir, "Dockerfile"), a.labels())
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,7 +26,12 @@ type Context struct {
 	Digest string
 	// Changed says whether anything had to be written.
 	Changed bool
+
+	archive chan error // of the archive being written; closed when it is there
 }
+
+// Wait returns when the archive is there, and says if it could not be written.
+func (c Context) Wait() error { return <-c.archive }
 
 // archiveStamp is what kbuild remembers of the archive it wrote: while the
 // file has not been touched since and the sources are the same, it need not be
@@ -38,12 +44,19 @@ type archiveStamp struct {
 
 // WriteContext writes the build context of a tree. Files that already hold
 // what they should are left alone; each of the others appears whole or not at
-// all. state is a directory of kbuild's own for this tree.
+// all, and belongs to the owner of the tree. The archive is still being written
+// when it returns, since neither the image nor the compile waits for it: the
+// caller calls [Context.Wait] before the run ends. state is a directory of
+// kbuild's own for this tree.
 func WriteContext(ctx context.Context, tree kube.Tree, sources kube.Manifest, version kube.Version, dockerfile []byte, state string) (Context, error) {
 	r := tree.Recipe
 	digest := sources.Digest()
 	c := Context{Dir: filepath.Join(tree.Root, r.Context), Digest: contextDigest(digest, version, dockerfile)}
-	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+	owner, err := OwnerOf(tree.Root)
+	if err != nil {
+		return Context{}, fmt.Errorf("write the build context: %w", err)
+	}
+	if err := makeDirs(c.Dir, owner); err != nil {
 		return Context{}, fmt.Errorf("write the build context: %w", err)
 	}
 	for name, data := range map[string][]byte{r.VersionDefs: version.File(), "Dockerfile": dockerfile} {
@@ -52,7 +65,7 @@ func WriteContext(ctx context.Context, tree kube.Tree, sources kube.Manifest, ve
 			continue
 		}
 		c.Changed = true
-		err := writeWhole(file, 0o644, func(w io.Writer) error {
+		err := writeWhole(file, 0o644, owner, func(w io.Writer) error {
 			_, err := w.Write(data)
 			return err
 		})
@@ -62,22 +75,34 @@ func WriteContext(ctx context.Context, tree kube.Tree, sources kube.Manifest, ve
 	}
 
 	archive, stampFile := filepath.Join(c.Dir, r.Archive), filepath.Join(state, "archive.json")
+	c.archive = make(chan error, 1)
 	if stamped(archive, stampFile, digest) {
+		close(c.archive)
 		return c, nil
 	}
 	c.Changed = true
+	go func() {
+		defer close(c.archive)
+		if err := writeArchive(ctx, tree, sources, archive, stampFile, owner); err != nil {
+			c.archive <- fmt.Errorf("write %s: %w", r.Archive, err)
+		}
+	}()
+	return c, nil
+}
+
+func writeArchive(ctx context.Context, tree kube.Tree, sources kube.Manifest, archive, stampFile string, owner Owner) error {
 	if err := os.Remove(stampFile); err != nil && !notExist(err) {
-		return Context{}, fmt.Errorf("write the build context: %w", err)
+		return err
 	}
-	err := writeWhole(archive, 0o644, func(w io.Writer) error { return tree.WriteArchive(ctx, w, sources) })
+	err := writeWhole(archive, 0o644, owner, func(w io.Writer) error { return tree.WriteArchive(ctx, w, sources) })
 	if err != nil {
-		return Context{}, fmt.Errorf("write %s: %w", r.Archive, err)
+		return err
 	}
 	info, err := os.Stat(archive)
 	if err != nil {
-		return Context{}, fmt.Errorf("write %s: %w", r.Archive, err)
+		return err
 	}
-	return c, writeJSON(stampFile, archiveStamp{Sources: digest, Size: info.Size(), Time: info.ModTime()})
+	return writeJSON(stampFile, archiveStamp{Sources: sources.Digest(), Size: info.Size(), Time: info.ModTime()})
 }
 
 // contextDigest identifies what is in a build context.
@@ -101,7 +126,7 @@ func stamped(archive, stampFile, digest string) bool {
 
 // writeWhole writes a file beside its place and renames it there, so that
 // nobody sees half of it.
-func writeWhole(file string, mode os.FileMode, write func(io.Writer) error) (err error) {
+func writeWhole(file string, mode os.FileMode, owner Owner, write func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(file), ".kbuild-*")
 	if err != nil {
 		return err
@@ -115,7 +140,7 @@ func writeWhole(file string, mode os.FileMode, write func(io.Writer) error) (err
 	if err := write(f); err != nil {
 		return err
 	}
-	if err := f.Chmod(mode); err != nil {
+	if err := errors.Join(f.Chown(owner.UID, owner.GID), f.Chmod(mode)); err != nil {
 		return err
 	}
 	if err := f.Close(); err != nil {
@@ -125,7 +150,7 @@ func writeWhole(file string, mode os.FileMode, write func(io.Writer) error) (err
 }
 
 func writeJSON(file string, v any) error {
-	return writeWhole(file, 0o600, func(w io.Writer) error { return json.NewEncoder(w).Encode(v) })
+	return writeWhole(file, 0o600, self(), func(w io.Writer) error { return json.NewEncoder(w).Encode(v) })
 }
 
 func readJSON(file string, v any) error {

@@ -122,7 +122,7 @@ func TestWriteContext(t *testing.T) {
 			t.Fatal(err)
 		}
 		c, err := WriteContext(context.Background(), tree, m, kube.Version{Commit: "c"}, []byte("FROM x\n"), state)
-		if err != nil {
+		if err := errors.Join(err, c.Wait()); err != nil {
 			t.Fatal(err)
 		}
 		return c

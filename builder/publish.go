@@ -26,6 +26,9 @@ type Published struct {
 // Owner is whom published files belong to: the ids as this process sees them.
 type Owner struct{ UID, GID int }
 
+// self is whom files of kbuild's own belong to.
+func self() Owner { return Owner{os.Geteuid(), os.Getegid()} }
+
 // OwnerOf is the owner of a directory. Inside a user namespace that is root,
 // who is the user outside.
 func OwnerOf(dir string) (Owner, error) {
@@ -306,7 +309,7 @@ func SeedStaging(host, staging string) error {
 		if err := os.Remove(filepath.Join(staging, rel)); err != nil && !notExist(err) {
 			return err
 		}
-		return copyFile(p, filepath.Join(staging, rel), Owner{os.Getuid(), os.Getgid()})
+		return copyFile(p, filepath.Join(staging, rel), self())
 	})
 	if err != nil {
 		return fmt.Errorf("bring %s into the container: %w", host, err)

@@ -173,15 +173,15 @@ const ProbeName = "/kbuild-probe"
 // compile would be started.
 func try(ctx context.Context, store *storage.Store, host Host) error {
 	// A copy, because /proc/self/exe may be a bound file that has no path.
-	self := filepath.Join(host.Dir, "probe")
-	if err := copyFile("/proc/self/exe", self, Owner{os.Getuid(), os.Getgid()}); err != nil && !errors.Is(err, fs.ErrExist) {
+	program := filepath.Join(host.Dir, "probe")
+	if err := copyFile("/proc/self/exe", program, self()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("copy this program: %w", err)
 	}
 	b, err := newContainer(ctx, store, RunOptions{Tree: "probe", Network: NetworkNone, Host: host}, "")
 	if err != nil {
 		return err
 	}
-	mounts, err := specMounts(RunOptions{Host: host, Network: NetworkHost, Mounts: []Mount{{Host: self, Container: ProbeName, ReadOnly: true}}})
+	mounts, err := specMounts(RunOptions{Host: host, Network: NetworkHost, Mounts: []Mount{{Host: program, Container: ProbeName, ReadOnly: true}}})
 	if err != nil {
 		return errors.Join(err, b.Delete())
 	}

@@ -157,7 +157,7 @@ func copyTree(from, to string) error {
 		case !d.Type().IsRegular():
 			return nil
 		}
-		if err := copyFile(p, target, Owner{os.Getuid(), os.Getgid()}); err != nil {
+		if err := copyFile(p, target, self()); err != nil {
 			return err
 		}
 		return os.Chtimes(target, info.ModTime(), info.ModTime())
@@ -410,7 +410,7 @@ func (s *State) writeRecord(sources kube.Manifest, version kube.Version) error {
 		return err
 	}
 	v := version.File()
-	return writeWhole(s.record(), 0o600, func(w io.Writer) error {
+	return writeWhole(s.record(), 0o600, self(), func(w io.Writer) error {
 		_, err := fmt.Fprintf(w, recordHeader+" %d\n%s%s", len(v), v, data)
 		return err
 	})

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -227,7 +228,7 @@ func (w *worker) tellHost(host builder.Host, attempts []builder.Attempt) {
 }
 
 // build does the image step and what follows it.
-func (w *worker) build(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, img storage.Image) (int, error) {
+func (w *worker) build(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, img storage.Image) (_ int, err error) {
 	sources, err := kube.UnmarshalManifest(w.Sources)
 	if err != nil {
 		return 0, err
@@ -238,25 +239,34 @@ func (w *worker) build(ctx context.Context, store *storage.Store, host builder.H
 			return 0, err
 		}
 	}
-	var image storage.Image
 	if w.Goal == goalCompile {
-		image, err = w.assembled(store, names, sources, img)
-	} else {
-		image, err = w.assemble(ctx, store, host, names, sources, img)
+		image, err := w.assembled(store, names, sources, img)
+		if err != nil {
+			return 0, err
+		}
+		return w.compile(ctx, store, host, base, image, sources, nil)
 	}
+	context, err := builder.WriteContext(ctx, w.Tree, sources, w.Version, w.Dockerfile, w.StateDir)
+	if err != nil {
+		return 0, err
+	}
+	w.mark("build context")
+	written := sync.OnceValue(context.Wait)
+	// A run ends only when the archive is whole, or is no more.
+	defer func() {
+		if e := written(); err == nil {
+			err = e
+		}
+	}()
+	image, err := w.assemble(ctx, store, host, names, sources, img, context)
 	if err != nil || w.Goal == goalImage {
 		return 0, err
 	}
-	return w.compile(ctx, store, host, base, image, sources)
+	return w.compile(ctx, store, host, base, image, sources, written)
 }
 
-func (w *worker) assemble(ctx context.Context, store *storage.Store, host builder.Host, names []reference.Named, sources kube.Manifest, base storage.Image) (storage.Image, error) {
+func (w *worker) assemble(ctx context.Context, store *storage.Store, host builder.Host, names []reference.Named, sources kube.Manifest, base storage.Image, context builder.Context) (storage.Image, error) {
 	start := time.Now()
-	context, err := builder.WriteContext(ctx, w.Tree, sources, w.Version, w.Dockerfile, w.StateDir)
-	if err != nil {
-		return storage.Image{}, err
-	}
-	w.mark("build context")
 	baseName, err := reference.ParseNormalizedNamed(w.Tree.Recipe.BaseImage)
 	if err != nil {
 		return storage.Image{}, err
@@ -300,7 +310,9 @@ func (w *worker) assembled(store *storage.Store, names []reference.Named, source
 }
 
 // compile runs the command in the image and publishes what it leaves.
-func (w *worker) compile(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, image storage.Image, sources kube.Manifest) (_ int, err error) {
+// If written, which waits for the rest of the image step, fails, nothing is
+// published.
+func (w *worker) compile(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, image storage.Image, sources kube.Manifest, written func() error) (_ int, err error) {
 	start, step := time.Now(), string(stepOf(w.Goal))
 	r := w.Tree.Recipe
 	paths, environment := base.Kept()
@@ -361,6 +373,11 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host builder
 	if status != 0 {
 		w.say(step, "ended with status %d, earlier binaries stay %s", status, took(start))
 		return status, nil
+	}
+	if written != nil {
+		if err := written(); err != nil {
+			return 0, err
+		}
 	}
 	owner, err := builder.OwnerOf(w.Tree.Root)
 	if err != nil {
