@@ -12,7 +12,7 @@ import (
 func SetLogging(level string, w io.Writer) error {
 	l, err := logrus.ParseLevel(level)
 	if err != nil {
-		return withHint(fmt.Errorf("log level %q is not known", level), "levels are error, warn, info, debug and trace")
+		return withHint(fmt.Errorf("log level %q is not known", level), "levels are fatal, error, warn, info, debug and trace")
 	}
 	logrus.SetLevel(l)
 	logrus.SetOutput(w)

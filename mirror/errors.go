@@ -176,7 +176,7 @@ func explain(err error, source Source, set settings) *answer {
 		strings.Contains(err.Error(), "does not match provided manifest digest"):
 		a.text = "serves other bytes than the digest says: " + a.text
 		a.hint = "the mirror is broken or was tampered with"
-	case errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, syscall.ENOSPC), strings.Contains(err.Error(), syscall.ENOSPC.Error()): // from a process that unpacks
 		a.text = "no space left on the device"
 		a.hint = "free some space under " + set.storeRoot + ", or put temporary files elsewhere with TMPDIR"
 	case errors.As(err, &op) && op.Op == "dial" && !op.Timeout():

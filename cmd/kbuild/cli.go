@@ -89,7 +89,7 @@ func (a *app) root() *cobra.Command {
 	global.StringVar(&a.store.Driver, "storage-driver", os.Getenv("STORAGE_DRIVER"), "storage `driver`: overlay or vfs")
 	global.StringVar(&a.isolation, "isolation", os.Getenv("BUILDAH_ISOLATION"), "run containers with `type` oci, rootless or chroot (default: what works here)")
 	global.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing but results and errors")
-	global.StringVar(&a.logLevel, "log-level", "error", "what the libraries log: error, warn, info, debug or trace")
+	global.StringVar(&a.logLevel, "log-level", "fatal", "what the libraries log: fatal (next to nothing), error, warn, info, debug or trace")
 	global.BoolVar(&a.timings, "timings", false, "say at the end where the time went")
 	global.BoolVar(&a.dryRun, "dry-run", false, "say what would be done and do nothing")
 

@@ -110,7 +110,7 @@ func (a *app) commandLine(cmd *cobra.Command, req *request, args []string) error
 
 // suggestCommand adds the commands of like names to an error about a target.
 func (a *app) suggestCommand(cmd *cobra.Command, args []string, err error) error {
-	if len(args) == 0 || cmd.HasParent() {
+	if len(args) == 0 || args[0] == "" || cmd.HasParent() {
 		return err
 	}
 	near := cmd.SuggestionsFor(args[0])

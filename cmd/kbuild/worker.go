@@ -40,6 +40,9 @@ func work(ctx context.Context, raw json.RawMessage, _ []*os.File) int {
 		w.mark("store closed")
 		w.spans.print(os.Stderr)
 	}
+	if errors.Is(err, context.Canceled) {
+		return exitInterrupted // the outer process says so
+	}
 	if err != nil {
 		return report(os.Stderr, err)
 	}

@@ -192,7 +192,7 @@ func (h *host) requirements(name string) error {
 		}
 	}
 	for _, library := range needed {
-		if err := h.library(library, program.Machine, dirs); err != nil {
+		if err := h.addLibrary(library, program.Machine, dirs); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -217,7 +217,7 @@ func (h *host) interpreter(name string) error {
 
 // library adds the shared library that the dynamic linker would load under this
 // name for a program of this machine.
-func (h *host) library(name string, machine elf.Machine, own []string) error {
+func (h *host) addLibrary(name string, machine elf.Machine, own []string) error {
 	if strings.Contains(name, "/") {
 		return h.add(name)
 	}
