@@ -54,7 +54,7 @@ func LookInto(store *storage.Store, img storage.Image, tools []string) (Base, er
 	}
 	base := Base{ID: img.ID, Looked: tools}
 	err = store.Mount(img.ID, func(root string) error {
-		base.look(root, config.Config.Env)
+		base.look(root, config.Config.Env, config.Architecture)
 		return nil
 	})
 	if err != nil {
@@ -84,7 +84,7 @@ func containsAll(have, want []string) bool {
 }
 
 // look reads the mounted image. Links are resolved inside it, never out of it.
-func (b *Base) look(root string, env []string) {
+func (b *Base) look(root string, env []string, arch string) {
 	search := filepath.SplitList(lookupEnv(env, "PATH"))
 	if len(search) == 0 {
 		search = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
@@ -113,8 +113,8 @@ func (b *Base) look(root string, env []string) {
 		first, _, _ := strings.Cut(string(data), "\n")
 		b.Version, b.GoRoot = strings.TrimSpace(first), dir
 		if v, ok := kube.ParseGo(b.Version); ok && v.Major == 1 && v.Minor < 20 {
-			if host, err := os.Stat(filepath.Join(filepath.Dir(file), "pkg", "linux_amd64")); err == nil && host.IsDir() {
-				b.CgoStd = path.Join(dir, "pkg", "linux_amd64_cgo")
+			if host, err := os.Stat(filepath.Join(filepath.Dir(file), "pkg", "linux_"+arch)); err == nil && host.IsDir() {
+				b.CgoStd = path.Join(dir, "pkg", "linux_"+arch+"_cgo")
 			}
 		}
 		return

@@ -65,7 +65,7 @@ func TestLookInside(t *testing.T) {
 		}
 	}
 	b := Base{Looked: []string{"sh", "dash", "bash", "out", "nothing"}}
-	b.look(root, []string{"PATH=/usr/bin:/bin"})
+	b.look(root, []string{"PATH=/usr/bin:/bin"}, "amd64")
 	if b.Version != "go1.4.3" || b.GoRoot != "/opt/go" || b.CgoStd != "/opt/go/pkg/linux_amd64_cgo" {
 		t.Errorf("toolchain %q in %q, std %q", b.Version, b.GoRoot, b.CgoStd)
 	}

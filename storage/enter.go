@@ -59,6 +59,8 @@ func Enter(ctx context.Context, ns Namespaces, request any, files ...*os.File) (
 	if err != nil {
 		return 0, fmt.Errorf("encode the worker's request: %w", err)
 	}
+	// A number has no end of its own, and the pipe ends only with the run.
+	data = append(data, '\n')
 	control, feed, err := os.Pipe()
 	if err != nil {
 		return 0, fmt.Errorf("start the worker: %w", err)

@@ -64,7 +64,7 @@ func testWorker(ctx context.Context, request json.RawMessage, files []*os.File) 
 		}
 		return 0
 	}
-	return 99
+	return furtherWork(ctx, o, files)
 }
 
 // enter runs the worker and returns its status and what it wrote to its file.

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containers/image/v5/docker/reference"
+	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/storage"
+)
+
+// build does the image step and what follows it.
+func (w *worker) build(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, img storage.Image) (_ int, err error) {
+	sources, err := kube.UnmarshalManifest(w.Sources)
+	if err != nil {
+		return 0, err
+	}
+	names := make([]reference.Named, len(w.Names))
+	for i, n := range w.Names {
+		if names[i], err = storage.LocalName(n); err != nil {
+			return 0, err
+		}
+	}
+	if w.Goal == goalCompile {
+		image, err := w.assembled(store, names, sources, img)
+		if err != nil {
+			return 0, err
+		}
+		return w.compile(ctx, store, host, base, image, sources, nil)
+	}
+	made, err := builder.WriteContext(ctx, w.Tree, sources, w.Version, w.Dockerfile, w.StateDir)
+	if err != nil {
+		return 0, err
+	}
+	w.mark("build context")
+	written := sync.OnceValue(made.Wait)
+	// A run ends only when the archive is whole, or is no more.
+	defer func() {
+		if e := written(); err == nil {
+			err = e
+		}
+	}()
+	image, err := w.assemble(ctx, store, host, names, sources, img, made)
+	if err != nil || w.Goal == goalImage {
+		return 0, err
+	}
+	return w.compile(ctx, store, host, base, image, sources, written)
+}
+
+func (w *worker) assemble(ctx context.Context, store *storage.Store, host builder.Host, names []reference.Named, sources kube.Manifest, base storage.Image, made builder.Context) (storage.Image, error) {
+	start := time.Now()
+	baseName, err := reference.ParseNormalizedNamed(w.Tree.Recipe.BaseImage)
+	if err != nil {
+		return storage.Image{}, err
+	}
+	opts := builder.AssembleOptions{
+		Tree: w.Tree, Version: w.Version, Sources: sources, Context: made,
+		Base: base, BaseName: baseName, Names: names, Host: host,
+	}
+	if w.LogLevel == "debug" || w.LogLevel == "trace" {
+		opts.Log = os.Stderr
+	}
+	image, changed, err := builder.Assemble(ctx, store, opts)
+	if err != nil {
+		return storage.Image{}, err
+	}
+	w.mark("image")
+	if changed || made.Changed {
+		w.say("image", "%s assembled from %s %s", strings.Join(w.Names, ", "), w.Tree.Recipe.Context, took(start))
+	} else {
+		w.say("image", "%s holds these sources: nothing to do", strings.Join(w.Names, ", "))
+	}
+	return image, nil
+}
+
+// assembled finds the image that an earlier image step made of the tree as it
+// is now.
+func (w *worker) assembled(store *storage.Store, names []reference.Named, sources kube.Manifest, base storage.Image) (storage.Image, error) {
+	mine := names[len(names)-1]
+	image, err := store.Lookup(mine)
+	if err == nil {
+		var current bool
+		current, err = builder.Current(store, image, sources, w.Version, w.Dockerfile, base, w.Tree.Recipe.BaseImage)
+		if err == nil && !current {
+			err = fmt.Errorf("%s does not hold the sources as they are now", w.Names[len(w.Names)-1])
+		}
+	}
+	if err != nil {
+		return storage.Image{}, &hinted{err, "kbuild image assembles it; kbuild alone does both"}
+	}
+	return image, nil
+}
+
+// compile runs the command in the image and publishes what it leaves.
+// If written, which waits for the rest of the image step, fails, nothing is
+// published.
+func (w *worker) compile(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, image storage.Image, sources kube.Manifest, written func() error) (_ int, err error) {
+	start, step := time.Now(), string(stepOf(w.Goal))
+	r := w.Tree.Recipe
+	paths, environment := base.Kept()
+	environment = append(append([]string(nil), r.Environment...), environment...)
+	key := builder.StateKey{Base: base.ID, Dockerfile: w.Dockerfile, Environment: environment, Flags: w.Flags}
+	if w.Goal != goalBuild && w.Goal != goalCompile {
+		key.Command = w.Command
+	}
+	state, err := builder.OpenState(w.StateDir, r, key, paths...)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, state.Close()) }()
+	mounts, cold, err := state.Prepare(sources, w.Version)
+	if err != nil {
+		return 0, err
+	}
+	if key.Command != nil {
+		for _, o := range r.Outputs {
+			if err := builder.SeedStaging(o.Host, state.Staging(o)); err != nil {
+				return 0, err
+			}
+		}
+		if err := state.ExpireTests(); err != nil {
+			return 0, err
+		}
+	}
+	for _, m := range r.Mounts {
+		if isOutput(r, m) {
+			continue
+		}
+		if _, err := os.Stat(m.Host); err == nil {
+			mounts = append(mounts, builder.Mount{Host: m.Host, Container: m.Container, ReadOnly: m.ReadOnly})
+		}
+	}
+	kept := ""
+	if cold != "" && key.Command == nil {
+		kept = ", from nothing: " + cold
+	}
+	w.mark("kept state")
+	w.say(step, "%s%s", strings.Join(w.Command, " "), kept)
+	var stdin io.Reader = strings.NewReader("")
+	if key.Command != nil {
+		stdin = os.Stdin
+	}
+	status, err := builder.Run(ctx, store, builder.RunOptions{
+		Image: image.ID, Tree: r.PathID, Command: w.Command, Environment: environment, Mounts: mounts,
+		Network: w.Network, Terminal: w.Goal == goalShell, Host: host,
+		Stdin: stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+	})
+	if err != nil {
+		return 0, err
+	}
+	w.mark("command, with its container")
+	if err := state.Done(); err != nil {
+		return 0, err
+	}
+	if status != 0 {
+		w.say(step, "ended with status %d, earlier binaries stay %s", status, took(start))
+		return status, nil
+	}
+	if written != nil {
+		if err := written(); err != nil {
+			return 0, err
+		}
+	}
+	owner, err := builder.OwnerOf(w.Tree.Root)
+	if err != nil {
+		return 0, err
+	}
+	for _, o := range r.Outputs {
+		published, err := builder.Publish(state.Staging(o), o.Host, owner)
+		if err != nil {
+			return 0, err
+		}
+		w.tellPublished(step, published, start)
+	}
+	w.mark("binaries published")
+	return 0, nil
+}
+
+// isOutput says whether a mount of upstream's is an output directory, for
+// which the container gets a staging directory instead.
+func isOutput(r kube.Recipe, m kube.Mount) bool {
+	for _, o := range r.Outputs {
+		if o.Container == m.Container {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *worker) tellPublished(step string, published []builder.Published, start time.Time) {
+	var changed []string
+	for _, p := range published {
+		if p.Changed {
+			changed = append(changed, w.relative(p.Path))
+		}
+	}
+	switch {
+	case len(changed) == 0:
+		w.say(step, "no binary changed %s", took(start))
+	case len(changed) <= 3:
+		w.say(step, "%s %s", strings.Join(changed, ", "), took(start))
+	default:
+		w.say(step, "%d files in %s %s", len(changed), w.relative(w.Tree.Recipe.Outputs[0].Host), took(start))
+	}
+}
+
+func (w *worker) relative(p string) string {
+	if rel, err := filepath.Rel(w.Tree.Root, p); err == nil && !strings.HasPrefix(rel, "..") {
+		return rel
+	}
+	return p
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/containers/image/v5/docker/reference"
+	"github.com/containers/image/v5/types"
+	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/mirror"
+	"github.com/kbuild/kbuild/storage"
+)
+
+// provide is the mirror step: the base image is in the store and is what its
+// name promises.
+func (w *worker) provide(ctx context.Context, store *storage.Store) (builder.Base, storage.Image, error) {
+	name, err := reference.ParseNormalizedNamed(w.Tree.Recipe.BaseImage)
+	if err != nil {
+		return builder.Base{}, storage.Image{}, fmt.Errorf("base image %q of %s: %w", w.Tree.Recipe.BaseImage, w.Tree.Recipe.BaseFrom, err)
+	}
+	img, err := store.Lookup(name)
+	switch {
+	case errors.Is(err, storage.ErrNotFound) && w.Goal == goalCompile:
+		return builder.Base{}, storage.Image{}, &hinted{err, "kbuild mirror brings it into the store"}
+	case errors.Is(err, storage.ErrNotFound):
+		return w.pull(ctx, store, name)
+	case err != nil:
+		return builder.Base{}, storage.Image{}, err
+	case w.Isolated, w.Goal == goalCompile:
+		// An earlier step judged it.
+		base, err := builder.LookInto(store, img, w.Tools)
+		return base, img, err
+	}
+	base, _, err := w.look(store, name, img)
+	if err == nil {
+		w.say("mirror", "%s is in the store (%s): nothing to do", name, img.Digest)
+	}
+	return base, img, err
+}
+
+// look holds an image against its name. note is what to say of one that is
+// taken all the same.
+func (w *worker) look(store *storage.Store, name reference.Named, img storage.Image) (base builder.Base, note string, err error) {
+	if base, err = builder.LookInto(store, img, w.Tools); err != nil {
+		return base, "", err
+	}
+	note, err = base.Check(name, w.Tools)
+	if err != nil && w.Mirror.Force {
+		return base, fmt.Sprintf("%v: taken, as --force says", err), nil
+	}
+	return base, note, err
+}
+
+// pull copies the base image from a mirror, or from where it was published.
+func (w *worker) pull(ctx context.Context, store *storage.Store, name reference.Named) (builder.Base, storage.Image, error) {
+	start := time.Now()
+	var sources []mirror.Source
+	for _, s := range w.Mirror.Sources {
+		source, err := mirror.ParseSource(s)
+		if err != nil {
+			return builder.Base{}, storage.Image{}, err
+		}
+		sources = append(sources, source)
+	}
+	var base builder.Base
+	opts := mirror.Options{
+		Authfile: w.Mirror.Authfile, Creds: w.Mirror.Creds, CertDir: w.Mirror.CertDir,
+		Platform: w.Mirror.Platform, Policy: w.Mirror.Policy,
+		Log: func(format string, args ...any) { w.say("mirror", format, args...) },
+		Accept: func(_ context.Context, img storage.Image) (err error) {
+			var note string
+			if base, note, err = w.look(store, name, img); note != "" {
+				w.say("mirror", "%s", note)
+			}
+			return err
+		},
+	}
+	if w.Mirror.TLSVerify != nil {
+		opts.TLSVerify = types.NewOptionalBool(*w.Mirror.TLSVerify)
+	}
+	if w.Terminal && !w.Quiet {
+		opts.Progress = os.Stderr
+	}
+	img, origin, err := mirror.Pull(ctx, store, name, sources, opts)
+	if err != nil {
+		return builder.Base{}, storage.Image{}, err
+	}
+	if base.ID != img.ID {
+		// Another kbuild brought it while this one waited.
+		if base, err = builder.LookInto(store, img, w.Tools); err != nil {
+			return builder.Base{}, storage.Image{}, err
+		}
+	}
+	w.say("mirror", "%s copied from %s, %s %s", name, origin.Source, origin.Digest, took(start))
+	return base, img, nil
+}
