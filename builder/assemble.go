@@ -272,7 +272,12 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 			options.Labels = append(options.Labels, name+"="+value)
 		}
 	}
+	stop := passOn(ctx)
 	id, _, err := imagebuildah.BuildDockerfiles(ctx, a.store.Unwrap(), options, file)
+	stop()
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
 	if err != nil {
 		return "", withHint(
 			fmt.Errorf("run %s: %w%s", filepath.Join(a.Context.Dir, "Dockerfile"), shortError(err), lastLines(output.String(), 12)),

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/containers/buildah"
 	"github.com/containers/buildah/define"
@@ -107,18 +108,9 @@ func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int
 		run.Terminal = buildah.WithTerminal
 	}
 
-	// buildah's Run takes no context; it passes a SIGTERM of this process on
-	// to the container.
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		select {
-		case <-ctx.Done():
-			unix.Kill(os.Getpid(), unix.SIGTERM) //nolint:errcheck // to ourselves
-		case <-done:
-		}
-	}()
+	stop := passOn(ctx)
 	err = b.Run(wrap(opts.Command), run)
+	stop()
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
@@ -126,6 +118,30 @@ func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int
 		return 0, fmt.Errorf("run the container: %w", err)
 	}
 	return commandStatus(report)
+}
+
+// passOn makes the end of ctx known to buildah's containers, for which no
+// function of buildah takes a context: each passes a SIGTERM of this process on
+// to what runs in it. A container that is just being started misses it, so it
+// comes again, until stop is called.
+func passOn(ctx context.Context) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-done:
+			return
+		}
+		for {
+			unix.Kill(os.Getpid(), unix.SIGTERM) //nolint:errcheck // to ourselves
+			select {
+			case <-done:
+				return
+			case <-time.After(time.Second):
+			}
+		}
+	}()
+	return func() { close(done) }
 }
 
 // newContainer makes a working container. Its name tells whose it is.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/kbuild/kbuild/builder/kube"
@@ -57,6 +58,9 @@ func WriteContext(ctx context.Context, tree kube.Tree, sources kube.Manifest, ve
 		return Context{}, fmt.Errorf("write the build context: %w", err)
 	}
 	if err := makeDirs(c.Dir, owner); err != nil {
+		return Context{}, fmt.Errorf("write the build context: %w", err)
+	}
+	if err := removeUnfinished(c.Dir); err != nil {
 		return Context{}, fmt.Errorf("write the build context: %w", err)
 	}
 	for name, data := range map[string][]byte{r.VersionDefs: version.File(), "Dockerfile": dockerfile} {
@@ -124,10 +128,32 @@ func stamped(archive, stampFile, digest string) bool {
 		info.Size() == stamp.Size && info.ModTime().Equal(stamp.Time)
 }
 
+// unfinished begins the names of files and directories that are being written
+// beside their places.
+const unfinished = ".kbuild-"
+
+// removeUnfinished removes what a killed run left unfinished in a directory,
+// which need not exist. The caller holds the tree's lock, so that nobody is
+// still writing it.
+func removeUnfinished(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !notExist(err) {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), unfinished) {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return fmt.Errorf("remove what a killed run left: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 // writeWhole writes a file beside its place and renames it there, so that
 // nobody sees half of it.
 func writeWhole(file string, mode os.FileMode, owner Owner, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(file), ".kbuild-*")
+	f, err := os.CreateTemp(filepath.Dir(file), unfinished+"*")
 	if err != nil {
 		return err
 	}

@@ -161,13 +161,19 @@ func treeImages(store *storage.Store, tree string) ([]storage.Image, error) {
 }
 
 // shortError keeps the end of errors in which the copier prints its whole
-// request, structs of kilobytes, before the cause.
+// request, structs of kilobytes, before the cause, and the beginning of those
+// that print a whole step of a Dockerfile after it.
 func shortError(err error) error {
 	text := err.Error()
 	if i := strings.LastIndex(text, "copier: "); i >= 0 {
-		return &shortened{text[i+len("copier: "):], err}
+		text = text[i+len("copier: "):]
 	}
-	return err
+	text, _, _ = strings.Cut(text, " &imagebuilder.Step{")
+	text = strings.Replace(text, "while running runtime: ", "", 1)
+	if text == err.Error() {
+		return err
+	}
+	return &shortened{text, err}
 }
 
 type shortened struct {

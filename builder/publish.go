@@ -94,9 +94,18 @@ func stagedFiles(staging string) (map[string][]string, error) {
 }
 
 func publishDir(from, to, host string, files []string, owner Owner) ([]Published, error) {
+	if err := Writable(to); err != nil {
+		return nil, err
+	}
+	if err := removeUnfinished(filepath.Dir(to)); err != nil {
+		return nil, err
+	}
 	list := make([]Published, 0, len(files))
 	changed := map[string]bool{}
 	for _, file := range files {
+		if info, err := os.Lstat(filepath.Join(to, file)); err == nil && info.IsDir() {
+			return nil, withHint(fmt.Errorf("%s is a directory where a file should be", filepath.Join(to, file)), "move it away")
+		}
 		same, err := sameBytes(filepath.Join(from, file), filepath.Join(to, file))
 		if err != nil {
 			return nil, err
@@ -114,7 +123,7 @@ func publishDir(from, to, host string, files []string, owner Owner) ([]Published
 	if err := makeDirs(filepath.Dir(to), owner); err != nil {
 		return nil, err
 	}
-	next, err := os.MkdirTemp(filepath.Dir(to), ".kbuild-*")
+	next, err := os.MkdirTemp(filepath.Dir(to), unfinished+"*")
 	if err != nil {
 		return nil, err
 	}

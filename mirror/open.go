@@ -65,7 +65,7 @@ func (s Source) locate(ctx context.Context, o *opened, store *storage.Store, sys
 	case transportDocker:
 		o.ref, err = s.locateDocker(ctx, sys, pin)
 	case transportDir:
-		o.ref, err = directory.NewReference(s.rest)
+		o.ref, err = s.locateDir()
 	case transportOCI:
 		err = s.locateOCI(o, want)
 	case transportOCIArchive:
@@ -121,6 +121,19 @@ func (s Source) stored(store *storage.Store) (storage.Image, error) {
 		return store.LookupID(id)
 	}
 	return store.Lookup(name)
+}
+
+// locateDir checks that a directory holds an image: the library finds out only
+// when it reads the manifest, and then it cannot be told from one that is not
+// there.
+func (s Source) locateDir() (types.ImageReference, error) {
+	if _, err := os.Stat(s.rest); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(s.rest, "manifest.json")); err != nil {
+		return nil, notThat(s.transport, err)
+	}
+	return directory.NewReference(s.rest)
 }
 
 func (s Source) locateOCI(o *opened, want reference.Named) (err error) {

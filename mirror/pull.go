@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -315,6 +316,11 @@ func retryable(err error) bool {
 	}
 	var local interface{ Hint() string }
 	if errors.As(err, &local) {
+		return false
+	}
+	// What timed out had half a minute; the next source is the better try.
+	var network net.Error
+	if errors.As(err, &network) && network.Timeout() {
 		return false
 	}
 	return retry.IsErrorRetryable(err)

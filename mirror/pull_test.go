@@ -485,7 +485,11 @@ func TestPullAtOnce(t *testing.T) {
 	}
 	errs := make(chan error, 2)
 	go func() { errs <- pull(first) }()
-	<-inside
+	select {
+	case <-inside:
+	case err := <-errs:
+		t.Fatalf("the first ended before it had anything to look into: %v", err)
+	}
 	go func() { errs <- pull(second) }()
 	for range 2 {
 		if err := <-errs; err != nil {

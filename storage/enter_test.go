@@ -103,24 +103,23 @@ func configured(root string) error {
 	if err := os.Setenv("CONTAINERS_STORAGE_CONF", conf); err != nil {
 		return err
 	}
-	for _, driver := range []string{"vfs", ""} {
-		s, err := storage.Open(storage.Options{Root: root, Driver: driver})
-		if err != nil {
-			return err
-		}
-		if s.Driver() != "vfs" {
-			return fmt.Errorf("the store opened as %s", s.Driver())
-		}
-		if driver != "" {
-			if _, err := s.Unwrap().CreateLayer("", "", nil, "", false, nil); err != nil {
-				return err
-			}
-		}
-		if err := s.Close(); err != nil {
+	driver := ""
+	if _, err := os.Stat(filepath.Join(root, "graph")); err != nil {
+		driver = "vfs" // to begin with
+	}
+	s, err := storage.Open(storage.Options{Root: root, Driver: driver})
+	if err != nil {
+		return err
+	}
+	if s.Driver() != "vfs" {
+		return fmt.Errorf("the store opened as %s", s.Driver())
+	}
+	if driver != "" {
+		if _, err := s.Unwrap().CreateLayer("", "", nil, "", false, nil); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.Close()
 }
 
 // loopback sends something to itself, and tries to leave.
@@ -146,7 +145,7 @@ func loopback(report io.Writer) error {
 }
 
 func TestWorker(t *testing.T) {
-	ctx := context.Background()
+	ctx, root := context.Background(), t.TempDir()
 	for _, test := range []struct {
 		name string
 		ns   storage.Namespaces
@@ -154,7 +153,8 @@ func TestWorker(t *testing.T) {
 		want int
 		text string
 	}{
-		{"with a store unlike the configured one", storage.Namespaces{}, order{"configured", t.TempDir()}, 0, ""},
+		{"with a store unlike the configured one", storage.Namespaces{}, order{"configured", root}, 0, ""},
+		{"with that store again", storage.Namespaces{}, order{"configured", root}, 0, ""},
 		{"as root", storage.Namespaces{}, order{Do: "identity"}, 0, "0 0"},
 		{"with loopback alone", storage.Namespaces{Network: true}, order{Do: "loopback"}, 0, "alone"},
 		{"without handing files on", storage.Namespaces{}, order{Do: "children"}, 0, ""},

@@ -269,7 +269,11 @@ func storeOptions(opts Options) (cstorage.StoreOptions, error) {
 	}
 	switch held := driverOf(options.GraphRoot); {
 	case opts.Driver == "":
-		if held != "" {
+		if held != "" && held != options.GraphDriverName {
+			if options.GraphDriverName != "" {
+				// The configuration's options are for its own driver.
+				options.GraphDriverOptions = nil
+			}
 			options.GraphDriverName = held
 		}
 	case held != "" && held != opts.Driver:
@@ -279,11 +283,15 @@ func storeOptions(opts Options) (cstorage.StoreOptions, error) {
 	}
 	if single, err := singleID(); err != nil {
 		return cstorage.StoreOptions{}, err
-	} else if single && (options.GraphDriverName == "" || options.GraphDriverName == "overlay") {
+	} else if single {
+		if options.GraphDriverName == "" {
+			options.GraphDriverName = "overlay"
+		}
 		// Layers own files of ids that do not exist here; without this they
 		// could not be unpacked at all.
-		options.GraphDriverName = "overlay"
-		options.GraphDriverOptions = append(options.GraphDriverOptions, "overlay.ignore_chown_errors=true")
+		if d := options.GraphDriverName; d == "overlay" || d == "vfs" {
+			options.GraphDriverOptions = append(options.GraphDriverOptions, d+".ignore_chown_errors=true")
+		}
 	}
 	return options, nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/containers/buildah"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/kube/kubetest"
 	"github.com/kbuild/kbuild/mirror/mirrortest"
@@ -38,51 +39,21 @@ func TestMain(m *testing.M) {
 // kube-crosses, and private stores, so that each is copied once.
 type world struct {
 	registry *mirrortest.Registry
-	store    string // directory of the stores, one for each toolchain
-	tag      string // promises this host's Go
-	old      bool   // the registry has a kube-cross with Go 1.4.3
+	small    v1.Image // a kube-cross with a toolchain in name only
+	store    string   // directory of the stores, one for each toolchain
+	tag      string   // promises this host's Go
+	old      bool     // the registry has a kube-cross with Go 1.4.3
 	oldErr   error
 }
 
 // oldGo is the toolchain that judges staleness by times.
 const oldGo = "1.4.3"
 
+// newWorld makes a world whose registry has toolchains that compile.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	registry, err := mirrortest.Serve()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { registry.Close() })
-	w := &world{registry: registry, tag: "v" + strings.TrimPrefix(strings.Fields(runtime.Version())[0], "go") + "-1"}
+	w := smallWorld(t)
 	w.push(t, "xuxinkun/kubernetes:"+w.tag, mirrortest.CrossOptions{})
-
-	fake := t.TempDir() // a toolchain in name only
-	for name, mode := range map[string]os.FileMode{"VERSION": 0o644, "bin/go": 0o755, "pkg/tool/x/compile": 0o755, "src/x/x.go": 0o644, "pkg/include/x.h": 0o644} {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(fake, name)), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(fake, name), []byte("go1.4.2\n"+strings.Repeat("#\n", 100)), mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	w.push(t, "small/kubernetes:v1.4.2-1", mirrortest.CrossOptions{GOROOT: fake})
-	w.push(t, "patch/kubernetes:latest", mirrortest.CrossOptions{GOROOT: fake, Claim: "go1.4.3"})
-	w.push(t, "wronggo/kubernetes:v1.4.2-1", mirrortest.CrossOptions{GOROOT: fake, Claim: "go1.6.3"})
-	w.push(t, "arm64/kubernetes:v1.4.2-1", mirrortest.CrossOptions{GOROOT: fake, Arch: "arm64"})
-	w.push(t, "nobash/kubernetes:v1.4.2-1", mirrortest.CrossOptions{GOROOT: fake, Without: []string{"bash"}})
-
-	// Files of subordinate ids cannot be removed by the test's own user.
-	w.store, err = os.MkdirTemp("", "kbuild-store-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("kbuild", "unshare-rm", w.store).CombinedOutput(); err != nil {
-			t.Errorf("remove the store: %v\n%s", err, out)
-		}
-	})
-
 	goroot, err := mirrortest.GoToolchain(context.Background(), oldGo)
 	if err != nil {
 		w.oldErr = err
@@ -93,7 +64,44 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) push(t *testing.T, name string, opts mirrortest.CrossOptions) {
+// smallWorld makes a world in which nothing can be compiled.
+func smallWorld(t *testing.T) *world {
+	t.Helper()
+	registry, err := mirrortest.Serve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { registry.Close() })
+	w := &world{registry: registry, tag: "v" + strings.TrimPrefix(strings.Fields(runtime.Version())[0], "go") + "-1"}
+
+	fake := t.TempDir() // a toolchain in name only
+	for name, mode := range map[string]os.FileMode{"VERSION": 0o644, "bin/go": 0o755, "pkg/tool/x/compile": 0o755, "src/x/x.go": 0o644, "pkg/include/x.h": 0o644} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(fake, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(fake, name), []byte("go1.4.2\n"+strings.Repeat("#\n", 100)), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.small = w.push(t, "small/kubernetes:v1.4.2-1", mirrortest.CrossOptions{GOROOT: fake})
+	w.push(t, "patch/kubernetes:latest", mirrortest.CrossOptions{GOROOT: fake, Claim: "go1.4.3"})
+	w.push(t, "wronggo/kubernetes:v1.4.2-1", mirrortest.CrossOptions{GOROOT: fake, Claim: "go1.6.3"})
+	w.push(t, "arm64/kubernetes:v1.4.2-1", mirrortest.CrossOptions{GOROOT: fake, Arch: "arm64"})
+	w.push(t, "nobash/kubernetes:v1.4.2-1", mirrortest.CrossOptions{GOROOT: fake, Without: []string{"bash"}})
+
+	w.store, err = os.MkdirTemp("", "kbuild-store-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := removeAll(w.store); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+func (w *world) push(t *testing.T, name string, opts mirrortest.CrossOptions) v1.Image {
 	t.Helper()
 	img, err := mirrortest.Cross(opts)
 	if err != nil {
@@ -102,6 +110,15 @@ func (w *world) push(t *testing.T, name string, opts mirrortest.CrossOptions) {
 	if err := w.registry.Push(name, img); err != nil {
 		t.Fatal(err)
 	}
+	return img
+}
+
+// removeAll removes directories in which files of subordinate ids may lie.
+func removeAll(dirs ...string) error {
+	if out, err := exec.Command("kbuild", append([]string{"unshare-rm"}, dirs...)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("remove %v: %w\n%s", dirs, err, out)
+	}
+	return nil
 }
 
 // environ is what kbuild and git see in a test: no configuration but the
@@ -119,11 +136,23 @@ func (w *world) environ(home string) []string {
 
 func TestScripts(t *testing.T) {
 	w := newWorld(t)
+	locked := lockedRegistry(t, "user", "secret")
+	if err := locked.push("small/kubernetes:v1.4.2-1", w.small); err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			home := filepath.Join(env.WorkDir, "home")
 			env.Vars = append(env.Vars, w.environ(home)...)
+			// A store of the script's own, and one that stands for the user's.
+			own := []string{filepath.Join(env.WorkDir, "s"), filepath.Join(env.WorkDir, "ordinary")}
+			env.Vars = append(env.Vars, "S="+own[0], "LOCKED="+locked.Host())
+			env.Defer(func() {
+				if err := removeAll(own...); err != nil {
+					t.Error(err)
+				}
+			})
 			return os.MkdirAll(home, 0o755)
 		},
 		Condition: func(cond string) (bool, error) {
@@ -146,18 +175,17 @@ func TestScripts(t *testing.T) {
 				ts.Check(kubetest.Commit(context.Background(), dir, "v1.2.3"))
 			},
 			// exits STATUS COMMAND...: the command ends with just this status.
-			"exits": func(ts *testscript.TestScript, neg bool, args []string) {
-				want, err := strconv.Atoi(args[0])
-				ts.Check(err)
-				got := 0
-				var exit *exec.ExitError
-				if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
-					got = exit.ExitCode()
-				} else if err != nil {
-					ts.Fatalf("%v", err)
-				}
-				if got != want {
-					ts.Fatalf("exit status %d, want %d", got, want)
+			"exits": func(ts *testscript.TestScript, neg bool, args []string) { exits(ts, args) },
+			// harmless STATUS COMMAND...: the command ends with this status, and
+			// leaves binaries, sources, images and containers as they were.
+			"harmless": func(ts *testscript.TestScript, neg bool, args []string) {
+				before := holdings(ts)
+				exits(ts, args)
+				after := holdings(ts)
+				for what := range before {
+					if before[what] != after[what] {
+						ts.Fatalf("the %s were:\n%s\nand are:\n%s", what, before[what], after[what])
+					}
 				}
 			},
 			// replace FILE OLD NEW edits a file and leaves it the time it had.
@@ -171,6 +199,10 @@ func TestScripts(t *testing.T) {
 				}
 				ts.Check(os.WriteFile(file, []byte(strings.ReplaceAll(text, args[1], args[2])), info.Mode()))
 				ts.Check(os.Chtimes(file, info.ModTime(), info.ModTime()))
+			},
+			// packed FORM PATH: the small kube-cross in another form, see pack.
+			"packed": func(ts *testscript.TestScript, neg bool, args []string) {
+				ts.Check(pack(args[0], ts.MkAbs(args[1]), w.small))
 			},
 			// age FILE... sets files' times long back.
 			"age": func(ts *testscript.TestScript, neg bool, args []string) {
@@ -190,4 +222,51 @@ func TestScripts(t *testing.T) {
 	if !w.old {
 		t.Logf("NOT TESTED with Go %s, which decides by times what is stale: %v", oldGo, w.oldErr)
 	}
+}
+
+func exits(ts *testscript.TestScript, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// holdings is what a failed run must not change, seen from a tree and with the
+// store $S.
+func holdings(ts *testscript.TestScript) map[string]string {
+	run := func(name string, args ...string) string {
+		cmd := exec.Command(name, args...)
+		cmd.Dir = ts.MkAbs(".")
+		for _, v := range []string{"PATH", "HOME", "XDG_CACHE_HOME", "TMPDIR"} {
+			cmd.Env = append(cmd.Env, v+"="+ts.Getenv(v))
+		}
+		out, err := cmd.Output()
+		if err != nil {
+			ts.Fatalf("%s: %v", name, err)
+		}
+		return string(out)
+	}
+	const every = `%p %y %s %T@ %i %l\n`
+	held := map[string]string{
+		"binaries":        run("sh", "-c", "! test -e _output/dockerized || find _output/dockerized -printf '"+every+"'"),
+		"sources":         run("find", ".", "(", "-path", "./.git", "-o", "-path", "./_output", "-o", "-name", ".", ")", "-prune", "-o", "-printf", every),
+		"images":          run("kbuild", "--root", ts.Getenv("S"), "images", "--format", "json"),
+		"temporary files": run("find", ts.Getenv("TMPDIR"), "-mindepth", "1"),
+	}
+	lists, err := filepath.Glob(filepath.Join(ts.Getenv("S"), "graph/*-containers/*containers.json"))
+	ts.Check(err)
+	for _, list := range lists {
+		if text := ts.ReadFile(list); text != "[]" {
+			held["containers"] += text
+		}
+	}
+	return held
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/term"
 )
@@ -34,7 +36,21 @@ func (s steps) say(step, format string, args ...any) {
 	if s.quiet {
 		return
 	}
-	fmt.Fprintf(s.w, "kbuild: %-8s %s\n", step, fmt.Sprintf(format, args...))
+	fmt.Fprintf(s.w, "kbuild: %-8s %s\n", step, oneLine(fmt.Sprintf(format, args...)))
+}
+
+// oneLine shows what would end a line or disturb a terminal, such as a newline
+// in a file's name, as Go's escapes.
+func oneLine(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
 }
 
 // took is a step's time, for the end of its line.

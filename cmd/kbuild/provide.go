@@ -35,6 +35,11 @@ func (w *worker) provide(ctx context.Context, store *storage.Store) (builder.Bas
 		return base, img, err
 	}
 	base, _, err := w.look(store, name, img)
+	var wrong *builder.WrongBaseError
+	if errors.As(err, &wrong) && len(w.Mirror.Sources) > 0 {
+		w.say("mirror", "the image in the store will not do: %v", err)
+		return w.pull(ctx, store, name)
+	}
 	if err == nil {
 		w.say("mirror", "%s is in the store (%s): nothing to do", name, img.Digest)
 	}
@@ -74,6 +79,11 @@ func (w *worker) pull(ctx context.Context, store *storage.Store, name reference.
 			var note string
 			if base, note, err = w.look(store, name, img); note != "" {
 				w.say("mirror", "%s", note)
+			}
+			var wrong *builder.WrongBaseError
+			if errors.As(err, &wrong) {
+				// The error around it has the name.
+				return &hinted{errors.New(wrong.Reason), wrong.Hint()}
 			}
 			return err
 		},

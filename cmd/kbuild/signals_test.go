@@ -48,33 +48,40 @@ func (w *world) start(t *testing.T, tree string, isolation ...string) *started {
 	return s
 }
 
-// gone waits until no process of the run is left.
-func (s *started) gone(t *testing.T) {
+// processes lists those that have the run's mark among their arguments.
+func (s *started) processes(t *testing.T) string {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for {
-		left := ""
-		files, err := filepath.Glob("/proc/[0-9]*/cmdline")
-		if err != nil {
-			t.Fatal(err)
+	found := ""
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if data, err := os.ReadFile(f); err == nil && bytes.Contains(data, []byte(s.mark)) {
+			found += strings.ReplaceAll(string(data), "\x00", " ") + "\n"
 		}
-		for _, f := range files {
-			if data, err := os.ReadFile(f); err == nil && bytes.Contains(data, []byte(s.mark)) {
-				left += strings.ReplaceAll(string(data), "\x00", " ") + "\n"
-			}
-		}
-		if left == "" {
-			return
-		}
+	}
+	return found
+}
+
+// until waits for something that has to come true.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("still running:\n%s", left)
+			t.Fatalf("in vain: %s", what)
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 
+// gone waits until no process of the run is left.
+func (s *started) gone(t *testing.T) {
+	t.Helper()
+	until(t, "no process is left", func() bool { return s.processes(t) == "" })
+}
+
 func TestSignals(t *testing.T) {
-	w := newWorld(t)
+	w := smallWorld(t)
 	for _, isolation := range [][]string{nil, {"--isolation", "chroot"}} {
 		for _, test := range []struct {
 			signal syscall.Signal
@@ -117,7 +124,7 @@ func TestSignals(t *testing.T) {
 
 // TestTwoAtOnce: a second kbuild in a tree waits for the first, and says so.
 func TestTwoAtOnce(t *testing.T) {
-	w := newWorld(t)
+	w := smallWorld(t)
 	tree := filepath.Join(t.TempDir(), "k")
 	if err := kubetest.Release12(tree, "v1.4.2-1"); err != nil {
 		t.Fatal(err)

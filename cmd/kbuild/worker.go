@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/kbuild/kbuild/builder"
@@ -156,15 +157,30 @@ func (w *worker) clean(store *storage.Store) error {
 	if err := builder.RemoveLeftovers(store, w.Tree.Recipe.PathID); err != nil {
 		return err
 	}
-	removed, err := builder.RemoveImages(store, w.Tree.Recipe.PathID)
+	images, err := builder.RemoveImages(store, w.Tree.Recipe.PathID)
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{filepath.Join(w.Tree.Root, "_output"), w.StateDir} {
-		if err := os.RemoveAll(dir); err != nil {
+	var removed []string
+	for _, d := range []struct{ dir, what string }{
+		{filepath.Join(w.Tree.Root, "_output"), "_output"},
+		{filepath.Join(w.StateDir, "kept"), "what was kept between runs"},
+		{w.StateDir, ""},
+	} {
+		if _, err := os.Lstat(d.dir); err == nil && d.what != "" {
+			removed = append(removed, d.what)
+		}
+		if err := os.RemoveAll(d.dir); err != nil {
 			return fmt.Errorf("clean: %w", err)
 		}
 	}
-	w.say("clean", "removed _output, what was kept between runs, %d images", removed)
+	if images > 0 {
+		removed = append(removed, "the kube-build image")
+	}
+	if removed == nil {
+		w.say("clean", "nothing of this tree is left: nothing to do")
+		return nil
+	}
+	w.say("clean", "removed %s", strings.Join(removed, ", "))
 	return nil
 }
