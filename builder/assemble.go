@@ -275,7 +275,7 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 	stop := passOn(ctx)
 	id, _, err := imagebuildah.BuildDockerfiles(ctx, a.store.Unwrap(), options, file)
 	stop()
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return "", ctx.Err()
 	}
 	if err != nil {

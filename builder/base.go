@@ -106,6 +106,10 @@ func (b *Base) look(root string, env []string, arch string) {
 		if err != nil {
 			continue
 		}
+		// A foreign image may have a pipe or a device there.
+		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
 		data, err := os.ReadFile(file)
 		if err != nil {
 			continue

@@ -281,3 +281,21 @@ func TestLookForGo(t *testing.T) {
 		})
 	}
 }
+
+// A foreign image may have anything where the version should be: reading a
+// pipe would never end.
+func TestLookAtPipe(t *testing.T) {
+	root := t.TempDir()
+	write(t, filepath.Join(root, "usr/src/go/VERSION"), "go1.4.3")
+	if err := os.MkdirAll(filepath.Join(root, "usr/local/go"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(filepath.Join(root, "usr/local/go/VERSION"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var b Base
+	b.look(root, nil, "amd64")
+	if b.GoRoot != "/usr/src/go" {
+		t.Errorf("%+v", b)
+	}
+}

@@ -160,7 +160,10 @@ func explain(err error, source Source, set settings) *answer {
 	case a.status != 0:
 		a.explainStatus(err, source, set)
 	case errors.As(err, &rejected):
-		a.text = fmt.Sprintf("rejected by the policy %s: %s", set.policyFile, rejected)
+		a.text = "rejected by the policy " + set.policyFile
+		if why := rejected.Error(); !strings.HasSuffix(why, "is rejected by policy.") {
+			a.text += ": " + plain(why)
+		}
 		a.hint = "see containers-policy.json(5), or give another file with --policy"
 	case errors.As(err, &artifact):
 		a.text = "is not a container image: " + artifact.Error()
@@ -173,9 +176,12 @@ func explain(err error, source Source, set settings) *answer {
 	case errors.As(err, &dns):
 		a.text = "host " + dns.Name + " is not known: " + dns.Err
 	case strings.Contains(err.Error(), "Digest did not match, expected"),
-		strings.Contains(err.Error(), "does not match provided manifest digest"):
+		strings.Contains(err.Error(), "does not match provided manifest digest"),
+		strings.Contains(err.Error(), "Download config.json digest"):
 		a.text = "serves other bytes than the digest says: " + a.text
 		a.hint = "the mirror is broken or was tampered with"
+	case source.transport == transportDockerArchive && strings.HasPrefix(a.text, `Tag "`):
+		a.text = noSuchMember
 	case errors.Is(err, syscall.ENOSPC), strings.Contains(err.Error(), syscall.ENOSPC.Error()): // from a process that unpacks
 		a.text = "no space left on the device"
 		a.hint = "free some space under " + set.storeRoot + ", or put temporary files elsewhere with TMPDIR"

@@ -330,11 +330,18 @@ func regularFile(transport, rest string) error {
 	return nil
 }
 
+const noSuchMember = "holds no image of that name"
+
 // notThat says that something is not what its transport promises.
 func notThat(transport string, err error) error {
 	var known interface{ Hint() string }
-	if errors.As(err, &known) {
+	var notInLayout layout.ImageNotFoundError
+	var notInArchive ociarchive.ImageNotFoundError
+	switch {
+	case errors.As(err, &known):
 		return err
+	case errors.As(err, &notInLayout), errors.As(err, &notInArchive):
+		return &answer{text: noSuchMember, cause: err}
 	}
 	forms := map[string]string{
 		transportOCI:           "an OCI layout",
@@ -342,8 +349,11 @@ func notThat(transport string, err error) error {
 		transportDockerArchive: "a docker archive",
 		transportDir:           "a directory of one image",
 	}
-	return withHint(fmt.Errorf("is not %s: %w", forms[transport], err),
-		"oci: and dir: are directories; oci-archive: and docker-archive: are files, in two formats that podman save and skopeo write")
+	return &answer{
+		text:  fmt.Sprintf("is not %s: %s", forms[transport], plain(err.Error())),
+		hint:  "oci: and dir: are directories; oci-archive: and docker-archive: are files, in two formats that podman save and skopeo write",
+		cause: err,
+	}
 }
 
 // absolute makes the path before the first colon absolute.

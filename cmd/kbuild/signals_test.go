@@ -130,6 +130,34 @@ func TestTwoAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := w.start(t, tree)
+
+	// Who waits can be interrupted, and the first does not mind.
+	impatient := w.kbuild(t, tree, filepath.Join(w.store, "small"), "image")
+	hears, err := impatient.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := impatient.Start(); err != nil {
+		t.Fatal(err)
+	}
+	words := bufio.NewReader(hears)
+	if line, err := words.ReadString('\n'); !strings.Contains(line, "waiting for it") {
+		t.Errorf("it said %q, %v", line, err)
+	}
+	if err := impatient.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := words.ReadString('\n'); line != "kbuild: interrupted\n" {
+		t.Errorf("it said %q, %v", line, err)
+	}
+	impatient.Wait() //nolint:errcheck // the status is looked at
+	if got := impatient.ProcessState.ExitCode(); got != exitInterrupted {
+		t.Errorf("exit status %d, want %d", got, exitInterrupted)
+	}
+	if first.processes(t) == "" {
+		t.Error("the first is gone")
+	}
+
 	second := exec.Command("kbuild", "image", "--root", filepath.Join(w.store, "small"))
 	second.Dir, second.Env = tree, append(os.Environ(), w.environ(t.TempDir())...)
 	said, err := second.StderrPipe()
