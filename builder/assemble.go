@@ -113,7 +113,7 @@ func (a assembly) onPrevious(ctx context.Context, key string) (id string, ok boo
 	}
 	b, err := a.container(ctx, previous.ID)
 	if err != nil {
-		return "", false, err
+		return "", false, nil // its own tree's kbuild may just have replaced it
 	}
 	defer func() { err = errors.Join(err, b.Delete()) }()
 	id, err = a.commit(ctx, b, layer, m, fmt.Sprintf("changes of %s since %s", a.Tree.Recipe.Archive, previous.ID[:12]))
@@ -160,7 +160,9 @@ func (a assembly) onScaffold(ctx context.Context, key string, dockerfile []byte)
 	if err := os.WriteFile(file, dockerfile, 0o600); err != nil {
 		return "", err
 	}
-	scaffold, err := a.dockerfile(ctx, file, nil)
+	// The label makes it this tree's own: another tree's kbuild may be making,
+	// and deleting, one of the same content.
+	scaffold, err := a.dockerfile(ctx, file, map[string]string{labelTree: a.Tree.Recipe.PathID})
 	if err != nil {
 		return "", err
 	}

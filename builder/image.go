@@ -137,7 +137,8 @@ func dropOlder(store *storage.Store, tree, keep string) error {
 		if img.ID == keep {
 			continue
 		}
-		if err := store.Delete(img.ID); err != nil {
+		// One that another tree's kbuild is building on goes next time.
+		if err := store.Delete(img.ID); err != nil && !errors.Is(err, storage.ErrInUse) {
 			return err
 		}
 	}

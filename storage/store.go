@@ -23,6 +23,9 @@ import (
 // store does not hold.
 var ErrNotFound = errors.New("not in the store")
 
+// ErrInUse is wrapped by errors about an image that a container was made from.
+var ErrInUse = errors.New("in use")
+
 // Options says which store to open. The zero value is the user's ordinary one,
 // as containers-storage.conf(5) describes it, which podman and buildah see too.
 type Options struct {
@@ -197,8 +200,13 @@ func (s *Store) RemoveName(id string, name reference.Named) error {
 }
 
 // Delete removes an image with all its names and the layers nothing else uses.
+// The error wraps [ErrInUse] when a container was made from it.
 func (s *Store) Delete(id string) error {
-	if _, err := s.store.DeleteImage(id, true); err != nil {
+	_, err := s.store.DeleteImage(id, true)
+	if errors.Is(err, cstorage.ErrImageUsedByContainer) {
+		return fmt.Errorf("delete image %s: %w: %w", id, ErrInUse, err)
+	}
+	if err != nil {
 		return fmt.Errorf("delete image %s: %w", id, err)
 	}
 	return nil
