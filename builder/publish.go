@@ -97,8 +97,10 @@ func publishDir(from, to, host string, files []string, owner Owner) ([]Published
 	if err := Writable(to); err != nil {
 		return nil, err
 	}
-	if err := removeUnfinished(filepath.Dir(to)); err != nil {
-		return nil, err
+	if to != host { // what lies beside the output directory is not kbuild's
+		if err := removeUnfinished(filepath.Dir(to)); err != nil {
+			return nil, err
+		}
 	}
 	list := make([]Published, 0, len(files))
 	changed := map[string]bool{}
