@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"sort"
 	"strings"
 
@@ -78,6 +79,7 @@ func (a *app) inspect(cmd *cobra.Command, args []string) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(i)
 	}
+	var text strings.Builder
 	for _, row := range []struct {
 		key    string
 		values []string
@@ -93,10 +95,11 @@ func (a *app) inspect(cmd *cobra.Command, args []string) error {
 			if n > 0 {
 				key = ""
 			}
-			fmt.Fprintf(a.stdout, "%-13s %s\n", key, v)
+			fmt.Fprintf(&text, "%-13s %s\n", key, v)
 		}
 	}
-	return nil
+	_, err = io.WriteString(a.stdout, text.String())
+	return err
 }
 
 func mountLines(mounts []inspectMount) []string {

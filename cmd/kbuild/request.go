@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"time"
 
@@ -86,6 +87,10 @@ func cacheDir(store storage.Options) (string, error) {
 		return dir, nil
 	}
 	dir, err := os.UserCacheDir()
+	if me, e := user.Current(); err != nil && e == nil && me.HomeDir != "" {
+		// cron and service managers may set no HOME.
+		dir, err = filepath.Join(me.HomeDir, ".cache"), nil
+	}
 	if err != nil {
 		return "", &hinted{fmt.Errorf("find the user's cache directory: %w", err), "set HOME or XDG_CACHE_HOME"}
 	}
