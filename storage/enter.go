@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containers/storage/pkg/homedir"
 	"github.com/containers/storage/pkg/reexec"
 	"github.com/containers/storage/pkg/unshare"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -155,6 +156,13 @@ func startMiddle(ns Namespaces, files []*os.File) (*exec.Cmd, error) {
 	cmd.UseNewuidmap, cmd.UseNewgidmap = !ids.Single, !ids.Single
 	cmd.GidMappingsEnableSetgroups = !ids.Single
 	cmd.Env = os.Environ()
+	if os.Getenv("XDG_RUNTIME_DIR") == "" {
+		// Inside, the libraries would look for the credentials of uid 0, in a
+		// directory that real root may have closed; podman does the same.
+		if dir, err := homedir.GetRuntimeDir(); err == nil {
+			cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR="+dir)
+		}
+	}
 	if os.Geteuid() == 0 {
 		// The library takes uid 0 for real root unless told otherwise.
 		cmd.Env = append(cmd.Env, unshare.UsernsEnvName+"=done")

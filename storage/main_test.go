@@ -48,6 +48,9 @@ func testWorker(ctx context.Context, request json.RawMessage, files []*os.File) 
 		fmt.Fprintln(files[0], "ready")
 		<-ctx.Done()
 		return 42
+	case "environment":
+		fmt.Fprint(files[0], os.Getenv(o.Text))
+		return 0
 	case "network":
 		list, err := net.Interfaces()
 		if err != nil {
@@ -102,6 +105,23 @@ func TestEnter(t *testing.T) {
 	}
 	if status, got := enter(t, ctx, storage.Namespaces{Network: true}, order{"network", ""}); status != 0 || got != "lo true\n" {
 		t.Errorf("status %d, interfaces %q", status, got)
+	}
+}
+
+// Without XDG_RUNTIME_DIR the libraries would read the credentials of uid 0,
+// which the worker only seems to be.
+func TestRuntimeDirectory(t *testing.T) {
+	if !storage.Rootless() {
+		t.Skip("root's credentials are those of uid 0")
+	}
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	if _, got := enter(t, context.Background(), storage.Namespaces{}, order{"environment", "XDG_RUNTIME_DIR"}); got == "" {
+		t.Error("the worker has no XDG_RUNTIME_DIR")
+	}
+	own := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", own)
+	if _, got := enter(t, context.Background(), storage.Namespaces{}, order{"environment", "XDG_RUNTIME_DIR"}); got != own {
+		t.Errorf("the worker has XDG_RUNTIME_DIR=%s, want %s", got, own)
 	}
 }
 
