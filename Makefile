@@ -12,11 +12,12 @@ SHELL := /bin/bash
 # Everything is in vendor and compiled with the Go that is here. Without cgo the
 # program would start itself again for ever (storage/nocgo.go), so nobody gets to
 # switch it off. The tags leave gcc, libc and libseccomp as all that C needs,
-# and make a static binary that asks no shared library for users and hosts.
+# and make a static binary that asks no shared library for users and hosts. It
+# names no directory of this machine, and what one clone compiled serves others.
 override export CGO_ENABLED := 1
 override export GOTOOLCHAIN := local
 override export GOWORK := off
-override export GOFLAGS := -mod=vendor -buildvcs=false \
+override export GOFLAGS := -mod=vendor -buildvcs=false -trimpath \
 	-tags=containers_image_openpgp,exclude_graphdriver_btrfs,seccomp,netgo,osusergo
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
