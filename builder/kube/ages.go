@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"fmt"
 	"syscall"
 )
@@ -18,7 +19,7 @@ type age struct {
 	match func(marks) bool
 	// recipe describes how the tree is built; nil where that is not yet
 	// known to kbuild.
-	recipe func(Tree, marks) (Recipe, error)
+	recipe func(context.Context, Tree, marks) (Recipe, error)
 }
 
 // Ages by what a tree holds, not by the version it gives itself: forks and

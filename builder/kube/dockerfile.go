@@ -9,8 +9,9 @@ import (
 // BuildDockerfile is the Dockerfile of the build image: the tree's own with
 // its placeholders filled as the tree's script does with sed, the first in
 // each line. Values go in as they are, where sed would give a meaning to "&"
-// and fail at "#".
-func (t Tree) BuildDockerfile() ([]byte, error) {
+// and fail at "#". The instructions that Recipe.NetworkSteps names are left
+// out, unless it is to be as upstream's.
+func (t Tree) BuildDockerfile(asUpstream bool) ([]byte, error) {
 	text, err := readTreeFile(t.Root, t.Recipe.Dockerfile)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", t.Recipe.Dockerfile, err)
@@ -29,7 +30,7 @@ func (t Tree) BuildDockerfile() ([]byte, error) {
 
 // baseImage is the image that the Dockerfile builds on.
 func (t Tree) baseImage() (string, error) {
-	text, err := t.BuildDockerfile()
+	text, err := t.BuildDockerfile(true)
 	if err != nil {
 		return "", err
 	}

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
@@ -24,7 +25,7 @@ const (
 )
 
 // addRecipe describes a tree that ADDs its sources.
-func addRecipe(t Tree, m marks) (Recipe, error) {
+func addRecipe(_ context.Context, t Tree, m marks) (Recipe, error) {
 	tag, err := m.common.value(crossTagName)
 	if err != nil {
 		return Recipe{}, err
@@ -46,6 +47,7 @@ func addRecipe(t Tree, m marks) (Recipe, error) {
 	}
 	r := Recipe{
 		Name:        "add-1.2",
+		Way:         WayArchive,
 		BaseFrom:    m.common.name,
 		PathID:      id,
 		Context:     path.Join("_output/images", "kube-build:build-"+id),

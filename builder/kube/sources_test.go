@@ -284,7 +284,7 @@ func TestUnreadable(t *testing.T) {
 	if err := os.Chmod(filepath.Join(root, "build/common.sh"), 0); err != nil {
 		t.Fatal(err)
 	}
-	_, err := OpenTree(root, environment())
+	_, err := OpenTree(context.Background(), root, environment())
 	if err == nil || isNotTree(err) || !strings.Contains(err.Error(), "build/common.sh: permission denied") || hintOf(err) == "" {
 		t.Errorf("error is %v, hint %q", err, hintOf(err))
 	}

@@ -13,6 +13,7 @@
 package kube
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -56,7 +57,7 @@ func (t Tree) envOr(name, otherwise string) string {
 //
 // A directory that is no Kubernetes tree is a *NotTreeError, a tree of an age
 // that has no recipe an *AgeError. Nothing is written.
-func OpenTree(dir string, getenv func(string) (string, bool)) (Tree, error) {
+func OpenTree(ctx context.Context, dir string, getenv func(string) (string, bool)) (Tree, error) {
 	root, err := filepath.Abs(dir) // of $PWD where that is right, as in bash
 	if err != nil {
 		return Tree{}, fmt.Errorf("open tree: %w", err)
@@ -80,7 +81,7 @@ func OpenTree(dir string, getenv func(string) (string, bool)) (Tree, error) {
 		if a.recipe == nil {
 			return Tree{}, &AgeError{Dir: root, Age: a.releases, Way: a.way}
 		}
-		if t.Recipe, err = a.recipe(t, marks); err != nil {
+		if t.Recipe, err = a.recipe(ctx, t, marks); err != nil {
 			return Tree{}, fmt.Errorf("open tree %s: %w", root, err)
 		}
 		return t, nil
@@ -90,8 +91,8 @@ func OpenTree(dir string, getenv func(string) (string, bool)) (Tree, error) {
 
 // FindTree opens the first Kubernetes tree at dir or above it. If there is
 // none, the error is that of OpenTree(dir).
-func FindTree(dir string, getenv func(string) (string, bool)) (Tree, error) {
-	t, first := OpenTree(dir, getenv)
+func FindTree(ctx context.Context, dir string, getenv func(string) (string, bool)) (Tree, error) {
+	t, first := OpenTree(ctx, dir, getenv)
 	err := first
 	at, absErr := filepath.Abs(dir)
 	for absErr == nil && isNotTree(err) {
@@ -100,7 +101,7 @@ func FindTree(dir string, getenv func(string) (string, bool)) (Tree, error) {
 			break
 		}
 		at = parent
-		t, err = OpenTree(at, getenv)
+		t, err = OpenTree(ctx, at, getenv)
 	}
 	if isNotTree(err) {
 		return Tree{}, first

@@ -69,7 +69,7 @@ func environment(vars ...string) func(string) (string, bool) {
 
 func openTree(t testing.TB, root string, env ...string) Tree {
 	t.Helper()
-	tree, err := OpenTree(root, environment(env...))
+	tree, err := OpenTree(context.Background(), root, environment(env...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +103,7 @@ func TestOpenTree(t *testing.T) {
 	id := strings.TrimSpace(bash(t, root, nil, `source build/common.sh; kube::build::short_hash "$KUBE_ROOT"`))
 	want := Recipe{
 		Name:        "add-1.2",
+		Way:         WayArchive,
 		BaseImage:   "gcr.io/google_containers/kube-cross:v1.4.2-1",
 		BaseFrom:    "build/common.sh",
 		PathID:      id,
@@ -240,7 +241,7 @@ func TestAges(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			_, err := OpenTree(root, environment())
+			_, err := OpenTree(context.Background(), root, environment())
 			var age *AgeError
 			if !errors.As(err, &age) || age.Age != test.age || age.Dir != root {
 				t.Fatalf("error is %v (%+v), want age %q", err, age, test.age)
@@ -298,7 +299,7 @@ func TestOpenTreeErrors(t *testing.T) {
 				}
 			}
 			writeFiles(t, root, test.more)
-			_, err := OpenTree(root, environment(test.env))
+			_, err := OpenTree(context.Background(), root, environment(test.env))
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("error is %v, want %q", err, test.want)
 			}
@@ -320,7 +321,7 @@ func TestNotATree(t *testing.T) {
 		{half, []string{"hack/lib/golang.sh", "hack/lib/version.sh"}},
 	}
 	for _, test := range tests {
-		_, err := OpenTree(test.dir, environment())
+		_, err := OpenTree(context.Background(), test.dir, environment())
 		var notTree *NotTreeError
 		if !errors.As(err, &notTree) || notTree.Dir != test.dir || !reflect.DeepEqual(notTree.Missing, test.missing) {
 			t.Errorf("error is %v, want %q missing in %s", err, test.missing, test.dir)
@@ -329,10 +330,10 @@ func TestNotATree(t *testing.T) {
 			t.Error("no hint")
 		}
 	}
-	if _, err := OpenTree(filepath.Join(empty, "x"), environment()); !errors.Is(err, fs.ErrNotExist) || isNotTree(err) {
+	if _, err := OpenTree(context.Background(), filepath.Join(empty, "x"), environment()); !errors.Is(err, fs.ErrNotExist) || isNotTree(err) {
 		t.Errorf("missing directory: %v", err)
 	}
-	if _, err := OpenTree(filepath.Join(half, "LICENSE"), environment()); err == nil || !strings.Contains(err.Error(), "not a directory") {
+	if _, err := OpenTree(context.Background(), filepath.Join(half, "LICENSE"), environment()); err == nil || !strings.Contains(err.Error(), "not a directory") {
 		t.Errorf("file: %v", err)
 	}
 	// A pipe in the place of a script must not be waited for.
@@ -342,7 +343,7 @@ func TestNotATree(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(empty, "build/common.sh"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenTree(empty, environment()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	if _, err := OpenTree(context.Background(), empty, environment()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("pipe: %v", err)
 	}
 }
@@ -354,23 +355,23 @@ func TestFindTree(t *testing.T) {
 		"pkg/sub/build/common.sh": "#\n",
 	})
 	for _, dir := range []string{root, root + "/cmd", root + "/pkg/sub/dir"} {
-		tree, err := FindTree(dir, environment())
+		tree, err := FindTree(context.Background(), dir, environment())
 		if err != nil || tree.Root != root {
 			t.Errorf("tree of %s is %s, %v", dir, tree.Root, err)
 		}
 	}
 	outside := t.TempDir()
-	_, err := FindTree(outside, environment())
+	_, err := FindTree(context.Background(), outside, environment())
 	var notTree *NotTreeError
 	if !errors.As(err, &notTree) || notTree.Dir != outside {
 		t.Errorf("outside: %v", err)
 	}
-	if _, err := FindTree(outside+"/missing", environment()); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := FindTree(context.Background(), outside+"/missing", environment()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing: %v", err)
 	}
 	// A broken tree is found, and said to be broken.
 	writeFiles(t, root, map[string]string{"build/build-image/Dockerfile": "\n"})
-	if _, err := FindTree(root+"/cmd", environment()); err == nil || !strings.Contains(err.Error(), "cannot find FROM") {
+	if _, err := FindTree(context.Background(), root+"/cmd", environment()); err == nil || !strings.Contains(err.Error(), "cannot find FROM") {
 		t.Errorf("broken: %v", err)
 	}
 }
@@ -406,7 +407,7 @@ func TestBuildDockerfile(t *testing.T) {
 		{"KUBE_BUILD_HTTP_PROXY=", "KUBE_BUILD_NO_PROXY="},
 	} {
 		tree := openTree(t, root, env...)
-		got, err := tree.BuildDockerfile()
+		got, err := tree.BuildDockerfile(false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -419,13 +420,13 @@ func TestBuildDockerfile(t *testing.T) {
 	}
 	// What sed would take for more than text.
 	tree := openTree(t, root, `KUBE_BUILD_HTTP_PROXY=http://u:a&b#\1@p/`)
-	if got, err := tree.BuildDockerfile(); err != nil || !strings.Contains(string(got), `http_proxy=http://u:a&b#\1@p/ \`) {
+	if got, err := tree.BuildDockerfile(false); err != nil || !strings.Contains(string(got), `http_proxy=http://u:a&b#\1@p/ \`) {
 		t.Errorf("Dockerfile is %s, %v", got, err)
 	}
 	if err := os.Remove(filepath.Join(root, "build/build-image/Dockerfile")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tree.BuildDockerfile(); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := tree.BuildDockerfile(false); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without one: %v", err)
 	}
 }

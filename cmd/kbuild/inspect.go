@@ -50,7 +50,7 @@ func (a *app) inspect(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	tree, err := a.openTree()
+	tree, err := a.openTree(cmd.Context())
 	if err != nil {
 		return err
 	}

@@ -20,11 +20,11 @@ import (
 // tree, as the user, with the user's rights and git.
 
 // openTree finds the tree.
-func (a *app) openTree() (kube.Tree, error) {
+func (a *app) openTree(ctx context.Context) (kube.Tree, error) {
 	if a.tree != "" {
-		return kube.OpenTree(a.tree, os.LookupEnv)
+		return kube.OpenTree(ctx, a.tree, os.LookupEnv)
 	}
-	return kube.FindTree(".", os.LookupEnv)
+	return kube.FindTree(ctx, ".", os.LookupEnv)
 }
 
 // prepare is the check step: it looks at the host and the tree and fills the
@@ -67,7 +67,7 @@ func (a *app) prepare(cmd *cobra.Command, req request, tree kube.Tree, args []st
 		return req, err
 	}
 	req.Names = tree.ImageNames(req.Version)
-	if req.Dockerfile, err = tree.BuildDockerfile(); err != nil {
+	if req.Dockerfile, err = tree.BuildDockerfile(false); err != nil {
 		return req, err
 	}
 	if req.Sources, err = sources.MarshalBinary(); err != nil {
@@ -98,7 +98,7 @@ func (a *app) commandLine(cmd *cobra.Command, req *request, args []string) error
 		if err != nil {
 			return &usageError{a.suggestCommand(cmd, targets, err)}
 		}
-		req.Command = append(append(append([]string(nil), req.Tree.Recipe.Command...), resolved...), rest...)
+		req.Command = req.Tree.Recipe.CommandLine(resolved, rest)
 		for _, r := range rest {
 			if strings.HasPrefix(r, "-") {
 				req.Flags = append(req.Flags, r)
@@ -133,7 +133,7 @@ func (a *app) build(cmd *cobra.Command, goal goal, args []string) error {
 		return err
 	}
 	req.Goal = goal
-	tree, err := a.openTree()
+	tree, err := a.openTree(cmd.Context())
 	if err != nil {
 		return a.suggestCommand(cmd, args, err)
 	}
@@ -200,7 +200,7 @@ func (a *app) check(cmd *cobra.Command, args []string) error {
 	if err := preflight.Err(findings); err != nil {
 		return err
 	}
-	tree, err := a.openTree()
+	tree, err := a.openTree(cmd.Context())
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (a *app) clean(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	tree, err := a.openTree()
+	tree, err := a.openTree(cmd.Context())
 	if err != nil {
 		return err
 	}
