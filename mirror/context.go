@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/containers/image/v5/docker/reference"
@@ -55,10 +56,13 @@ type settings struct {
 	policy     *signature.Policy
 	policyFile string
 	creds      *types.DockerAuthConfig
+	credsFor   []string // hosts
 	authFile   string
-	certDir    string
-	tlsVerify  types.OptionalBool
-	storeRoot  string
+	// Of containers-registries.conf(5) and containers-registries.d(5).
+	registriesConf, registriesDir string
+	certDir                       string
+	tlsVerify                     types.OptionalBool
+	storeRoot                     string
 }
 
 // readSettings checks the options before anything is looked for.
@@ -76,9 +80,9 @@ func readSettings(store *storage.Store, sources []Source, opts Options) (setting
 		if !ok || user == "" {
 			return settings{}, withHint(errors.New("the credentials are not user:password"), "write --creds user:password, or use --authfile")
 		}
-		if hosts := registries(sources); len(hosts) > 1 {
+		if set.credsFor = registries(sources); len(set.credsFor) > 1 {
 			return settings{}, withHint(
-				fmt.Errorf("one user and password would be sent to several registries: %s", strings.Join(hosts, ", ")),
+				fmt.Errorf("one user and password would be sent to several registries: %s", strings.Join(set.credsFor, ", ")),
 				"use --authfile, which keeps them apart")
 		}
 		set.creds = &types.DockerAuthConfig{Username: user, Password: password}
@@ -98,6 +102,20 @@ func readSettings(store *storage.Store, sources []Source, opts Options) (setting
 			return settings{}, fmt.Errorf("certificates: %w", err)
 		}
 	}
+	set.registriesConf, set.registriesDir = opts.RegistriesConf, opts.RegistriesDir
+	if set.registriesConf != "" {
+		if _, err := os.Stat(set.registriesConf); err != nil {
+			return settings{}, fmt.Errorf("registries.conf: %w", err)
+		}
+	}
+	if set.registriesDir != "" {
+		if _, err := os.ReadDir(set.registriesDir); err != nil {
+			return settings{}, fmt.Errorf("registries.d: %w", err)
+		}
+	}
+	if _, err := sysregistriesv2.GetRegistries(set.system()); err != nil {
+		return settings{}, withHint(fmt.Errorf("read registries.conf: %w", err), "mend it, see containers-registries.conf(5), or give another one with --registries-conf")
+	}
 	return set, nil
 }
 
@@ -109,7 +127,7 @@ func registries(sources []Source) []string {
 		if s.transport != transportDocker {
 			continue
 		}
-		if host := reference.Domain(s.named); !seen[host] {
+		if host := s.host(); !seen[host] {
 			seen[host] = true
 			hosts = append(hosts, host)
 		}
@@ -117,22 +135,23 @@ func registries(sources []Source) []string {
 	return hosts
 }
 
+// system is the part of the context that says which registries there are.
+func (set settings) system() *types.SystemContext {
+	return &types.SystemContext{SystemRegistriesConfPath: set.registriesConf, RegistriesDirPath: set.registriesDir}
+}
+
 // context is the one place where the library's types.SystemContext is filled.
 // What it leaves out is read from the user's and the system's files:
 // registries.conf, registries.d, auth.json, certs.d.
 func (set settings) context(source Source, scratch string) *types.SystemContext {
-	sys := &types.SystemContext{
-		OSChoice:             set.platform.os,
-		ArchitectureChoice:   set.platform.arch,
-		VariantChoice:        set.platform.variant,
-		AuthFilePath:         set.authFile,
-		BigFilesTemporaryDir: scratch,
-		// Beside the layers it speaks of, so that a private store leaves no
-		// traces elsewhere.
-		BlobInfoCacheDir: filepath.Join(set.storeRoot, "cache"),
-		DockerCertPath:   set.certDir,
-		OCICertPath:      set.certDir,
-	}
+	sys := set.system()
+	sys.OSChoice, sys.ArchitectureChoice, sys.VariantChoice = set.platform.os, set.platform.arch, set.platform.variant
+	sys.AuthFilePath = set.authFile
+	sys.BigFilesTemporaryDir = scratch
+	// Beside the layers it speaks of, so that a private store leaves no traces
+	// elsewhere.
+	sys.BlobInfoCacheDir = filepath.Join(set.storeRoot, "cache")
+	sys.DockerCertPath, sys.OCICertPath = set.certDir, set.certDir
 	switch set.tlsVerify {
 	case types.OptionalBoolTrue:
 		sys.DockerInsecureSkipTLSVerify = types.OptionalBoolFalse
@@ -141,7 +160,9 @@ func (set settings) context(source Source, scratch string) *types.SystemContext 
 		sys.OCIInsecureSkipTLSVerify = true
 	}
 	if source.transport == transportDocker {
-		sys.DockerAuthConfig = set.creds
+		if slices.Contains(set.credsFor, source.host()) {
+			sys.DockerAuthConfig = set.creds
+		}
 		if set.insecure(source) {
 			sys.DockerInsecureSkipTLSVerify = types.OptionalBoolTrue
 		}
@@ -159,7 +180,7 @@ func (set settings) insecure(source Source) bool {
 	if !isLoopback(reference.Domain(source.named)) {
 		return false
 	}
-	mapped, err := sysregistriesv2.FindRegistry(nil, source.named.Name())
+	mapped, err := sysregistriesv2.FindRegistry(set.system(), source.named.Name())
 	if err != nil || mapped == nil {
 		return err == nil
 	}
@@ -180,7 +201,7 @@ func (set settings) credentials(source Source) bool {
 	if source.transport != transportDocker {
 		return false
 	}
-	if set.creds != nil {
+	if set.creds != nil && slices.Contains(set.credsFor, source.host()) {
 		return true
 	}
 	auth, err := config.GetCredentialsForRef(set.context(source, ""), source.named)

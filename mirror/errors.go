@@ -182,7 +182,7 @@ func explain(err error, source Source, set settings) *answer {
 		a.hint = "the mirror is broken or was tampered with"
 	case source.transport == transportDockerArchive && strings.HasPrefix(a.text, `Tag "`):
 		a.text = noSuchMember
-	case errors.Is(err, syscall.ENOSPC), strings.Contains(err.Error(), syscall.ENOSPC.Error()): // from a process that unpacks
+	case isFull(err):
 		a.text = "no space left on the device"
 		a.hint = "free some space under " + set.storeRoot + ", or put temporary files elsewhere with TMPDIR"
 	case errors.As(err, &op) && op.Op == "dial" && !op.Timeout():
@@ -195,6 +195,11 @@ func explain(err error, source Source, set settings) *answer {
 		a.text = "permission denied"
 	}
 	return a
+}
+
+// isFull tells whether the disk is; a process that unpacks says so in words.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), syscall.ENOSPC.Error())
 }
 
 // explainStatus puts an answer of HTTP in words.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containers/image/v5/directory"
@@ -58,6 +59,9 @@ func (s Source) open(ctx context.Context, store *storage.Store, sys *types.Syste
 
 // locate finds the reference of exactly one image.
 func (s Source) locate(ctx context.Context, o *opened, store *storage.Store, sys *types.SystemContext, want reference.Named, pin *digest.Digest) (err error) {
+	if err := s.otherImage(want); err != nil {
+		return err
+	}
 	if s.transport != transportDocker && s.transport != transportStorage {
 		o.name = s.transport + ":" + absolute(s.rest)
 	}
@@ -78,6 +82,27 @@ func (s Source) locate(ctx context.Context, o *opened, store *storage.Store, sys
 		err = errors.New("is no source")
 	}
 	return err
+}
+
+// otherImage says that a strict source names one image outright, which goes by
+// another name than the one wanted.
+func (s Source) otherImage(want reference.Named) error {
+	if !s.strict {
+		return nil
+	}
+	name, ok := "", false
+	switch s.transport {
+	case transportDir:
+		ok = true
+	case transportStorage:
+		name, ok = strings.TrimPrefix(s.rest[strings.Index(s.rest, "]")+1:], "//"), true
+	case transportOCI, transportOCIArchive, transportDockerArchive:
+		_, name, ok = strings.Cut(s.rest, ":")
+	}
+	if ok && lastName(name) != path.Base(want.Name()) {
+		return fmt.Errorf("is another image than %s", want)
+	}
+	return nil
 }
 
 // locateDocker turns a tag into the digest it has now.
@@ -198,7 +223,7 @@ func (s Source) member(index []byte, want reference.Named) (string, error) {
 	if err := json.Unmarshal(index, &list); err != nil {
 		return "", notThat(s.transport, fmt.Errorf("index.json: %w", err))
 	}
-	if len(list.Manifests) == 1 {
+	if len(list.Manifests) == 1 && !s.strict {
 		return "", nil
 	}
 	var names [][]string
@@ -261,35 +286,51 @@ func (s Source) locateDockerArchive(o *opened, sys *types.SystemContext, want re
 }
 
 // choose picks the image that an archive holds for want: the one of that name,
-// else the only one of its tag, else the only one.
+// else of another name it was published under, else the only one of its tag,
+// else the only one. If the source is strict the last two need its last name.
 func (s Source) choose(names [][]string, want reference.Named) (int, error) {
-	sameTag := -1
-	tags := 0
-	for i, list := range names {
-		hasTag := false
-		for _, name := range list {
-			named, err := reference.ParseNormalizedNamed(name)
-			if err == nil && reference.TagNameOnly(named).String() == want.String() {
+	exact := func(name string) bool {
+		named, err := reference.ParseNormalizedNamed(name)
+		return err == nil && reference.TagNameOnly(named).String() == want.String()
+	}
+	renamed := func(name string) bool { return isNameOf(want, name) }
+	for _, fits := range []func(string) bool{exact, renamed} {
+		for i, list := range names {
+			if slices.ContainsFunc(list, fits) {
 				return i, nil
 			}
-			if tagged, ok := want.(reference.Tagged); ok && tagOf(name) == tagged.Tag() {
-				hasTag = true
-			}
 		}
-		if hasTag {
-			sameTag = i
-			tags++
+	}
+	sameTag := func(name string) bool {
+		tagged, ok := want.(reference.Tagged)
+		return ok && tagOf(name) == tagged.Tag() && (!s.strict || lastName(name) == path.Base(want.Name()))
+	}
+	var found []int
+	for i, list := range names {
+		if slices.ContainsFunc(list, sameTag) {
+			found = append(found, i)
 		}
 	}
 	switch {
-	case tags == 1:
-		return sameTag, nil
-	case len(names) == 1:
-		return 0, nil
+	case len(found) == 1:
+		return found[0], nil
 	case len(names) == 0:
 		return 0, errors.New("holds no image")
+	case s.strict:
+		return 0, fmt.Errorf("holds no image as %s", want)
+	case len(names) == 1:
+		return 0, nil
 	}
 	return 0, s.severalImages(names, want)
+}
+
+// lastName is the last part of an image's name, without its tag.
+func lastName(name string) string {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return ""
+	}
+	return path.Base(named.Name())
 }
 
 func (s Source) severalImages(names [][]string, want reference.Named) error {

@@ -23,6 +23,8 @@ type Origin struct {
 	// Index is the digest of the list of platforms the manifest was chosen
 	// from, empty when the source had no list.
 	Index digest.Digest `json:"index,omitempty"`
+	// Signed says that the policy wanted a signature, and it was verified.
+	Signed bool `json:"signed,omitempty"`
 	// Time is when it was copied, in UTC, to the second.
 	Time time.Time `json:"time"`
 }

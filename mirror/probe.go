@@ -9,7 +9,6 @@ import (
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/containers/image/v5/image"
 	"github.com/containers/image/v5/manifest"
-	"github.com/containers/image/v5/signature"
 	"github.com/containers/image/v5/types"
 	"github.com/opencontainers/go-digest"
 )
@@ -21,12 +20,13 @@ type found struct {
 	// keeps: the store can hold the manifest as it is.
 	keeps   bool
 	schema1 bool
+	signed  bool // a signature was verified
 }
 
 // probe looks into a source without reading layers: that the policy allows the
 // image, that it is one, and that it is for the platform. The library's copy
 // heeds the platform of a list's entries only.
-func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext, policy *signature.PolicyContext, want platform) (found, error) {
+func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext, trust trust, want platform) (found, error) {
 	unparsed := image.UnparsedInstance(src, nil)
 	blob, mime, err := unparsed.Manifest(ctx)
 	if err != nil {
@@ -55,7 +55,7 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 		}
 	}
 	// Nothing of an image is read before the policy allowed it.
-	if _, err := policy.IsRunningImageAllowed(ctx, unparsed); err != nil {
+	if f.signed, err = trust.allows(ctx, unparsed); err != nil {
 		return found{}, err
 	}
 	img, err := image.FromUnparsedImage(ctx, sys, unparsed)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -44,11 +43,28 @@ type Options struct {
 	// containers-policy.json(5). Empty: the user's or the system's; where there
 	// is none, one built into kbuild that accepts every image.
 	Policy string
-	// Retries is how often a source that failed for a moment is tried again.
-	// Zero: three times; negative: never.
+	// RegistriesConf is a file in place of the user's and the system's,
+	// containers-registries.conf(5); RegistriesDir a directory in place of
+	// theirs, containers-registries.d(5).
+	RegistriesConf, RegistriesDir string
+	// RequireSigned refuses an image for which the policy wants no signature.
+	RequireSigned bool
+	// SameName says that the image is looked for under its own last name only,
+	// golang as golang, and in the end where it was published. Else a
+	// repository that is named as a source may hold it under any name, and it
+	// is for Accept to find out.
+	SameName bool
+	// Retries is how often a source that failed for a moment is tried again,
+	// and a blob since it last went on. Zero: three times; negative: never.
 	Retries int
-	// RetryDelay is the time before each of them. Zero: half a second.
+	// RetryDelay is the time before each of them. Zero: a second before the
+	// first, and each time twice as long.
 	RetryDelay time.Duration
+	// Timeout bounds the whole of Pull. Zero: no bound.
+	Timeout time.Duration
+	// Stall is how long a connection may bring nothing before it is given up.
+	// Zero: half a minute.
+	Stall time.Duration
 	// Progress gets the progress of a copy, as bars if it is a terminal.
 	Progress io.Writer
 	// Log gets one-line messages without a line's end.
@@ -86,16 +102,25 @@ const (
 // provided want takes that.
 func Pull(ctx context.Context, store *storage.Store, want reference.Named, sources []Source, opts Options) (storage.Image, Origin, error) {
 	want = reference.TagNameOnly(want)
-	original := len(sources) == 0
+	original, given := len(sources) == 0, sources
 	if original {
-		sources = []Source{{transport: transportDocker, named: want}}
+		given = []Source{{transport: transportDocker, named: want}}
 	}
-	set, err := readSettings(store, sources, opts)
+	if original || opts.SameName {
+		sources = append(slices.Clone(sources), origins(want)...)
+	}
+	set, err := readSettings(store, given, opts)
 	if err != nil {
 		return storage.Image{}, Origin{}, fmt.Errorf("mirror %s: %w", want, err)
 	}
 	p := &puller{store: store, want: want, settings: set, opts: opts, original: original, told: map[string]bool{}}
 
+	if opts.Timeout > 0 {
+		late := &timeout{after: opts.Timeout}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, opts.Timeout, late)
+		defer cancel()
+	}
 	type outcome struct {
 		img    storage.Image
 		origin Origin
@@ -118,6 +143,9 @@ func Pull(ctx context.Context, store *storage.Store, want reference.Named, sourc
 			o.err = ctx.Err()
 		}
 	}
+	if late := (*timeout)(nil); errors.Is(o.err, context.DeadlineExceeded) && errors.As(context.Cause(ctx), &late) {
+		o.err = late
+	}
 	var failed *PullError
 	if o.err != nil && !errors.As(o.err, &failed) {
 		o.err = fmt.Errorf("mirror %s: %w", want, o.err)
@@ -132,7 +160,10 @@ type puller struct {
 	settings settings
 	opts     Options
 	original bool
-	policy   *signature.PolicyContext
+	trust    trust
+	anything *signature.PolicyContext // takes every image
+	kept     *kept
+	whole    atomic.Bool     // a server sends no part of a blob
 	before   map[string]bool // ids of the images the store had
 	told     map[string]bool // what was said and need not be said again
 	scratch  atomic.Pointer[string]
@@ -172,16 +203,36 @@ func (p *puller) run(ctx context.Context, sources []Source) (img storage.Image, 
 			return img, origin, nil
 		}
 	}
-	if p.policy, err = signature.NewPolicyContext(p.settings.policy); err != nil {
+	policy, err := signature.NewPolicyContext(p.settings.policy)
+	if err != nil {
 		return storage.Image{}, Origin{}, fmt.Errorf("policy %s: %w", p.settings.policyFile, err)
 	}
-	defer p.policy.Destroy() //nolint:errcheck // it holds nothing
+	defer policy.Destroy() //nolint:errcheck // it holds nothing
+	p.trust = trust{policy: p.settings.policy, context: policy, file: p.settings.policyFile, required: p.opts.RequireSigned, original: p.want}
+	anything, _, err := loadPolicy("", nil)
+	if err != nil {
+		return storage.Image{}, Origin{}, err
+	}
+	if p.anything, err = signature.NewPolicyContext(anything); err != nil {
+		return storage.Image{}, Origin{}, err
+	}
+	defer p.anything.Destroy() //nolint:errcheck // it holds nothing
 	if err := p.sweep(); err != nil {
 		return storage.Image{}, Origin{}, err
 	}
+	p.kept = newKept(p.store.Root())
+	p.kept.prune(time.Now())
 	failed := &PullError{Want: p.want, original: p.original}
+	absent := map[string]bool{} // repositories that a registry says it has not
 	for _, source := range sources {
-		for _, candidate := range source.candidates(p.want) {
+		candidates := source.candidates(p.want, p.opts.SameName)
+		if len(candidates) == 0 {
+			failed.Attempts = append(failed.Attempts, Attempt{Source: source.String(), Err: fmt.Errorf("is another image than %s", p.want)})
+		}
+		for _, candidate := range candidates {
+			if candidate.named != nil && absent[candidate.named.Name()] {
+				continue
+			}
 			img, origin, err := p.try(ctx, candidate)
 			if err == nil {
 				return img, origin, nil
@@ -191,8 +242,11 @@ func (p *puller) run(ctx context.Context, sources []Source) (img storage.Image, 
 			}
 			failed.Attempts = append(failed.Attempts, Attempt{Source: candidate.String(), Err: err})
 			var a *answer
-			if !errors.As(err, &a) || !a.endsForm() || a.noRepo {
+			if !errors.As(err, &a) || !a.endsForm() {
 				break
+			}
+			if a.noRepo {
+				absent[candidate.named.Name()] = true
 			}
 		}
 	}
@@ -275,18 +329,15 @@ func (p *puller) try(ctx context.Context, candidate Source) (storage.Image, Orig
 	}
 	var a arrival
 	var pin digest.Digest
-	retries, delay := p.opts.Retries, p.opts.RetryDelay
-	if retries == 0 {
-		retries = 3
-	}
-	if delay == 0 {
-		delay = 500 * time.Millisecond
+	retries := p.retries()
+	if candidate.transport != transportDocker {
+		retries = 0 // a file says the same again
 	}
 	tries := 0
 	err = retry.IfNecessary(ctx, func() (err error) {
 		a, err = p.fetch(ctx, candidate, incoming, &pin)
 		return err
-	}, &retry.Options{MaxRetry: retries, Delay: delay, IsErrorRetryable: func(err error) bool {
+	}, &retry.Options{MaxRetry: retries, Delay: p.opts.RetryDelay, IsErrorRetryable: func(err error) bool {
 		if ctx.Err() != nil || tries >= retries || !retryable(err) {
 			return false
 		}
@@ -308,24 +359,6 @@ func (p *puller) try(ctx context.Context, candidate Source) (storage.Image, Orig
 	return img, origin, err
 }
 
-// retryable tells whether a source may answer otherwise in a moment: not where
-// it said plainly that it has nothing for us.
-func retryable(err error) bool {
-	if status := httpStatus(err); status >= 400 && status < 500 && status != 408 && status != 429 {
-		return false
-	}
-	var local interface{ Hint() string }
-	if errors.As(err, &local) {
-		return false
-	}
-	// What timed out had half a minute; the next source is the better try.
-	var network net.Error
-	if errors.As(err, &network) && network.Timeout() {
-		return false
-	}
-	return retry.IsErrorRetryable(err)
-}
-
 // arrival is an image in the store that has not its name yet.
 type arrival struct {
 	id     string
@@ -336,9 +369,11 @@ type arrival struct {
 // fetch copies a candidate into the store under the name incoming.
 func (p *puller) fetch(ctx context.Context, candidate Source, incoming reference.Named, pin *digest.Digest) (a arrival, err error) {
 	sys := p.settings.context(candidate, *p.scratch.Load())
-	o, err := candidate.open(ctx, p.store, sys, p.want, pin)
+	asked, guard := p.guarded(ctx, candidate, sys)
+	defer guard.give(nil)
+	o, err := candidate.open(asked, p.store, sys, p.want, pin)
 	if err != nil {
-		return arrival{}, err
+		return arrival{}, guard.done(err)
 	}
 	defer o.done()
 	from := &held{ImageReference: o.ref, source: o.ImageSource}
@@ -349,7 +384,12 @@ func (p *puller) fetch(ctx context.Context, candidate Source, incoming reference
 		}
 	}()
 	a.source = o.name
-	if a.found, err = probe(ctx, o.ImageSource, sys, p.policy, p.settings.platform); err != nil {
+	trust, err := p.trust.judge(candidate, o.ref)
+	if err != nil {
+		return arrival{}, err
+	}
+	a.found, err = probe(asked, o.ImageSource, sys, trust, p.settings.platform)
+	if err = guard.done(err); err != nil {
 		return arrival{}, err
 	}
 	if pinned, ok := p.want.(reference.Digested); ok {
@@ -366,7 +406,15 @@ func (p *puller) fetch(ctx context.Context, candidate Source, incoming reference
 	if err != nil {
 		return arrival{}, err
 	}
-	if err := copyImage(ctx, p.policy, to, from, sys, a.found, p.opts.Progress); err != nil {
+	policy, outcome := p.trust.context, func(_ context.Context, err error) error { return err }
+	if candidate.transport == transportDocker {
+		// The policy has just allowed what is copied by its digest; the wrapped
+		// source could not show it all signatures.
+		policy = p.anything
+		wrapped := &resumed{ImageSource: o.ImageSource, p: p, source: candidate, sys: sys, kept: p.kept, whole: &p.whole}
+		from.source, outcome = wrapped, wrapped.outcome
+	}
+	if err := outcome(ctx, copyImage(ctx, policy, to, from, sys, a.found, p.opts.Progress)); err != nil {
 		return arrival{}, err
 	}
 	img, err := p.store.Lookup(incoming)
@@ -397,6 +445,7 @@ func (p *puller) admit(ctx context.Context, a arrival) (storage.Image, Origin, e
 		Source: a.source,
 		Digest: a.found.digest,
 		Index:  a.found.index,
+		Signed: a.found.signed,
 		Time:   now().UTC().Truncate(time.Second),
 	}
 	if err := writeOrigin(p.store, img.ID, origin); err != nil {

@@ -1,6 +1,7 @@
 package mirror_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,10 @@ func TestPullRefuses(t *testing.T) {
 		{name: "no such tag, twice", sources: []string{base + "no/such/tag"},
 			says: []string{"mirror " + wanted + ":", "\n  docker://" + base + "no/such/tag:" + wantTag + ": no such tag", "\n  docker://" + base + "no/such/tag:latest: no such tag"}},
 		{name: "no such tag", sources: []string{base + "no/such/tag:" + wantTag}, says: []string{"mirror " + wanted + ": docker://" + base + "no/such/tag:" + wantTag + ": no such tag"}},
-		{name: "no such repository is said once", sources: []string{base + "nothing"}, says: []string{"mirror " + wanted + ": docker://" + base + "nothing:" + wantTag + ": no such repository"}},
+		{name: "no such repository", sources: []string{base + "nothing:" + wantTag}, says: []string{"mirror " + wanted + ": docker://" + base + "nothing:" + wantTag + ": no such repository"}},
+		{name: "none in any form", sources: []string{base + "nothing"}, says: []string{
+			"\n  docker://" + base + "nothing:" + wantTag + ": no such repository\n  docker://" + base + "nothing/kube-cross:" + wantTag + ": no such repository\n",
+			"\n  docker://" + base + "nothing/registry.k8s.io/build-image/kube-cross:" + wantTag + ": no such repository"}},
 		{name: "no such digest", sources: []string{base + repo + "@sha256:" + nothing}, says: []string{"@sha256:" + nothing + ": no such digest"}},
 		{name: "another digest than wanted", want: wanted + "@sha256:" + nothing, sources: []string{base + repo + ":" + wantTag},
 			says: []string{"is " + digestOf(t, right) + ", wanted sha256:" + nothing}},
@@ -183,6 +187,10 @@ func TestPullLies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	size, err := layers[0].Size()
+	if err != nil {
+		t.Fatal(err)
+	}
 	other, err := wrong.RawManifest()
 	if err != nil {
 		t.Fatal(err)
@@ -193,7 +201,7 @@ func TestPullLies(t *testing.T) {
 	}{
 		{name: "manifest", path: "/manifests/" + digestOf(t, right), lie: other},
 		{name: "configuration", path: "/blobs/sha256:" + id(t, right), lie: []byte(`{"os":"linux"}`)},
-		{name: "layer", path: "/blobs/" + digestOf(t, layers[0]), lie: []byte("other bytes")},
+		{name: "layer", path: "/blobs/" + digestOf(t, layers[0]), lie: bytes.Repeat([]byte("x"), int(size))},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g := serve(t)

@@ -23,21 +23,26 @@ const (
 
 const transportList = "docker://, oci:, oci-archive:, docker-archive:, dir: and containers-storage:"
 
-// A Source is one place to try: a repository in a registry, with or without tag
-// or digest, or an image in one of the other forms of containers-transports(5).
-// The zero Source is no place.
+// A Source is one place to try: a registry or a part of one, a repository with
+// or without tag or digest, or an image in one of the other forms of
+// containers-transports(5). The zero Source is no place.
 type Source struct {
 	transport string
-	named     reference.Named // of docker
-	rest      string          // of the others: what follows the transport's name
+	named     reference.Named // of docker, nil for a registry without a path
+	// rest is what follows the transport's name. Of docker it is the text as
+	// given: the named form has Docker Hub's "library" in it.
+	rest string
+	// strict: only an image under the last name of the one wanted will do.
+	strict bool
 }
 
 // ParseSource reads a source: "registry.example/x/kube-cross",
-// "127.0.0.1:5000/x/y:tag", "registry.example/x/y@sha256:...", or a transport
-// of containers/image and what that takes: docker://, oci:, oci-archive:,
-// docker-archive:, dir:, containers-storage:. A repository has to be named with
-// its registry's host: kbuild never searches for a short name, nor takes it for
-// one of Docker Hub's. Nothing is looked up, neither files nor hosts.
+// "127.0.0.1:5000/x/y:tag", "registry.example/x/y@sha256:...", a registry alone
+// as in "m.example", or a transport of containers/image and what that takes:
+// docker://, oci:, oci-archive:, docker-archive:, dir:, containers-storage:. A
+// repository has to be named with its registry's host: kbuild never searches
+// for a short name, nor takes it for one of Docker Hub's. Nothing is looked up,
+// neither files nor hosts.
 func ParseSource(s string) (Source, error) {
 	transport, rest, _ := strings.Cut(s, ":")
 	switch transport {
@@ -111,21 +116,24 @@ func parseRepository(s, text string) (Source, error) {
 	case slash && !isHost:
 		return Source{}, withHint(fmt.Errorf("mirror %q names no registry", s),
 			fmt.Sprintf("write the registry's host first, as in docker.io/%s; a short name is never searched for", text))
-	case !slash && bareHost(text):
-		return Source{}, withHint(fmt.Errorf("mirror %q names a registry and no repository", s),
-			fmt.Sprintf("write %s/REPOSITORY", text))
+	case !slash && (strings.HasSuffix(text, ".tar") || strings.HasSuffix(text, ".tar.gz") || strings.HasSuffix(text, ".tgz")):
+		return Source{}, withHint(fmt.Errorf("mirror %q is a file, not an image", s),
+			fmt.Sprintf("say what it holds: docker-archive:%s or oci-archive:%[1]s", text))
+	case !slash && bareHost(text), slash && path == "" && isHost:
+		host := strings.TrimSuffix(text, "/")
+		if _, err := reference.ParseNormalizedNamed(host + "/x"); err != nil {
+			return Source{}, fmt.Errorf("mirror %q: %w", s, err)
+		}
+		return Source{transport: transportDocker, rest: host}, nil
 	case !slash:
 		return Source{}, withHint(fmt.Errorf("mirror %q names no registry", s),
 			fmt.Sprintf("write the registry's host first, as in docker.io/library/%s; a short name is never searched for", text))
-	case path == "":
-		return Source{}, withHint(fmt.Errorf("mirror %q names a registry and no repository", s),
-			fmt.Sprintf("write %sREPOSITORY", text))
 	}
 	named, err := reference.ParseNormalizedNamed(text)
 	if err != nil {
 		return Source{}, fmt.Errorf("mirror %q: %w", s, err)
 	}
-	return Source{transport: transportDocker, named: named}, nil
+	return Source{transport: transportDocker, named: named, rest: text}, nil
 }
 
 // bareHost tells a host such as "m.example" or "127.0.0.1:5000" from a short
@@ -165,50 +173,25 @@ func (s Source) String() string {
 	case "":
 		return ""
 	case transportDocker:
+		if s.named == nil {
+			return "docker://" + s.rest
+		}
 		return "docker://" + s.named.String()
 	}
 	return s.transport + ":" + s.rest
 }
 
+// host is the registry of a docker source.
+func (s Source) host() string {
+	if s.named == nil {
+		return s.rest
+	}
+	return reference.Domain(s.named)
+}
+
 // inStore tells whether the source is an image of the store itself.
 func (s Source) inStore() bool {
 	return s.transport == transportStorage && !strings.HasPrefix(s.rest, "[")
-}
-
-// candidates are the exact images to try for want, the likeliest first: a
-// repository without a tag has those of want and latest.
-func (s Source) candidates(want reference.Named) []Source {
-	if s.transport == "" {
-		return nil
-	}
-	if s.transport != transportDocker {
-		return []Source{s}
-	}
-	if digested, ok := s.named.(reference.Digested); ok {
-		// The library takes no tag beside a digest, which says more anyway.
-		return []Source{s.withDigest(digested)}
-	}
-	if !reference.IsNameOnly(s.named) {
-		return []Source{s}
-	}
-	if digested, ok := want.(reference.Digested); ok {
-		return []Source{s.withDigest(digested)}
-	}
-	var list []Source
-	if tagged, ok := reference.TagNameOnly(want).(reference.Tagged); ok && tagged.Tag() != "latest" {
-		if exact, err := reference.WithTag(s.named, tagged.Tag()); err == nil {
-			list = append(list, Source{transport: transportDocker, named: exact})
-		}
-	}
-	return append(list, Source{transport: transportDocker, named: reference.TagNameOnly(s.named)})
-}
-
-func (s Source) withDigest(d reference.Digested) Source {
-	exact, err := reference.WithDigest(reference.TrimNamed(s.named), d.Digest())
-	if err != nil {
-		return s
-	}
-	return Source{transport: transportDocker, named: exact}
 }
 
 // isLoopback tells whether a registry's host[:port] is this very host by its

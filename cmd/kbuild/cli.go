@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/kbuild/kbuild/builder"
-	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -104,13 +103,14 @@ func (a *app) root() *cobra.Command {
 
 func (a *app) mirrorFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
-	f.StringArrayVar(&a.mirror.Sources, "mirror", nil, "`source` of the base image: a repository, or transport:reference (default $KBUILD_MIRROR, then the original registry)")
+	f.StringArrayVar(&a.mirror.Sources, "mirror", nil, "`source` of the base image: a registry, a repository in one, or transport:reference (default $KBUILD_MIRROR, then the original registry)")
 	f.StringVar(&a.mirror.Authfile, "authfile", os.Getenv("REGISTRY_AUTH_FILE"), "`file` with registry credentials")
 	f.StringVar(&a.mirror.Creds, "creds", "", "`username:password` for the registry")
 	f.StringVar(&a.mirror.CertDir, "cert-dir", "", "`directory` with certificates for the registry")
 	f.BoolVar(&a.tlsVerify, "tls-verify", true, "require HTTPS and verify certificates")
 	f.StringVar(&a.mirror.Platform, "platform", "", "`os/arch` of the base image (default: this host's)")
 	f.StringVar(&a.mirror.Policy, "policy", "", "signature policy `file`")
+	a.registryFlags(f)
 	f.BoolVar(&a.mirror.Force, "force", false, "take a base image that is not what its name promises")
 }
 
@@ -269,10 +269,11 @@ func (a *app) parsed(cmd *cobra.Command) (request, error) {
 	if len(m.Sources) == 0 {
 		m.Sources = strings.FieldsFunc(os.Getenv("KBUILD_MIRROR"), func(r rune) bool { return r == ' ' || r == ',' })
 	}
-	for _, s := range m.Sources {
-		if _, err := mirror.ParseSource(s); err != nil {
-			return usage(err)
-		}
+	if _, err := m.sources(); err != nil {
+		return usage(err)
+	}
+	if err := m.checkRegistryFlags(); err != nil {
+		return usage(err)
 	}
 	if f := cmd.Flags().Lookup("tls-verify"); f != nil && f.Changed {
 		m.TLSVerify = &a.tlsVerify

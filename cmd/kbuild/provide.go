@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/containers/image/v5/docker/reference"
-	"github.com/containers/image/v5/types"
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
@@ -33,6 +32,12 @@ func (w *worker) provide(ctx context.Context, store *storage.Store) (builder.Bas
 		// An earlier step judged it.
 		base, err := builder.LookInto(store, img, w.Tools)
 		return base, img, err
+	}
+	if w.Mirror.RequireSigned {
+		if origin, _, err := mirror.ReadOrigin(store, img.ID); err != nil || !origin.Signed {
+			w.say("mirror", "no signature was verified for the image in the store: asking for it again")
+			return w.pull(ctx, store, name)
+		}
 	}
 	base, _, err := w.look(store, name, img)
 	var wrong *builder.WrongBaseError
@@ -62,34 +67,24 @@ func (w *worker) look(store *storage.Store, name reference.Named, img storage.Im
 // pull copies the base image from a mirror, or from where it was published.
 func (w *worker) pull(ctx context.Context, store *storage.Store, name reference.Named) (builder.Base, storage.Image, error) {
 	start := time.Now()
-	var sources []mirror.Source
-	for _, s := range w.Mirror.Sources {
-		source, err := mirror.ParseSource(s)
-		if err != nil {
-			return builder.Base{}, storage.Image{}, err
-		}
-		sources = append(sources, source)
+	sources, err := w.Mirror.sources()
+	if err != nil {
+		return builder.Base{}, storage.Image{}, err
 	}
 	var base builder.Base
-	opts := mirror.Options{
-		Authfile: w.Mirror.Authfile, Creds: w.Mirror.Creds, CertDir: w.Mirror.CertDir,
-		Platform: w.Mirror.Platform, Policy: w.Mirror.Policy,
-		Log: func(format string, args ...any) { w.say("mirror", format, args...) },
-		Accept: func(_ context.Context, img storage.Image) (err error) {
-			var note string
-			if base, note, err = w.look(store, name, img); note != "" {
-				w.say("mirror", "%s", note)
-			}
-			var wrong *builder.WrongBaseError
-			if errors.As(err, &wrong) {
-				// The error around it has the name.
-				return &hinted{errors.New(wrong.Reason), wrong.Hint()}
-			}
-			return err
-		},
-	}
-	if w.Mirror.TLSVerify != nil {
-		opts.TLSVerify = types.NewOptionalBool(*w.Mirror.TLSVerify)
+	opts := w.Mirror.options()
+	opts.Log = func(format string, args ...any) { w.say("mirror", format, args...) }
+	opts.Accept = func(_ context.Context, img storage.Image) (err error) {
+		var note string
+		if base, note, err = w.look(store, name, img); note != "" {
+			w.say("mirror", "%s", note)
+		}
+		var wrong *builder.WrongBaseError
+		if errors.As(err, &wrong) {
+			// The error around it has the name.
+			return &hinted{errors.New(wrong.Reason), wrong.Hint()}
+		}
+		return err
 	}
 	if w.Terminal && !w.Quiet {
 		opts.Progress = os.Stderr

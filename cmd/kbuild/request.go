@@ -74,6 +74,13 @@ type mirrorFlags struct {
 	Platform  string
 	Policy    string
 	Force     bool
+
+	RegistriesConf string
+	RegistriesDir  string
+	RequireSigned  bool
+	Retries        int // 0 is none
+	RetryDelay     time.Duration
+	Timeout        time.Duration
 }
 
 // cacheDir is where kbuild keeps what it can make again: below the private

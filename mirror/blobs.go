@@ -1,0 +1,347 @@
+package mirror
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/containers/image/v5/types"
+	"github.com/opencontainers/go-digest"
+)
+
+// overlap is how much of a blob is asked for again when a download goes on, in
+// bytes: a server that sends another range than it says is found out by it.
+const overlap = 4096
+
+// resumed is an image in a registry whose blobs arrive although connections
+// break: what came is kept, and the rest asked for. Wrapped, a source loses its
+// sigstore signatures, so they are verified before.
+type resumed struct {
+	types.ImageSource
+	p      *puller
+	source Source
+	sys    *types.SystemContext
+	kept   *kept
+
+	// once: ranges are not asked for, as the server cannot do them.
+	whole *atomic.Bool
+	mu    sync.Mutex
+	// failure is why a blob did not arrive: the libraries between say less.
+	failure error
+	// pieced: a blob was put together from more than one answer.
+	pieced atomic.Bool
+}
+
+// GetBlob returns a blob that is read on over as many connections as it takes.
+func (s *resumed) GetBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache) (io.ReadCloser, int64, error) {
+	b := &blob{ctx: ctx, s: s, info: info, cache: cache, size: info.Size}
+	if info.Digest.Validate() == nil && info.Digest.Algorithm() == digest.SHA256 && info.Size > 0 {
+		b.file, b.have = s.kept.open(info.Digest, info.Size)
+	}
+	if b.have > 0 {
+		s.pieced.Store(true)
+	}
+	// The first connection is made here, so that a blob that is not there is an
+	// error of this call.
+	for b.have == 0 && b.body == nil {
+		if err := b.connect(); err != nil {
+			if err = b.retry(err); err != nil {
+				b.Close() //nolint:errcheck // nothing was written
+				return nil, 0, err
+			}
+		}
+	}
+	return b, b.size, nil
+}
+
+// GetManifest does not wait for ever, either.
+func (s *resumed) GetManifest(ctx context.Context, instance *digest.Digest) ([]byte, string, error) {
+	ctx, g := s.p.guarded(ctx, s.source, s.sys)
+	defer g.give(nil)
+	content, mime, err := s.ImageSource.GetManifest(ctx, instance)
+	return content, mime, g.done(err)
+}
+
+// GetSignatures does not wait for ever, either.
+func (s *resumed) GetSignatures(ctx context.Context, instance *digest.Digest) ([][]byte, error) {
+	ctx, g := s.p.guarded(ctx, s.source, s.sys)
+	defer g.give(nil)
+	signatures, err := s.ImageSource.GetSignatures(ctx, instance)
+	return signatures, g.done(err)
+}
+
+// outcome is what to make of a copy's error, and of what was kept.
+func (s *resumed) outcome(ctx context.Context, err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil:
+		s.kept.clear()
+	case ctx.Err() != nil:
+		// The next run goes on.
+	case s.failure != nil:
+		return s.failure
+	case isFull(err):
+		s.kept.clear()
+	default:
+		s.kept.clear()
+		if s.pieced.Load() {
+			s.whole.Store(true)
+			return &misfit{err}
+		}
+	}
+	return err
+}
+
+// misfit is what a copy says of an image whose blobs were put together from
+// pieces: from one piece it may be another matter.
+type misfit struct{ error }
+
+func (e *misfit) Unwrap() error { return e.error }
+
+// blob is one on its way.
+type blob struct {
+	ctx   context.Context // of GetBlob: a reader takes none
+	s     *resumed
+	info  types.BlobInfo
+	cache types.BlobInfoCache
+
+	size   int64 // in bytes, or -1
+	offset int64 // of what Read returns next
+	file   *os.File
+	have   int64 // of it, in file, from an earlier run
+	tail   []byte
+
+	body   io.ReadCloser
+	guard  *guard
+	cancel context.CancelCauseFunc
+	tries  int
+	mark   int64 // where offset was when tries began to count
+}
+
+func (b *blob) Read(p []byte) (int, error) {
+	for {
+		if b.size >= 0 && b.offset >= b.size {
+			return 0, io.EOF
+		}
+		if b.offset < b.have {
+			n, err := b.file.ReadAt(p[:min(int64(len(p)), b.have-b.offset)], b.offset)
+			if n > 0 {
+				b.advance(p[:n])
+				return n, nil
+			}
+			// It goes on without what cannot be read.
+			b.s.kept.forget(b.info.Digest, b.file)
+			b.file, b.have = nil, b.offset
+			b.s.p.log("%s: what was kept of it cannot be read: %v", b.name(), err)
+		}
+		err := error(nil)
+		if b.body == nil {
+			err = b.connect()
+		}
+		if err == nil {
+			var n int
+			n, err = b.receive(p)
+			if n > 0 {
+				if b.file != nil {
+					if _, e := b.file.WriteAt(p[:n], b.offset); e != nil {
+						// A full disk, most likely: the room is better used for
+						// the image itself.
+						b.s.kept.forget(b.info.Digest, b.file)
+						b.file = nil
+					}
+				}
+				b.advance(p[:n])
+				return n, nil
+			}
+			if err == io.EOF && b.size < 0 {
+				return 0, io.EOF
+			}
+			if err == io.EOF {
+				err = fmt.Errorf("ended at byte %d of %d: %w", b.offset, b.size, io.ErrUnexpectedEOF)
+			}
+		}
+		if err == nil {
+			continue
+		}
+		b.disconnect()
+		if err := b.retry(err); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// advance notes what Read is about to return.
+func (b *blob) advance(p []byte) {
+	b.offset += int64(len(p))
+	if len(p) >= overlap {
+		b.tail = append(b.tail[:0], p[len(p)-overlap:]...)
+		return
+	}
+	b.tail = append(b.tail, p...)
+	if extra := len(b.tail) - overlap; extra > 0 {
+		b.tail = append(b.tail[:0], b.tail[extra:]...)
+	}
+}
+
+// receive reads from the connection, which is given up when nothing comes.
+func (b *blob) receive(p []byte) (int, error) {
+	if b.size >= 0 {
+		p = p[:min(int64(len(p)), b.size-b.offset)]
+	}
+	return b.read(p)
+}
+
+func (b *blob) read(p []byte) (int, error) {
+	stall := b.s.p.stall()
+	give := b.cancel
+	timer := time.AfterFunc(stall, func() { give(&stalled{stall}) })
+	n, err := b.body.Read(p)
+	timer.Stop()
+	if n > 0 {
+		return n, nil // the error comes again
+	}
+	return 0, b.guard.cause(err)
+}
+
+// connect asks for the blob from offset on.
+func (b *blob) connect() error {
+	if b.offset > 0 {
+		b.s.pieced.Store(true)
+		if !b.s.whole.Load() {
+			err := b.ask(func(ctx context.Context) (io.ReadCloser, error) {
+				return rangeOf(ctx, b.s.ImageSource, b.info, b.offset-int64(len(b.tail)))
+			})
+			if err == nil {
+				err = b.verify()
+			}
+			if !errors.Is(err, errNoRange) {
+				return err
+			}
+			b.disconnect()
+			b.s.whole.Store(true)
+		}
+		b.s.p.log("%s: %s does not go on inside a blob; starting it again", b.name(), b.s.source.host())
+	}
+	err := b.ask(func(ctx context.Context) (io.ReadCloser, error) {
+		body, size, err := b.s.ImageSource.GetBlob(ctx, b.info, b.cache)
+		if err == nil && b.size < 0 {
+			b.size = size
+		}
+		return body, err
+	})
+	if err != nil || b.offset == 0 {
+		return err
+	}
+	return b.skip(b.offset)
+}
+
+// ask makes a connection with a context of its own, which ends with it.
+func (b *blob) ask(call func(context.Context) (io.ReadCloser, error)) error {
+	ctx, g := b.s.p.guarded(b.ctx, b.s.source, b.s.sys)
+	g.again = sync.OnceFunc(func() { b.s.p.log("%s: the connection broke off; going on", b.name()) })
+	body, err := call(ctx)
+	if err = g.done(err); err != nil {
+		g.give(nil)
+		return err
+	}
+	b.body, b.guard, b.cancel = body, g, g.give
+	return nil
+}
+
+// verify compares what the server sends first with what came last.
+func (b *blob) verify() error {
+	again := make([]byte, len(b.tail))
+	for got := 0; got < len(again); {
+		n, err := b.read(again[got:])
+		got += n
+		if err == io.EOF {
+			return errNoRange
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !bytes.Equal(again, b.tail) {
+		return errNoRange
+	}
+	return nil
+}
+
+// skip reads what there is already.
+func (b *blob) skip(n int64) error {
+	buffer := make([]byte, 64<<10)
+	for n > 0 {
+		got, err := b.read(buffer[:min(int64(len(buffer)), n)])
+		n -= int64(got)
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retry waits before another attempt, or returns the error to give up with.
+func (b *blob) retry(err error) error {
+	if b.ctx.Err() != nil {
+		return context.Cause(b.ctx)
+	}
+	if b.offset-b.mark >= enough {
+		b.tries, b.mark = 0, b.offset
+	}
+	retries := b.s.p.retries()
+	// It could be reached a moment ago.
+	if !(retryable(err) || unreachable(err)) || b.tries >= retries {
+		err = &gaveUp{fmt.Errorf("blob %s: %w", b.info.Digest, err)}
+		b.s.mu.Lock()
+		defer b.s.mu.Unlock()
+		if b.s.failure == nil {
+			b.s.failure = err
+		}
+		return err
+	}
+	b.tries++
+	b.s.p.log("%s, at byte %d: %v; trying again (%d of %d)", b.name(), b.offset, explain(err, b.s.source, b.s.p.settings), b.tries, retries)
+	return b.s.p.wait(b.ctx, b.tries)
+}
+
+// enough progress, in bytes, makes an attempt count as the first again.
+const enough = 1 << 20
+
+// gaveUp is an error after all retries.
+type gaveUp struct{ error }
+
+func (e *gaveUp) Unwrap() error { return e.error }
+
+func (b *blob) name() string {
+	return fmt.Sprintf("%s: blob %.12s", b.s.source, b.info.Digest.Encoded())
+}
+
+func (b *blob) disconnect() {
+	if b.body == nil {
+		return
+	}
+	b.cancel(nil)
+	b.body.Close() //nolint:errcheck // it is given up
+	b.body = nil
+}
+
+// Close ends the download; what came stays.
+func (b *blob) Close() error {
+	b.disconnect()
+	if b.file == nil {
+		return nil
+	}
+	file := b.file
+	b.file = nil
+	return b.s.kept.close(b.info.Digest, file)
+}

@@ -1,0 +1,197 @@
+package mirror
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http/httptrace"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containers/image/v5/docker/reference"
+	"github.com/containers/image/v5/pkg/sysregistriesv2"
+	"github.com/containers/image/v5/types"
+)
+
+const (
+	// stallDefault is how long a connection may bring nothing.
+	stallDefault = 30 * time.Second
+	// pauseLongest is how long the library waits at most after an answer 429
+	// before it asks again, which it does five times by itself.
+	pauseLongest = time.Minute
+	// pauseTold is how long it may wait without a word.
+	pauseTold = time.Second
+)
+
+// stalled says that a connection was given up.
+type stalled struct{ after time.Duration }
+
+func (e *stalled) Error() string { return fmt.Sprintf("brought nothing for %s", e.after) }
+
+// guard watches what the library sends and gets in the course of one call. It
+// sees to what http.Client leaves open: that the call ends when nothing comes;
+// that credentials go to the registry alone, and not along with a redirect to
+// another port or a sub-domain; that a redirect does not lead to plain HTTP.
+type guard struct {
+	hosts []string // that the credentials are for
+	plain bool     // plain HTTP is allowed
+	stall time.Duration
+	// ctx is that of the call: its cause says why the guard ended it.
+	ctx  context.Context
+	give context.CancelCauseFunc
+	// pausing is called, once, when an answer came and the library waits;
+	// again when it asks again after the call returned.
+	pausing, again func()
+
+	mu     sync.Mutex
+	over   bool        // the call has returned, its answer is being read
+	limit  *time.Timer // ends the call
+	pause  *time.Timer
+	conn   net.Conn
+	host   string // that the current request is for
+	basic  bool   // a password went to the registry itself
+	refuse error
+}
+
+// guarded returns a context for one call of the library, and its guard. The
+// guard's done is to be called when the call has returned, the context's cancel
+// when its answer has been read.
+func (p *puller) guarded(ctx context.Context, source Source, sys *types.SystemContext) (context.Context, *guard) {
+	g := &guard{stall: p.stall(), plain: p.settings.tlsVerify == types.OptionalBoolFalse, again: func() {}}
+	g.pausing = func() { p.log("%s: %s makes us wait, as after too many requests", source, source.host()) }
+	if source.transport == transportDocker {
+		g.hosts, g.plain = endpoints(source, sys, g.plain)
+	}
+	ctx, g.give = context.WithCancelCause(ctx)
+	g.limit = time.AfterFunc(time.Hour, func() { g.give(&stalled{g.stall}) })
+	g.limit.Stop()
+	g.pause = time.AfterFunc(time.Hour, func() {
+		g.mu.Lock()
+		over := g.over
+		g.mu.Unlock()
+		if !over {
+			g.pausing()
+		}
+	})
+	g.pause.Stop()
+	g.ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		// 30 s for the connection and 10 for TLS are the library's own.
+		GetConn:          func(string) { g.arm(g.stall+40*time.Second, false) },
+		GotConn:          func(info httptrace.GotConnInfo) { g.connected(info.Conn) },
+		WroteHeaderField: g.wrote,
+		WroteRequest:     func(httptrace.WroteRequestInfo) { g.arm(g.stall, false) },
+		GotFirstResponseByte: func() {
+			g.arm(g.stall+pauseLongest, true)
+		},
+	})
+	return g.ctx, g
+}
+
+func (p *puller) stall() time.Duration {
+	if p.opts.Stall > 0 {
+		return p.opts.Stall
+	}
+	return stallDefault
+}
+
+// endpoints are the hosts that registries.conf has a source at, and whether one
+// of them is allowed to do without TLS.
+func endpoints(source Source, sys *types.SystemContext, plain bool) ([]string, bool) {
+	hosts := []string{source.host()}
+	if registry, err := sysregistriesv2.FindRegistry(sys, source.named.Name()); err == nil && registry != nil {
+		if pulls, err := registry.PullSourcesFromReference(source.named); err == nil {
+			for _, pull := range pulls {
+				hosts = append(hosts, reference.Domain(pull.Reference))
+				plain = plain || pull.Endpoint.Insecure
+			}
+		}
+	}
+	if slices.Contains(hosts, "docker.io") {
+		hosts = append(hosts, "registry-1.docker.io") // the library knows, too
+	}
+	return hosts, plain
+}
+
+// arm says how long the next thing may take.
+func (g *guard) arm(d time.Duration, answered bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.over {
+		return
+	}
+	g.limit.Reset(d)
+	if g.pause.Stop(); answered {
+		g.pause.Reset(pauseTold)
+	}
+}
+
+func (g *guard) connected(conn net.Conn) {
+	g.mu.Lock()
+	g.conn = conn
+	over := g.over
+	g.mu.Unlock()
+	if over {
+		g.again()
+	}
+}
+
+// wrote is called for each header field before any of them is sent.
+func (g *guard) wrote(key string, values []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	value := strings.Join(values, " ")
+	switch strings.ToLower(key) {
+	case "host", ":authority":
+		g.host = value
+		if _, encrypted := g.conn.(*tls.Conn); !encrypted && !g.plain && !isLoopback(g.host) {
+			g.stop(&answer{text: "sends on to " + g.host + " over plain HTTP", hint: "if you trust the network up to it, give --tls-verify=false"})
+		}
+	case "authorization":
+		registry := slices.Contains(g.hosts, g.host)
+		// A password goes to the registry, or to who gives out its tokens.
+		isBasic := strings.HasPrefix(strings.ToLower(value), "basic ")
+		if !registry && (!isBasic || g.basic) {
+			g.stop(&answer{text: "sends on to " + g.host + ", which would get the credentials", hint: "they are for " + g.hosts[0] + " alone; ask its owner, or use another mirror"})
+		}
+		g.basic = g.basic || (registry && isBasic)
+	}
+}
+
+// stop ends the call before what was written is sent.
+func (g *guard) stop(why error) {
+	if g.refuse == nil {
+		g.refuse = why
+	}
+	g.conn.Close() //nolint:errcheck // nothing was sent
+	g.give(why)
+}
+
+// done is told that the call has returned, and returns the error that it should
+// have returned.
+func (g *guard) done(err error) error {
+	g.mu.Lock()
+	g.over = true
+	g.mu.Unlock()
+	g.limit.Stop()
+	g.pause.Stop()
+	return g.cause(err)
+}
+
+// cause is the guard's own reason where that is what made err.
+func (g *guard) cause(err error) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err == nil {
+		return nil
+	}
+	if g.refuse != nil {
+		return g.refuse
+	}
+	if cause := context.Cause(g.ctx); cause != nil {
+		return cause
+	}
+	return err
+}

@@ -1,0 +1,106 @@
+package mirror
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+const (
+	// keptDir is where the blobs of a download lie that has not ended, in the
+	// store's root, each under the hexadecimal digits of its digest.
+	keptDir = "kbuild-blobs"
+	// keptLongest is how long they lie there for a run that goes on.
+	keptLongest = 7 * 24 * time.Hour
+)
+
+// kept are the blobs, whole or not, of a download that did not come to its end,
+// for the next one to go on with. Nothing in there is trusted: who reads it
+// verifies the digest as if it came from the network. The process that may
+// bring images into the store has it for itself.
+type kept struct {
+	dir  string
+	mu   sync.Mutex
+	busy map[digest.Digest]bool
+	used map[digest.Digest]bool
+}
+
+func newKept(root string) *kept {
+	return &kept{dir: filepath.Join(root, keptDir), busy: map[digest.Digest]bool{}, used: map[digest.Digest]bool{}}
+}
+
+// prune removes what is too old.
+func (k *kept) prune(now time.Time) {
+	entries, err := os.ReadDir(k.dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > keptLongest {
+			os.RemoveAll(filepath.Join(k.dir, e.Name())) //nolint:errcheck // tried again the next time
+		}
+	}
+	os.Remove(k.dir) //nolint:errcheck // unless it is empty
+}
+
+// open returns the file for a blob and how many bytes it has; nil when nothing
+// can be kept of it, which is no reason not to download it.
+func (k *kept) open(d digest.Digest, size int64) (*os.File, int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.busy[d] {
+		return nil, 0 // the image has it twice
+	}
+	if err := os.MkdirAll(k.dir, 0o700); err != nil {
+		return nil, 0
+	}
+	path := filepath.Join(k.dir, d.Encoded())
+	if info, err := os.Lstat(path); err == nil && (!info.Mode().IsRegular() || info.Size() > size) {
+		if err := os.RemoveAll(path); err != nil {
+			return nil, 0
+		}
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, 0
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, 0
+	}
+	info, err := file.Stat()
+	if err != nil {
+		file.Close() //nolint:errcheck // nothing was written
+		return nil, 0
+	}
+	k.busy[d], k.used[d] = true, true
+	return file, info.Size()
+}
+
+func (k *kept) close(d digest.Digest, file *os.File) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.busy, d)
+	return file.Close()
+}
+
+// forget removes one blob.
+func (k *kept) forget(d digest.Digest, file *os.File) {
+	k.close(d, file)       //nolint:errcheck // it goes
+	os.Remove(file.Name()) //nolint:errcheck // who reads it again finds out
+}
+
+// clear removes the blobs that were used since the last time, as the store has
+// what was in them or they were not what they should be.
+func (k *kept) clear() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for d := range k.used {
+		os.Remove(filepath.Join(k.dir, d.Encoded())) //nolint:errcheck // pruned later
+	}
+	clear(k.used)
+	os.Remove(k.dir) //nolint:errcheck // unless it is empty
+}

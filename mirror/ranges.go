@@ -1,0 +1,99 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"reflect"
+	"time"
+
+	"github.com/containers/image/v5/types"
+)
+
+// errNoRange says that a server does not send a part of a blob.
+var errNoRange = errors.New("the server sends no part of a blob")
+
+// rangeAnswers is how long the library may take to hand on an answer that is
+// there. One that ignores the range takes as long as what comes before it: the
+// library reads that and throws it away.
+const rangeAnswers = 2 * time.Second
+
+// rangeOf asks a source for a blob from an offset on. The library has a method
+// for that, GetBlobAt, whose parameter no other package can name.
+func rangeOf(ctx context.Context, src types.ImageSource, info types.BlobInfo, offset int64) (io.ReadCloser, error) {
+	method := reflect.ValueOf(src).MethodByName("GetBlobAt")
+	if !method.IsValid() || len(info.URLs) > 0 {
+		return nil, errNoRange
+	}
+	kind := method.Type()
+	if kind.NumIn() != 3 || kind.In(2).Kind() != reflect.Slice || kind.In(2).Elem().Kind() != reflect.Struct || kind.NumOut() != 3 {
+		return nil, errNoRange
+	}
+	chunks := reflect.MakeSlice(kind.In(2), 1, 1)
+	from, length := chunks.Index(0).FieldByName("Offset"), chunks.Index(0).FieldByName("Length")
+	if !from.IsValid() || !length.IsValid() || !from.CanUint() || !length.CanUint() {
+		return nil, errNoRange
+	}
+	from.SetUint(uint64(offset))
+	length.SetUint(math.MaxUint64) // up to the end
+	out := method.Call([]reflect.Value{reflect.ValueOf(ctx), reflect.ValueOf(info), chunks})
+	streams, ok := out[0].Interface().(chan io.ReadCloser)
+	failures, isChan := out[1].Interface().(chan error)
+	if err, failed := out[2].Interface().(error); failed {
+		// Its error for 400 has no status. What is worth a retry is no answer
+		// to the range.
+		if retryable(err) || unreachable(err) || ctx.Err() != nil {
+			return nil, fmt.Errorf("rest of blob: %w", err)
+		}
+		return nil, errNoRange
+	}
+	if !ok || !isChan {
+		return nil, errNoRange
+	}
+	select {
+	case body, ok := <-streams:
+		if ok {
+			return &ranged{body, streams, failures}, nil
+		}
+	case <-time.After(rangeAnswers):
+	case <-ctx.Done():
+	}
+	go drain(streams, failures)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return nil, errNoRange
+}
+
+// ranged is a part of a blob; when it is closed the library's goroutine ends.
+type ranged struct {
+	io.ReadCloser
+	streams  chan io.ReadCloser
+	failures chan error
+}
+
+func (r *ranged) Close() error {
+	go drain(r.streams, r.failures)
+	return r.ReadCloser.Close()
+}
+
+// drain lets a goroutine of the library's run out: it waits for each of its
+// streams to be read and closed, and for its error to be taken.
+func drain(streams chan io.ReadCloser, failures chan error) {
+	for streams != nil || failures != nil {
+		select {
+		case body, ok := <-streams:
+			if !ok {
+				streams = nil
+				continue
+			}
+			body.Close() //nolint:errcheck // nobody reads it
+		case _, ok := <-failures:
+			if !ok {
+				failures = nil
+			}
+		}
+	}
+}
