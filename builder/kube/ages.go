@@ -13,12 +13,12 @@ const errNotDir = syscall.ENOTDIR
 type age struct {
 	// releases is for a person: "1.5 to 1.34".
 	releases string
-	// way is how the sources get in, for a person.
-	way string
 	// match is whether the tree is of this age, if it is of no earlier row.
 	match func(marks) bool
-	// recipe describes how the tree is built; nil where that is not yet
-	// known to kbuild.
+	// needs are what a tree of this age cannot be built without, relative to
+	// the directory of its scripts.
+	needs []string
+	// recipe describes how the tree is built.
 	recipe func(context.Context, Tree, marks) (Recipe, error)
 }
 
@@ -30,48 +30,43 @@ type age struct {
 // (2016-08-17), the direct run with PR #134510 (2025-10).
 var ages = []age{{
 	releases: "1.5 to 1.34",
-	way:      "sources through an rsync container",
-	match:    func(m marks) bool { return m.buildTools || m.rsyncd },
+	match:    func(m marks) bool { return m.rsyncs },
+	needs:    []string{"build-image/Dockerfile", "build-image/rsyncd.sh"},
+	recipe:   syncRecipe,
 }, {
-	releases: "1.35 or newer",
-	way:      "the tree mounted into kube-cross",
-	match:    func(m marks) bool { return !m.sourceTargets && !m.dockerfile && m.readsCrossVersion },
-}, {
-	releases: "1.3 or 1.4",
-	way:      "a source archive, the host's name in the names of images",
-	match:    func(m marks) bool { return m.sourceTargets && (m.readsCrossVersion || m.hostInHash) },
-}, {
-	releases: "1.2",
-	way:      "a source archive",
-	match:    func(m marks) bool { return m.sourceTargets && m.crossTag },
+	releases: "1.2 to 1.4",
+	match:    func(m marks) bool { return m.sourceTargets && !m.localCross },
+	needs:    []string{"build-image/Dockerfile"},
 	recipe:   addRecipe,
 }, {
-	releases: "1.1 or older",
-	way:      "a base image assembled on the spot",
-	match:    func(m marks) bool { return m.sourceTargets || m.localCross },
+	releases: "1.0 and 1.1",
+	match:    func(m marks) bool { return m.sourceTargets && m.localCross },
+	needs:    []string{"build-image/Dockerfile", "build-image/cross/Dockerfile"},
+	recipe:   localRecipe,
+}, {
+	releases: "1.35 and newer",
+	match:    func(m marks) bool { return m.mountsRoot },
+	needs:    []string{"build-image/cross/VERSION"},
+	recipe:   mountRecipe,
 }}
 
 // The marks of a tree tell its age.
 type marks struct {
-	common script // build/common.sh
-	// buildTools: the scripts are in build-tools, as from October to December
-	// 2016.
-	buildTools bool
-	// rsyncd: build/build-image/rsyncd.sh is there.
-	rsyncd bool
-	// dockerfile: build/build-image/Dockerfile is there.
-	dockerfile bool
-	// sourceTargets: build/common.sh lists what goes into the archive.
+	common script // buildDir/common.sh
+	// buildDir is where the scripts are: build, or build-tools from October to
+	// December 2016.
+	buildDir string
+	// rsyncs: common.sh copies the sources with rsync.
+	rsyncs bool
+	// sourceTargets: common.sh lists what goes into an archive.
 	sourceTargets bool
-	// crossTag: build/common.sh sets the tag of kube-cross itself.
-	crossTag bool
-	// localCross: the tag is "cross" or "cross-1.4.2-1", of an image
-	// assembled on the spot.
+	// localCross: the tag of the base image is "cross" or "cross-1.4.2-1", of
+	// an image assembled on the spot.
 	localCross bool
-	// readsCrossVersion: it reads the tag from cross/VERSION.
+	// mountsRoot: common.sh mounts the tree into its container.
+	mountsRoot bool
+	// readsCrossVersion: it reads the tag of kube-cross from cross/VERSION.
 	readsCrossVersion bool
-	// hostInHash: it hashes the host's name with the path.
-	hostInHash bool
 }
 
 const (
@@ -83,11 +78,11 @@ const (
 // readMarks looks at a directory. Without the files that every Kubernetes tree
 // has had since early 2015 it is none.
 func readMarks(root string) (marks, error) {
-	m := marks{buildTools: exists(root, "build-tools/common.sh")}
-	common := commonFile
-	if m.buildTools {
-		common = "build-tools/common.sh"
+	m := marks{buildDir: "build"}
+	if exists(root, "build-tools/common.sh") {
+		m.buildDir = "build-tools"
 	}
+	common := m.buildDir + "/common.sh"
 	var missing []string
 	for _, name := range []string{common, golangFile, versionFile} {
 		s, err := readScript(root, name)
@@ -103,12 +98,30 @@ func readMarks(root string) (marks, error) {
 	if missing != nil {
 		return marks{}, &NotTreeError{Dir: root, Missing: missing}
 	}
-	m.rsyncd = exists(root, "build/build-image/rsyncd.sh")
-	m.dockerfile = exists(root, "build/build-image/Dockerfile")
+	m.rsyncs = m.common.has(`^(?:function[ \t]+)?kube::build::sync_to_container\b`)
 	m.sourceTargets = m.common.has(`^(?:function[ \t]+)?kube::build::source_targets\b`)
-	m.crossTag = m.common.has(assignmentTo(crossTagName) + `"?v[0-9]`)
 	m.localCross = m.common.has(assignmentTo(crossTagName)+`"?cross`) || m.common.has(assignmentTo("KUBE_BUILD_IMAGE_CROSS"))
+	m.mountsRoot = m.common.has(`^[ \t]*--volume[ \t]+"\$\{KUBE_ROOT\}:`)
 	m.readsCrossVersion = m.common.has(assignmentTo(crossTagName) + `.*cross/VERSION`)
-	m.hostInHash = m.common.has(`^[^#\n]*\bkube::build::short_hash "[^"\n]*HOSTNAME`)
 	return m, nil
+}
+
+// ageOf is the age of a tree that looks like one.
+func ageOf(root string, m marks) (age, error) {
+	for _, a := range ages {
+		if !a.match(m) {
+			continue
+		}
+		var missing []string
+		for _, name := range a.needs {
+			if name = m.buildDir + "/" + name; !exists(root, name) {
+				missing = append(missing, name)
+			}
+		}
+		if missing != nil {
+			return age{}, &AgeError{Dir: root, Age: a.releases, Common: m.common.name, Missing: missing}
+		}
+		return a, nil
+	}
+	return age{}, &AgeError{Dir: root, Common: m.common.name}
 }

@@ -1,31 +1,52 @@
 package kube
 
 import (
-	"bytes"
 	"fmt"
+	"path"
+	"regexp"
+	"slices"
 	"strings"
 )
 
 // BuildDockerfile is the Dockerfile of the build image: the tree's own with
 // its placeholders filled as the tree's script does with sed, the first in
-// each line. Values go in as they are, where sed would give a meaning to "&"
-// and fail at "#". The instructions that Recipe.NetworkSteps names are left
-// out, unless it is to be as upstream's.
+// each line, and with the lines that the script appends for a proxy. Values go
+// in as they are, where sed would give a meaning to "&" and fail at "#". The
+// instructions that Recipe.NetworkSteps names are left out, unless it is to be
+// as upstream's. With WayMount there is none, and the text is empty.
 func (t Tree) BuildDockerfile(asUpstream bool) ([]byte, error) {
-	text, err := readTreeFile(t.Root, t.Recipe.Dockerfile)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", t.Recipe.Dockerfile, err)
+	r := t.Recipe
+	if r.Dockerfile == "" {
+		return nil, nil
 	}
-	lines := bytes.SplitAfter(text, []byte("\n"))
-	for _, f := range t.Recipe.fills {
+	data, err := readTreeFile(t.Root, r.Dockerfile)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", r.Dockerfile, err)
+	}
+	text := string(data)
+	if len(r.NetworkSteps) > 0 && !asUpstream {
+		text = withoutNetwork(text)
+	}
+	lines := strings.SplitAfter(text, "\n")
+	for _, f := range r.fills {
 		if strings.ContainsAny(f.value, "\n\r\x00") {
-			return nil, fmt.Errorf("fill %s: the value of %s has more than one line", t.Recipe.Dockerfile, f.placeholder)
+			return nil, fmt.Errorf("fill %s: the value of %s has more than one line", r.Dockerfile, f.placeholder)
 		}
 		for i, line := range lines {
-			lines[i] = bytes.Replace(line, []byte(f.placeholder), []byte(f.value), 1)
+			lines[i] = strings.Replace(line, f.placeholder, f.value, 1)
 		}
 	}
-	return bytes.Join(lines, nil), nil
+	text = strings.Join(lines, "")
+	for _, line := range r.appended {
+		if strings.ContainsAny(line, "\n\r\x00") {
+			return nil, fmt.Errorf("fill %s: the value of a proxy has more than one line", r.Dockerfile)
+		}
+		if text != "" && !strings.HasSuffix(text, "\n") {
+			text += "\n"
+		}
+		text += line + "\n"
+	}
+	return []byte(text), nil
 }
 
 // baseImage is the image that the Dockerfile builds on.
@@ -34,16 +55,206 @@ func (t Tree) baseImage() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for line := range strings.Lines(string(text)) {
-		words := strings.Fields(line)
-		if len(words) < 2 || !strings.EqualFold(words[0], "FROM") {
-			continue
-		}
-		for _, w := range words[1:] {
-			if !strings.HasPrefix(w, "--") { // --platform=...
-				return w, nil
+	arguments := map[string]string{}
+	for _, instruction := range instructions(string(text)) {
+		words := strings.Fields(instruction)
+		switch {
+		case len(words) < 2:
+		case strings.EqualFold(words[0], "ARG"):
+			name, value, _ := strings.Cut(words[1], "=")
+			arguments[name] = strings.Trim(value, `"'`)
+		case strings.EqualFold(words[0], "FROM"):
+			for _, a := range t.Recipe.BuildArgs {
+				name, value, _ := strings.Cut(a, "=")
+				arguments[name] = value
 			}
+			i := 1
+			for i < len(words)-1 && strings.HasPrefix(words[i], "--") { // --platform=...
+				i++
+			}
+			return expandArguments(words[i], arguments), nil
 		}
 	}
 	return "", fmt.Errorf("%s: cannot find FROM", t.Recipe.Dockerfile)
+}
+
+var argument = regexp.MustCompile(`\$\{?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}?`)
+
+// expandArguments puts the values of build arguments in the place of their
+// names. One without a value stays, for an error that shows it.
+func expandArguments(word string, arguments map[string]string) string {
+	return argument.ReplaceAllStringFunc(word, func(found string) string {
+		m := argument.FindStringSubmatch(found)
+		switch value := arguments[m[1]]; {
+		case value != "":
+			return value
+		case m[2] != "":
+			return m[2]
+		}
+		return found
+	})
+}
+
+// instructions are the instructions of a Dockerfile, each as one text with
+// what its continuation lines hold, in order.
+func instructions(text string) []string {
+	var found []string
+	continued := false
+	for line := range strings.Lines(text) {
+		if trimmed := strings.TrimSpace(line); trimmed == "" || strings.HasPrefix(trimmed, "#") {
+			continue
+		}
+		if continued {
+			found[len(found)-1] += line
+		} else {
+			found = append(found, line)
+		}
+		continued = strings.HasSuffix(strings.TrimRight(line, " \t\r\n"), `\`)
+	}
+	return found
+}
+
+// needsNetwork are the commands of 1.0's and 1.1's Dockerfile that do.
+var needsNetwork = regexp.MustCompile(`\b(?:go get|apt-get|curl|wget)\b`)
+
+// networkSteps are the RUN instructions of a Dockerfile that need a network,
+// each in one line.
+func networkSteps(text string) []string {
+	var steps []string
+	for _, i := range instructions(text) {
+		if isRun(i) && needsNetwork.MatchString(i) {
+			steps = append(steps, strings.Join(strings.Fields(strings.ReplaceAll(i, "\\\n", " ")), " "))
+		}
+	}
+	return steps
+}
+
+func isRun(instruction string) bool {
+	words := strings.Fields(instruction)
+	return len(words) > 1 && strings.EqualFold(words[0], "RUN")
+}
+
+// withoutNetwork cuts RUN instructions at the first command that needs a
+// network: what comes before it (a directory that is made) has its effect all
+// the same, what comes after it works on what it brought.
+func withoutNetwork(text string) string {
+	for _, i := range instructions(text) {
+		if !isRun(i) || !needsNetwork.MatchString(i) {
+			continue
+		}
+		commands := strings.Split(strings.ReplaceAll(i, "\\\n", " "), "&&")
+		first := slices.IndexFunc(commands, needsNetwork.MatchString)
+		kept := ""
+		if first > 0 {
+			kept = strings.TrimRight(strings.Join(commands[:first], "&&"), " \t\n") + "\n"
+		}
+		text = strings.Replace(text, i, kept, 1)
+	}
+	return text
+}
+
+// fillsOf reads what the tree's scripts put in the place of placeholders, from
+// their calls of sed: "s/NAME/value/" or with another character.
+func fillsOf(v *variables, common script) ([]fill, error) {
+	var fills []fill
+	for _, at := range common.matches(`^[ \t]*sed[ \t].*[ \t]"s[/#|][A-Z_]+[/#|]`) {
+		line := common.text[at[0]:]
+		line, _, _ = strings.Cut(line, "\n")
+		l := newBashLexer(line, common.lineOf(at[0]))
+		for {
+			t, err := l.next()
+			if err != nil {
+				return nil, fmt.Errorf("%s: sed: %w", common.name, err)
+			}
+			if t.kind == endToken {
+				break
+			}
+			if t.kind != wordToken || !strings.HasPrefix(t.raw, `"s`) || len(t.raw) < 4 {
+				continue
+			}
+			text, err := v.expand(t.raw)
+			if err != nil {
+				return nil, fmt.Errorf("%s: line %d: sed: %w", common.name, t.line, err)
+			}
+			// The value itself may hold the character between the parts.
+			parts := strings.SplitN(text, text[1:2], 3)
+			if len(parts) < 3 || !strings.HasSuffix(parts[2], text[1:2]) {
+				return nil, fmt.Errorf("%s: line %d: cannot read %s", common.name, t.line, t.raw)
+			}
+			f := fill{parts[1], strings.TrimSuffix(parts[2], text[1:2])}
+			if !slices.Contains(fills, f) {
+				fills = append(fills, f)
+			}
+		}
+	}
+	return fills, nil
+}
+
+var appendedLine = regexp.MustCompile(`(?m)^[ \t]*echo "(ENV [a-z_]+[ =])(\$\{?[A-Z_]+\}?)"[ \t]*>>`)
+
+// appendedTo are the lines that kube::build::set_proxy appends to the
+// Dockerfile: one for each proxy that is set.
+func appendedTo(v *variables, common script) ([]string, error) {
+	body, err := common.function("kube::build::set_proxy")
+	if err != nil {
+		return nil, nil // before 1.7
+	}
+	var lines []string
+	for _, m := range appendedLine.FindAllStringSubmatch(body.text, -1) {
+		if value := v.tree.env(strings.Trim(m[2], "${}")); value != "" {
+			lines = append(lines, m[1]+value)
+		}
+	}
+	return lines, nil
+}
+
+var buildArgument = regexp.MustCompile(`--build-arg[= ]([A-Z_]+)=(\$\{[A-Z_]+\})`)
+
+// buildArguments are what the function that makes the build image passes to
+// its Dockerfile.
+func buildArguments(v *variables, common script) ([]string, error) {
+	body, err := common.function("kube::build::build_image")
+	if err != nil {
+		return nil, err
+	}
+	var arguments []string
+	for _, m := range buildArgument.FindAllStringSubmatch(body.text, -1) {
+		value, err := v.expand(m[2])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", common.name, m[1], err)
+		}
+		arguments = append(arguments, m[1]+"="+value)
+	}
+	return arguments, nil
+}
+
+// contextFiles are what the Dockerfile takes from its context, where the
+// scripts put it from the host, from beside the Dockerfile, or at random.
+func (t Tree) contextFiles(dockerfile string) ([]ContextFile, error) {
+	data, err := readTreeFile(t.Root, dockerfile)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", dockerfile, err)
+	}
+	var files []ContextFile
+	for _, i := range instructions(string(data)) {
+		words := strings.Fields(i)
+		if len(words) < 3 || !strings.EqualFold(words[0], "ADD") && !strings.EqualFold(words[0], "COPY") {
+			continue
+		}
+		for _, name := range words[1 : len(words)-1] {
+			f := ContextFile{Name: name}
+			switch beside := path.Join(path.Dir(dockerfile), name); {
+			case name == "localtime":
+				f.From = "/etc/localtime"
+			case name == "rsyncd.password":
+			case validPath(name) && exists(t.Root, beside):
+				f.From = beside
+			default:
+				return nil, withHint(fmt.Errorf("%s: %s takes %s from its context", dockerfile, strings.ToUpper(words[0]), name),
+					"kbuild puts localtime, rsyncd.password and the files beside the Dockerfile there")
+			}
+			files = append(files, f)
+		}
+	}
+	return files, nil
 }

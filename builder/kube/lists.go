@@ -2,8 +2,10 @@ package kube
 
 import (
 	"fmt"
+	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -23,7 +25,10 @@ var (
 	contribAdd   = regexp.MustCompile(`^([a-zA-Z_][a-zA-Z0-9_]*)\+=\(\$\(eval "kube::contrib::\$\{contrib\}::([a-z_]+)"\)\)$`)
 	echoArray    = regexp.MustCompile(`^echo "\$\{([a-zA-Z_][a-zA-Z0-9_]*)\[@\]\}"$`)
 	arrayRef     = regexp.MustCompile(`^"\$\{([a-zA-Z_][a-zA-Z0-9_]*)\[@\]\}"$`)
-	functionCall = regexp.MustCompile(`^\$\(([a-zA-Z_][a-zA-Z0-9_:-]*)\)$`)
+	functionCall = regexp.MustCompile(`^"?\$\(([a-zA-Z_][a-zA-Z0-9_:-]*)\)"?$`)
+	linuxIf      = regexp.MustCompile(`^if \[\[ "?\$\{OSTYPE:-\}"? == "?linux"?\* \]\]; then$`)
+	arrayAdd     = regexp.MustCompile(`^([a-zA-Z_][a-zA-Z0-9_]*)\+=\(([^$\x60]*)\)$`)
+	rootEntries  = regexp.MustCompile(`^\$\(find \. -mindepth 1 -maxdepth 1 -not \\\( \\\( (-path \S+(?: -o -path \S+)*) \\\) -prune \\\) ?\)$`)
 	contribName  = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]*$`)
 	blanks       = regexp.MustCompile(`[ \t]+`)
 )
@@ -50,7 +55,7 @@ func (r listReader) printed(s script, name string) ([]string, error) {
 		if err != nil {
 			return nil, fail("%w", err)
 		}
-		if words, err = plainWords(tokens); err != nil {
+		if words, err = r.words(tokens); err != nil {
 			return nil, fail("%w", err)
 		}
 		// What stands before the array is looked at with the rest.
@@ -62,11 +67,21 @@ func (r listReader) printed(s script, name string) ([]string, error) {
 		line = strings.TrimSpace(blanks.ReplaceAllString(line, " "))
 		switch {
 		case line == "", strings.HasPrefix(line, "#"), line == "true", line == ":", line == "done", line == "fi",
-			contribIf.MatchString(line), contribFor.MatchString(line):
-			continue
+			contribIf.MatchString(line), contribFor.MatchString(line), linuxIf.MatchString(line):
+			continue // the container is always one of Linux
 		}
 		if m := contribAdd.FindStringSubmatch(line); m != nil && m[1] == array && contribFunc == "" && !echoed {
 			contribFunc = m[2]
+		} else if m := arrayAdd.FindStringSubmatch(line); m != nil && m[1] == array && !echoed {
+			more, _, err := script{s.name, strings.Repeat("\n", at-1) + m[2] + ")"}.arrayAt(at - 1)
+			if err != nil {
+				return nil, fail("%w", err)
+			}
+			added, err := plainWords(more)
+			if err != nil {
+				return nil, fail("%w", err)
+			}
+			words = append(words, added...)
 		} else if m := echoArray.FindStringSubmatch(line); m != nil && m[1] == array && !echoed {
 			echoed = true
 		} else {
@@ -84,6 +99,37 @@ func (r listReader) printed(s script, name string) ([]string, error) {
 		return nil, err
 	}
 	return append(words, more...), nil
+}
+
+// words are the plain words of an array, or the entries of the root that a
+// find(1) there prints.
+func (r listReader) words(tokens []bashToken) ([]string, error) {
+	if len(tokens) != 1 {
+		return plainWords(tokens)
+	}
+	line := strings.Join(strings.Fields(strings.ReplaceAll(tokens[0].raw, "\\\n", " ")), " ")
+	m := rootEntries.FindStringSubmatch(line)
+	if m == nil {
+		return plainWords(tokens)
+	}
+	var skipped []string
+	for _, word := range strings.Fields(m[1]) {
+		if strings.HasPrefix(word, "./") {
+			skipped = append(skipped, strings.ReplaceAll(word, `\`, ""))
+		}
+	}
+	entries, err := os.ReadDir(r.root)
+	if err != nil {
+		return nil, err
+	}
+	var words []string
+	for _, e := range entries {
+		name := "./" + e.Name()
+		if !slices.ContainsFunc(skipped, func(pattern string) bool { return wildMatch(pattern, name) }) {
+			words = append(words, name)
+		}
+	}
+	return words, nil
 }
 
 // contribPrinted is what a function of the project in KUBERNETES_CONTRIB
@@ -112,6 +158,9 @@ func (r listReader) array(s script, name string) ([]string, error) {
 func (r listReader) arrayWithin(s script, name string, depth int) ([]string, error) {
 	if depth > 8 {
 		return nil, fmt.Errorf("%s: %s refers to itself", s.name, name)
+	}
+	if function := s.readInto(name); function != "" {
+		return r.printed(s, function)
 	}
 	tokens, err := s.array(name)
 	if err != nil {

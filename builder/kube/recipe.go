@@ -10,7 +10,7 @@ import (
 // absolute; paths in the tree are relative to its root, with slashes, unless
 // said otherwise.
 type Recipe struct {
-	// Name identifies the age: "add-1.2".
+	// Name identifies the age: "add", "local", "sync" or "mount".
 	Name string
 	// Way is how the sources get into the container.
 	Way Way
@@ -33,6 +33,9 @@ type Recipe struct {
 	// ImageVersion is what follows PathID in the tag of the build image:
 	// "-5-v1.8.3-2"; empty to 1.4 and with WayMount.
 	ImageVersion string
+	// OutputRoot is the directory of all output, "_output" unless OUT_DIR
+	// says otherwise.
+	OutputRoot string
 	// Context is the directory of the build context:
 	// "_output/images/kube-build:build-<PathID><ImageVersion>". It is empty
 	// with WayMount, where there is no build image.
@@ -96,7 +99,8 @@ type Recipe struct {
 	// the sources changed. It is empty where nothing is generated.
 	Generated Filter
 
-	makeTargets bool // targets go into WHAT=
+	makeTargets bool     // targets go into WHAT=
+	appended    []string // lines at the end of the Dockerfile
 	tools       []string
 	fills       []fill
 }

@@ -2,8 +2,6 @@ package kube
 
 import (
 	"context"
-	"crypto/md5"
-	"encoding/hex"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -11,93 +9,118 @@ import (
 	"strings"
 )
 
-// The trees of 1.2, February to mid 2016: build/common.sh packs a list of
+// The trees of 1.2 to 1.4, February to August 2016: build/common.sh packs
 // source paths into kube-source.tar.gz, the Dockerfile ADDs that archive to
-// gcr.io/google_containers/kube-cross, whose tag stands in build/common.sh,
-// and the command runs in a container of that image with the directory of
-// binaries bound to it.
+// gcr.io/google_containers/kube-cross, and the command runs in a container of
+// that image with the directory of binaries bound to it. The tag of kube-cross
+// stands in build/common.sh, since July in cross/VERSION; the sources are a
+// list, and since then nearly everything in the root.
 
 const (
-	crossTagName  = "KUBE_BUILD_IMAGE_CROSS_TAG"
-	addDockerfile = "build/build-image/Dockerfile"
-	addWorkdir    = "/go/src/k8s.io/kubernetes"
-	addOutput     = addWorkdir + "/_output/dockerized"
+	crossTagName        = "KUBE_BUILD_IMAGE_CROSS_TAG"
+	versionFileVariable = "KUBE_GIT_VERSION_FILE"
+	makeRule            = "hack/make-rules/build.sh"
 )
 
 // addRecipe describes a tree that ADDs its sources.
-func addRecipe(_ context.Context, t Tree, m marks) (Recipe, error) {
-	tag, err := m.common.value(crossTagName)
+func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
+	v, err := newVariables(t, m.common)
 	if err != nil {
 		return Recipe{}, err
 	}
-	// KUBE_ROOT is $PWD there, and the hash is md5sum's, without a newline.
-	if !m.common.has(`^[^#\n]*\$\(kube::build::short_hash "\$(?:KUBE_ROOT|\{KUBE_ROOT\})"\)`) {
-		return Recipe{}, fmt.Errorf(`%s: cannot find kube::build::short_hash "$KUBE_ROOT"`, m.common.name)
-	}
-	sum := md5.Sum([]byte(t.Root))
-	id := hex.EncodeToString(sum[:])[:10]
-
-	sources, err := listReader{t.Root, t.env("KUBERNETES_CONTRIB")}.printed(m.common, "kube::build::source_targets")
+	r, err := common(ctx, t, m, v)
 	if err != nil {
 		return Recipe{}, err
 	}
-	bin := t.envOr("CUSTOM_OUTPUT_BINPATH", filepath.Join(t.Root, "_output", "dockerized", "bin"))
-	if !filepath.IsAbs(bin) {
-		bin = filepath.Join(t.Root, bin) // the scripts work in the root
-	}
-	r := Recipe{
-		Name:        "add-1.2",
-		Way:         WayArchive,
-		BaseFrom:    m.common.name,
-		PathID:      id,
-		Context:     path.Join("_output/images", "kube-build:build-"+id),
-		Dockerfile:  addDockerfile,
-		SourceList:  sources,
-		SourceFrom:  m.common.name,
-		Archive:     "kube-source.tar.gz",
-		VersionDefs: "kube-version-defs",
-		VersionFile: "/kube-version-defs",
-		Workdir:     addWorkdir,
-		Command:     []string{"hack/build-go.sh"},
-		Mounts: []Mount{
-			{Host: bin, Container: addOutput + "/bin"},
-			{Host: "/etc/localtime", Container: "/etc/localtime", ReadOnly: true},
-		},
-		Environment: []string{
-			"KUBE_FASTBUILD=" + t.envOr("KUBE_FASTBUILD", "false"),
-			// bash sets OSTYPE without exporting it, and keeps one that it is
-			// given; "linux-gnu" is what it sets here.
-			"KUBE_BUILDER_OS=" + t.envOr("OSTYPE", "linux-gnu"),
-		},
-		Persistent: []string{addOutput + "/go", addWorkdir + "/Godeps/_workspace/pkg"},
-		Outputs:    []Output{{Container: addOutput + "/bin", Host: bin}},
-		fills: []fill{
-			{crossTagName, tag},
-			{"KUBE_BUILD_HTTP_PROXY", t.envOr("KUBE_BUILD_HTTP_PROXY", `""`)},
-			{"KUBE_BUILD_HTTPS_PROXY", t.envOr("KUBE_BUILD_HTTPS_PROXY", `""`)},
-			{"KUBE_BUILD_NO_PROXY", t.envOr("KUBE_BUILD_NO_PROXY", "127.0.0.1")},
-		},
-	}
-	if contrib := t.env("KUBERNETES_CONTRIB"); contrib != "" {
-		r.Environment = append(r.Environment, "KUBERNETES_CONTRIB="+contrib)
-	}
-	if r.tools, err = addTools(t.Root); err != nil {
+	r.Name, r.Way = "add", WayArchive
+	r.Context = path.Join(r.Context, "kube-build:build-"+r.PathID)
+	r.Dockerfile = m.buildDir + "/build-image/Dockerfile"
+	r.Archive, r.VersionDefs, r.VersionFile = "kube-source.tar.gz", "kube-version-defs", "/kube-version-defs"
+	r.SourceFrom = m.common.name
+	if r.SourceList, err = (listReader{t.Root, t.env("KUBERNETES_CONTRIB")}).printed(m.common, "kube::build::source_targets"); err != nil {
 		return Recipe{}, err
+	}
+	if r.fills, err = fillsOf(v, m.common); err != nil {
+		return Recipe{}, err
+	}
+	// Of Go's own packages only those of the tree are kept: a data container
+	// has the directories that the scripts name.
+	if m.common.has(`^[ \t]*--volume[ \t]+"\$\{REMOTE_GODEP_GOPATH\}"`) {
+		r.Persistent = append(r.Persistent, r.Workdir+"/Godeps/_workspace/pkg")
+	}
+	bin, err := v.pathOr("OUTPUT_BINPATH", r.Outputs[0].Host)
+	if err != nil {
+		return Recipe{}, err
+	}
+	r.Outputs[0].Host = bin
+	r.Mounts = []Mount{{Host: bin, Container: r.Outputs[0].Container}}
+	if m.common.has(`^[ \t]*--volume[ \t]+/etc/localtime:/etc/localtime:ro`) {
+		r.Mounts = append(r.Mounts, Mount{Host: "/etc/localtime", Container: "/etc/localtime", ReadOnly: true})
 	}
 	t.Recipe = r
 	if r.BaseImage, err = t.baseImage(); err != nil {
 		return Recipe{}, err
 	}
-	return r, nil
+	return r, checkImage(r.BaseImage, r.BaseFrom)
 }
 
-// addTools are the programs that hack/build-go.sh and what it sources call:
-// those that a trace of a run of release-1.2 showed, as far as this tree's
-// scripts call them, and those that a tree without rsync needs for copying.
-func addTools(root string) ([]string, error) {
+// common is what the recipes of all ages have in common. The context is only
+// the directory that contexts are in.
+func common(ctx context.Context, t Tree, m marks, v *variables) (Recipe, error) {
+	if _, _, err := v.lookup(crossTagName); err != nil {
+		return Recipe{}, err
+	}
+	id, err := t.pathID(ctx, v, m.common)
+	if err != nil {
+		return Recipe{}, err
+	}
+	golang, err := v.valueOr("KUBE_GO_PACKAGE", goPackage)
+	if err != nil {
+		return Recipe{}, err
+	}
+	output, err := v.pathOr("LOCAL_OUTPUT_ROOT", "_output")
+	if err != nil {
+		return Recipe{}, err
+	}
+	inTree, err := filepath.Rel(t.Root, output)
+	if err != nil || !validPath(inTree) {
+		return Recipe{}, withHint(fmt.Errorf("output would go to %s, which is not below the tree", output),
+			"OUT_DIR is a directory in the tree, relative to it")
+	}
+	workdir := "/go/src/" + golang
+	remote := workdir + "/_output/dockerized"
+	r := Recipe{
+		BaseFrom:   baseFrom(v, m),
+		PathID:     id,
+		OutputRoot: inTree,
+		Context:    path.Join(inTree, "images"),
+		Workdir:    workdir,
+		Persistent: []string{remote + "/go"},
+		Outputs:    []Output{{Container: remote + "/bin", Host: filepath.Join(output, "dockerized", "bin")}},
+		// [[ ${KUBE_RUN_COPY_OUTPUT:-y} =~ ^[yY]$ ]] in build/run.sh.
+		NoCopyBack: !strings.EqualFold(t.envOr("KUBE_RUN_COPY_OUTPUT", "y"), "y"),
+	}
+	if cross := m.buildDir + "/build-image/cross/Dockerfile"; exists(t.Root, cross) {
+		r.CrossDockerfile = cross
+	}
+	if r.Environment, err = containerEnvironment(v, m.common); err != nil {
+		return Recipe{}, err
+	}
+	r.Command = []string{"hack/build-go.sh"}
+	if exists(t.Root, makeRule) {
+		r.Command, r.makeTargets = []string{"make"}, true
+	}
+	r.tools, err = tools(t.Root, r.Command)
+	return r, err
+}
+
+// tools are the programs that the command and what it sources call: those that
+// a trace of a run of release-1.2 showed, as far as this tree's scripts call
+// them, and those that a tree without rsync needs for copying.
+func tools(root string, command []string) ([]string, error) {
 	var text strings.Builder
 	for _, name := range []string{
-		"hack/build-go.sh", "hack/lib/init.sh", versionFile, golangFile, "cluster/lib/logging.sh",
+		"hack/build-go.sh", makeRule, "hack/lib/init.sh", versionFile, golangFile, "cluster/lib/logging.sh", "hack/lib/logging.sh",
 	} {
 		s, err := readScript(root, name)
 		if isMissing(err) {
@@ -110,6 +133,9 @@ func addTools(root string) ([]string, error) {
 		text.WriteString("\n")
 	}
 	tools := []string{"bash"}
+	if command[0] == "make" {
+		tools = append(tools, "make")
+	}
 	for _, tool := range []string{
 		"basename", "cp", "date", "dirname", "find", "grep", "ln", "mkdir", "rm", "rsync", "stat", "which", "whoami",
 	} {

@@ -121,6 +121,17 @@ func (s script) array(name string) ([]bashToken, error) {
 	return words, nil
 }
 
+// readInto is the function that an array is read from, where it is set by
+//
+//	IFS=" " read -ra NAME <<< "$(function)"
+func (s script) readInto(name string) string {
+	m := regexp.MustCompile(`(?m)^IFS=" " read -ra ` + regexp.QuoteMeta(name) + ` <<< "\$\(([a-zA-Z_][a-zA-Z0-9_:-]*)\)"[ \t]*$`).FindStringSubmatch(s.text)
+	if m == nil {
+		return ""
+	}
+	return m[1]
+}
+
 // arrayAt is the words from the offset to the closing parenthesis, and the
 // offset after it.
 func (s script) arrayAt(at int) ([]bashToken, int, error) {

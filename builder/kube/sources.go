@@ -17,7 +17,8 @@ import (
 )
 
 // Sources reads the tree's sources and describes them: what Recipe.SourceList
-// names and everything below it, as tar would take it. Symbolic links are
+// names and everything below it, as tar would take it, or what
+// Recipe.SourceFilter includes, as rsync would. Symbolic links are
 // entries of their own and never followed; sockets are passed over, as tar
 // does; any other special file is an error, and so is a listed path that is
 // not there or lies behind a link, and whatever cannot be read.
@@ -40,7 +41,14 @@ func (t Tree) sources(ctx context.Context) (Manifest, error) {
 	defer root.close()
 	w := &sourceWalk{root: root}
 	w.wake = sync.NewCond(&w.mu)
-	if err := w.seed(t.Recipe.SourceList, t.Recipe.SourceFrom); err != nil {
+	list := t.Recipe.SourceList
+	if t.Recipe.Way != WayArchive {
+		w.filter = t.Recipe.SourceFilter
+		if list, err = w.rootEntries(); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.seed(list, t.Recipe.SourceFrom); err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { w.fail(context.Cause(ctx)) })
@@ -65,7 +73,8 @@ func (t Tree) sources(ctx context.Context) (Manifest, error) {
 
 // A sourceWalk is the state that the workers of one walk share.
 type sourceWalk struct {
-	root *rootDir
+	root   *rootDir
+	filter Filter
 
 	mu   sync.Mutex
 	wake *sync.Cond
@@ -78,6 +87,21 @@ type sourceWalk struct {
 type job struct {
 	path string
 	kind Kind
+}
+
+// rootEntries are the names in the root that the filter includes.
+func (w *sourceWalk) rootEntries() ([]string, error) {
+	entries, err := os.ReadDir(w.root.path)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if w.filter.Includes(e.Name(), e.IsDir()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
 }
 
 // seed puts what is listed on the stack: each path once, and none below
@@ -195,7 +219,7 @@ func (w *sourceWalk) add(jobs []job) {
 
 // work does jobs until there are no more and is the entries it found.
 func (w *sourceWalk) work() Manifest {
-	r := sourceReader{root: w.root, hash: sha256.New(), buffer: make([]byte, 256<<10)}
+	r := sourceReader{root: w.root, filter: w.filter, hash: sha256.New(), buffer: make([]byte, 256<<10)}
 	for j, ok := w.next(false); ok; j, ok = w.next(true) {
 		var jobs []job
 		var err error
@@ -222,6 +246,7 @@ func (w *sourceWalk) failed() bool {
 // A sourceReader is what one worker has for itself.
 type sourceReader struct {
 	root   *rootDir
+	filter Filter
 	hash   hash.Hash
 	buffer []byte
 	found  Manifest
@@ -248,6 +273,9 @@ func (r *sourceReader) dir(name string, stop func() bool) ([]job, error) {
 			return nil, nil
 		}
 		p := name + "/" + e.Name()
+		if !r.filter.Includes(p, e.IsDir()) {
+			continue
+		}
 		kind, err := kindOf(p, e.Type())
 		switch {
 		case err != nil:

@@ -120,7 +120,7 @@ func (n targetNames) resolve(arg string) (string, error) {
 		if n.isSource(name) {
 			return name, nil
 		}
-		reason = "it is not among the sources that " + n.tree.Recipe.SourceFrom + " lists"
+		reason = "it is not among the sources that " + n.tree.Recipe.SourceFrom + " names"
 	case !strings.Contains(name, "/"):
 		switch found := n.short(name); len(found) {
 		case 0:
@@ -176,8 +176,13 @@ func (n targetNames) full(name string) string {
 	return filepath.Join(n.tree.Root, filepath.FromSlash(name))
 }
 
-// isSource is whether a path is among the sources, as far as the list says.
+// isSource is whether a path is among the sources, as far as the list or the
+// filter says.
 func (n targetNames) isSource(name string) bool {
+	if r := n.tree.Recipe; r.Way != WayArchive {
+		return r.SourceFilter.Includes(name, true) &&
+			!slices.ContainsFunc(parents(name), func(dir string) bool { return !r.SourceFilter.Includes(dir, true) })
+	}
 	return slices.ContainsFunc(n.tree.Recipe.SourceList, func(listed string) bool {
 		listed = path.Clean(listed)
 		return name == listed || strings.HasPrefix(name, listed+"/")

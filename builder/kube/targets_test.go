@@ -156,7 +156,7 @@ func TestResolveTargetsErrors(t *testing.T) {
 		{"cmd/kubelet/kubelet.go", []string{"cmd/kubelet"}, "unknown target"},
 		{"pkg/api/apii.test", []string{"pkg/api/api.test"}, "unknown target"},
 		{"cmd/kubelet/kubelet.test", nil, "unknown target"},
-		{"contrib/tool", nil, "not among the sources that build/common.sh lists"},
+		{"contrib/tool", nil, "not among the sources that build/common.sh names"},
 		{"docs/kubelet", []string{"cmd/kubelet"}, "not among the sources"},
 		{"example.org/tool", nil, "unknown target"},
 		{"example.com/greet/helo", []string{"example.com/greet/hello"}, "unknown target"},

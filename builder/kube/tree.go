@@ -7,9 +7,9 @@
 // strings here, and mounts and environment are only described. It uses the
 // standard library alone.
 //
-// There is a file for each age of trees that can be built (recipe_add.go, for
-// those that ADD an archive of their sources to the build image), and a table
-// in ages.go that tells the ages apart by what a tree holds.
+// There is a file for each age of trees (recipe_local.go, recipe_add.go,
+// recipe_sync.go, recipe_mount.go), and a table in ages.go that tells the ages
+// apart by what a tree holds.
 package kube
 
 import (
@@ -31,7 +31,8 @@ type Tree struct {
 	// Recipe is how the tree wants to be built.
 	Recipe Recipe
 
-	getenv func(string) (string, bool)
+	getenv     func(string) (string, bool)
+	gitVersion string // given by hand, or empty
 }
 
 // env is the value of an environment variable; empty is as good as unset, as
@@ -56,7 +57,7 @@ func (t Tree) envOr(name, otherwise string) string {
 // by the methods of the Tree.
 //
 // A directory that is no Kubernetes tree is a *NotTreeError, a tree of an age
-// that has no recipe an *AgeError. Nothing is written.
+// that is unknown, or of which half is missing, an *AgeError. Nothing is written.
 func OpenTree(ctx context.Context, dir string, getenv func(string) (string, bool)) (Tree, error) {
 	root, err := filepath.Abs(dir) // of $PWD where that is right, as in bash
 	if err != nil {
@@ -74,19 +75,14 @@ func OpenTree(ctx context.Context, dir string, getenv func(string) (string, bool
 		return Tree{}, err
 	}
 	t := Tree{Root: root, getenv: getenv}
-	for _, a := range ages {
-		if !a.match(marks) {
-			continue
-		}
-		if a.recipe == nil {
-			return Tree{}, &AgeError{Dir: root, Age: a.releases, Way: a.way}
-		}
-		if t.Recipe, err = a.recipe(ctx, t, marks); err != nil {
-			return Tree{}, fmt.Errorf("open tree %s: %w", root, err)
-		}
-		return t, nil
+	age, err := ageOf(root, marks)
+	if err != nil {
+		return Tree{}, err
 	}
-	return Tree{}, &AgeError{Dir: root}
+	if t.Recipe, err = age.recipe(ctx, t, marks); err != nil {
+		return Tree{}, fmt.Errorf("open tree %s: %w", root, err)
+	}
+	return t, nil
 }
 
 // FindTree opens the first Kubernetes tree at dir or above it. If there is
@@ -133,35 +129,38 @@ func (e *NotTreeError) Hint() string {
 	return "change into a checkout of Kubernetes, or name one with --tree"
 }
 
-// An AgeError says that a directory is a Kubernetes tree of an age that
-// cannot be built yet.
+// An AgeError says that a directory looks like a Kubernetes tree, and does not
+// hold together: it lacks what its own scripts need, or they are of no age that
+// kbuild knows.
 type AgeError struct {
 	// Dir is the absolute path of the tree.
 	Dir string
-	// Age names the releases the tree looks like, "1.5 to 1.34"; empty if it
-	// looks like none that is known.
+	// Age names the releases whose scripts the tree has, "1.5 to 1.34"; empty
+	// if they are like none that is known.
 	Age string
-	// Way is how such a tree gets its sources in, in a few words.
-	Way string
+	// Common is the script the age was told by, relative to Dir.
+	Common string
+	// Missing are the files that trees of that age have and this one has not,
+	// relative to Dir.
+	Missing []string
 }
 
 // Error implements error.
 func (e *AgeError) Error() string {
 	if e.Age == "" {
-		return e.Dir + " is a Kubernetes tree of an age that kbuild does not know"
+		return fmt.Sprintf("%s is a Kubernetes tree of an age that kbuild does not know: %s neither packs the sources "+
+			"(kube::build::source_targets) nor copies them (kube::build::sync_to_container) nor mounts KUBE_ROOT", e.Dir, e.Common)
 	}
-	return fmt.Sprintf("%s looks like Kubernetes %s (%s), which this kbuild cannot build yet", e.Dir, e.Age, e.Way)
+	return fmt.Sprintf("%s is half a Kubernetes tree: %s is that of %s, but there is no %s",
+		e.Dir, e.Common, e.Age, strings.Join(e.Missing, ", no "))
 }
 
 // Hint says what the user can do.
 func (e *AgeError) Hint() string {
-	var built []string
-	for _, a := range ages {
-		if a.recipe != nil {
-			built = append(built, a.releases)
-		}
+	if e.Age == "" {
+		return "kbuild builds Kubernetes since 1.0"
 	}
-	return "this kbuild builds trees of Kubernetes " + strings.Join(built, ", ")
+	return "the tree is incomplete or mixed from two; in a git checkout, git status tells what is missing"
 }
 
 // exists is whether there is a file or directory of that name in the tree.

@@ -102,11 +102,12 @@ func TestOpenTree(t *testing.T) {
 	tree := openTree(t, root)
 	id := strings.TrimSpace(bash(t, root, nil, `source build/common.sh; kube::build::short_hash "$KUBE_ROOT"`))
 	want := Recipe{
-		Name:        "add-1.2",
+		Name:        "add",
 		Way:         WayArchive,
 		BaseImage:   "gcr.io/google_containers/kube-cross:v1.4.2-1",
 		BaseFrom:    "build/common.sh",
 		PathID:      id,
+		OutputRoot:  "_output",
 		Context:     "_output/images/kube-build:build-" + id,
 		Dockerfile:  "build/build-image/Dockerfile",
 		SourceList:  []string{"build", "cmd", "Godeps/_workspace/src", "hack", "pkg", "plugin", "LICENSE"},
@@ -159,12 +160,12 @@ func TestOpenTreeEnvironment(t *testing.T) {
 		}, {
 			name:        "empty is unset",
 			env:         []string{"KUBE_FASTBUILD=", "OSTYPE=", "CUSTOM_OUTPUT_BINPATH=", "KUBERNETES_CONTRIB="},
-			environment: []string{"KUBE_FASTBUILD=false", "KUBE_BUILDER_OS=linux-gnu"},
+			environment: []string{"KUBE_FASTBUILD=false", "KUBE_BUILDER_OS=notdetected"},
 			bin:         root + "/_output/dockerized/bin",
 		}, {
 			name:        "contrib and exported OSTYPE",
 			env:         []string{"KUBERNETES_CONTRIB=extra", "OSTYPE=linux-musl"},
-			environment: []string{"KUBE_FASTBUILD=false", "KUBE_BUILDER_OS=linux-musl", "KUBERNETES_CONTRIB=extra"},
+			environment: []string{"KUBERNETES_CONTRIB=extra", "KUBE_FASTBUILD=false", "KUBE_BUILDER_OS=linux-musl"},
 			bin:         root + "/_output/dockerized/bin",
 		}, {
 			name:        "output elsewhere",
@@ -218,35 +219,42 @@ func TestAges(t *testing.T) {
 	change := func(pairs ...string) string { return strings.NewReplacer(pairs...).Replace(string(common)) }
 	const tag = `readonly KUBE_BUILD_IMAGE_CROSS_TAG="v1.4.2-1"`
 	const readsVersion = `readonly KUBE_BUILD_IMAGE_CROSS_TAG="$(cat ${KUBE_ROOT}/build/build-image/cross/VERSION)"`
+	const rsync = "function kube::build::sync_to_container() {\n  true\n}\n"
+	const mount = "function kube::build::run_build_command() {\n  docker run \\\n    --volume \"${KUBE_ROOT}:/go\"\n}\n"
+	const local = `readonly KUBE_BUILD_IMAGE_CROSS="kube-build:cross-1.4.2-1"`
+	const cross = "build/build-image/cross/"
 	tests := []struct {
-		name   string
-		more   map[string]string
-		remove string
-		age    string
+		name    string
+		more    map[string]string
+		recipe  string // or what follows
+		age     string
+		missing []string
 	}{
-		{"rsync", map[string]string{"build/build-image/rsyncd.sh": "#\n", "build/common.sh": readsVersion + "\n"}, "", "1.5 to 1.34"},
-		{"build-tools", map[string]string{"build-tools/common.sh": readsVersion + "\n"}, "", "1.5 to 1.34"},
-		{"direct", map[string]string{"build/common.sh": readsVersion + "\n"}, "build/build-image/Dockerfile", "1.35 or newer"},
-		{"cross version", map[string]string{"build/common.sh": change(tag, readsVersion)}, "", "1.3 or 1.4"},
-		{"host name", map[string]string{"build/common.sh": change(`short_hash "$KUBE_ROOT"`, `short_hash "${HOSTNAME:-}:${KUBE_ROOT}"`)}, "", "1.3 or 1.4"},
-		{"local cross with version", map[string]string{"build/common.sh": change(tag, `readonly KUBE_BUILD_IMAGE_CROSS="kube-build:cross-1.4.2-1"`)}, "", "1.1 or older"},
-		{"local cross", map[string]string{"build/common.sh": change(tag, "readonly KUBE_BUILD_IMAGE_CROSS_TAG=cross")}, "", "1.1 or older"},
-		{"other", map[string]string{"build/common.sh": "# nothing\n"}, "", ""},
+		{name: "list", recipe: "add"},
+		{name: "cross version", more: map[string]string{"build/common.sh": change(tag, readsVersion), cross + "VERSION": "v1.6.3-1\n"}, recipe: "add"},
+		{name: "local cross with version", more: map[string]string{"build/common.sh": change(tag, local+"\n"+tag), cross + "Dockerfile": "FROM golang:1.4\n"}, recipe: "local"},
+		{name: "local cross", more: map[string]string{"build/common.sh": change(tag, "readonly KUBE_BUILD_IMAGE_CROSS_TAG=cross"), cross + "Dockerfile": "FROM golang:1.4\n"}, recipe: "local"},
+		{name: "local cross without Dockerfile", more: map[string]string{"build/common.sh": change(tag, local)}, age: "1.0 and 1.1", missing: []string{cross + "Dockerfile"}},
+		{name: "rsync and no daemon", more: map[string]string{"build/common.sh": rsync}, age: "1.5 to 1.34", missing: []string{"build/build-image/rsyncd.sh"}},
+		{name: "build-tools and nothing in it", more: map[string]string{"build-tools/common.sh": rsync}, age: "1.5 to 1.34", missing: []string{"build-tools/build-image/Dockerfile", "build-tools/build-image/rsyncd.sh"}},
+		{name: "mounted and no version", more: map[string]string{"build/common.sh": mount}, age: "1.35 and newer", missing: []string{cross + "VERSION"}},
+		{name: "other", more: map[string]string{"build/common.sh": "# nothing\n"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			root := smallTree(t, test.more)
-			if test.remove != "" {
-				if err := os.Remove(filepath.Join(root, test.remove)); err != nil {
-					t.Fatal(err)
+			tree, err := OpenTree(context.Background(), root, environment())
+			if test.recipe != "" {
+				if err != nil || tree.Recipe.Name != test.recipe {
+					t.Fatalf("recipe is %q, %v, want %s", tree.Recipe.Name, err, test.recipe)
 				}
+				return
 			}
-			_, err := OpenTree(context.Background(), root, environment())
 			var age *AgeError
-			if !errors.As(err, &age) || age.Age != test.age || age.Dir != root {
+			if !errors.As(err, &age) || age.Age != test.age || age.Dir != root || !reflect.DeepEqual(age.Missing, test.missing) {
 				t.Fatalf("error is %v (%+v), want age %q", err, age, test.age)
 			}
-			if !strings.Contains(err.Error(), test.age) || !strings.Contains(hintOf(err), "1.2") {
+			if !strings.Contains(err.Error(), "common.sh") || !strings.Contains(err.Error(), strings.Join(test.missing, ", no ")) || hintOf(err) == "" {
 				t.Errorf("error is %q, hint %q", err, hintOf(err))
 			}
 		})
@@ -270,15 +278,15 @@ func TestOpenTreeErrors(t *testing.T) {
 	}{
 		{"no FROM", map[string]string{"build/build-image/Dockerfile": "RUN true\n"}, "", "build/build-image/Dockerfile: cannot find FROM"},
 		{"Dockerfile is a directory", map[string]string{"build/build-image/Dockerfile/": ""}, "", "not a regular file"},
-		{"tag is computed", change(`"v1.4.2-1"`, `"v1.4.2-$(date)"`), "", "build/common.sh: KUBE_BUILD_IMAGE_CROSS_TAG: line 11: only a shell can tell"},
+		{"tag is computed", change(`"v1.4.2-1"`, `"v1.4.2-$(date)"`), "", "build/common.sh: line 11: KUBE_BUILD_IMAGE_CROSS_TAG: only a shell can tell"},
 		{"tag twice", change("source hack/lib/golang.sh", "KUBE_BUILD_IMAGE_CROSS_TAG=v1"), "", "KUBE_BUILD_IMAGE_CROSS_TAG= is there 2 times, in lines 9 and 11"},
 		{"no hash", change(`short_hash "$KUBE_ROOT"`, "hash"), "", `build/common.sh: cannot find kube::build::short_hash "$KUBE_ROOT"`},
-		{"sources by find", change("    build\n", "    $(find . -maxdepth 1)\n"), "", "build/common.sh: cannot read the function kube::build::source_targets: line 24: only a shell"},
-		{"pattern in sources", change("    build\n", "    b*\n"), "", "line 24: b* is a pattern"},
-		{"blank in sources", change("    build\n", "    'a b'\n"), "", "line 24: 'a b' is not a plain word"},
+		{"sources by find", change("    build\n", "    $(find . -maxdepth 1)\n"), "", "build/common.sh: cannot read the function kube::build::source_targets: line 29: only a shell"},
+		{"pattern in sources", change("    build\n", "    b*\n"), "", "line 29: b* is a pattern"},
+		{"blank in sources", change("    build\n", "    'a b'\n"), "", "line 29: 'a b' is not a plain word"},
 		{"braces in sources", change("    build\n", "    a{b,c}\n"), "", "is a pattern"},
 		{"home in sources", change("    build\n", "    ~/x\n"), "", "is a pattern"},
-		{"unknown statement", change(`  echo "${targets[@]}"`, "  targets=()\n  echo \"${targets[@]}\""), "", `line 37: did not expect "targets=()"`},
+		{"unknown statement", change(`  echo "${targets[@]}"`, "  targets=()\n  echo \"${targets[@]}\""), "", `line 42: did not expect "targets=()"`},
 		{"nothing printed", change(`  echo "${targets[@]}"`, ""), "", "nothing prints targets"},
 		{"other array printed", change(`  echo "${targets[@]}"`, `  echo "${others[@]}"`), "", "did not expect"},
 		{"function twice", change("function name_image() {", source), "", "the function kube::build::source_targets is there 2 times"},

@@ -14,7 +14,7 @@ import (
 type Version struct {
 	// Commit is the full id of the git commit.
 	Commit string
-	// TreeState is "clean" or "dirty".
+	// TreeState is "clean" or "dirty", or "archive" of what git archive wrote.
 	TreeState string
 	// GitVersion is the version: "v1.2.0-beta.0.246+e9a3ef28bd9b37".
 	GitVersion string
@@ -141,6 +141,15 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 	if err != nil {
 		return Version{}, err
 	}
+	if shape.archive != nil {
+		v.Commit, v.TreeState = shape.archive.Commit, shape.archive.TreeState
+		if shape.archive.GitVersion != "" {
+			v.GitVersion = shape.archive.GitVersion
+		}
+	}
+	if t.gitVersion != "" {
+		v.GitVersion = t.gitVersion
+	}
 	git := gitTree{t.Root}
 	if v.Commit == "" {
 		commit, ok, err := git.output(ctx, "rev-parse", "HEAD^{commit}")
@@ -151,7 +160,12 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 		// for and fails; the scripts keep what it prints.
 		v.Commit = commit
 		if !ok {
-			return v, nil // with what the environment says
+			// With what the environment says; the numbers of a version that
+			// was given by hand belong to it.
+			if t.gitVersion != "" {
+				shape.number(&v)
+			}
+			return v, nil
 		}
 	}
 	if v.TreeState == "" {
@@ -165,7 +179,7 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 		}
 	}
 	if v.GitVersion == "" {
-		described, ok, err := git.output(ctx, "describe", "--tags", "--abbrev=14", v.Commit+"^{commit}")
+		described, ok, err := git.output(ctx, append(append([]string{"describe", "--tags"}, shape.match...), "--abbrev=14", v.Commit+"^{commit}")...)
 		if err != nil {
 			return Version{}, err
 		}
@@ -178,13 +192,47 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 	if v.TreeState == "dirty" {
 		v.GitVersion += "-dirty"
 	}
-	if m := shape.numbers.FindStringSubmatch(v.GitVersion); m != nil {
-		v.Major, v.Minor = m[1], m[2]
-		if m[4] != "" {
-			v.Minor += "+"
-		}
+	shape.number(&v)
+	if shape.valid != nil && !shape.valid.MatchString(v.GitVersion) {
+		return Version{}, withHint(fmt.Errorf("%q is not a semantic version, and %s builds no other", v.GitVersion, versionFile),
+			"give one with --git-version or KUBE_GIT_VERSION, such as v1.20.2 or v1.20.2+mine")
 	}
 	return v, nil
+}
+
+// WithGitVersion is the tree with a version given by hand, "v1.20.2", which
+// takes the place of what git, the environment and git archive say; the rest of
+// what they say stays. Anything that is no semantic version is an error.
+func (t Tree) WithGitVersion(version string) (Tree, error) {
+	if !semanticVersion.MatchString(version) {
+		return Tree{}, withHint(fmt.Errorf("%q is not a version", version), "a version is such as v1.20.2 or v1.3.0-beta.1+mine")
+	}
+	t.gitVersion = version
+	return t, nil
+}
+
+// semanticVersion is what the trees' own scripts take for one.
+var semanticVersion = regexp.MustCompile(`^v[0-9]+\.[0-9]+(\.[0-9]+)?(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+
+// builtinVersion finds what the sources say their version is, for when nothing
+// else does.
+var builtinVersion = regexp.MustCompile(`(?m)^[ \t]*(?:var[ \t]+)?gitVersion[ \t]*(?:string[ \t]*)?=[ \t]*"([^"\n]*)"`)
+
+// BuiltinVersion is the version that binaries report when the tree's is empty,
+// and the file that says so; both are empty if none does.
+func (t Tree) BuiltinVersion() (version, file string) {
+	for _, name := range []string{
+		"staging/src/k8s.io/component-base/version/base.go", "pkg/version/base.go",
+	} {
+		data, err := readTreeFile(t.Root, name)
+		if err != nil {
+			continue // another age has the other
+		}
+		if m := builtinVersion.FindSubmatch(data); m != nil {
+			return string(m[1]), name
+		}
+	}
+	return "", ""
 }
 
 // nameFile puts the name of the file in an error that does not have it.
@@ -204,12 +252,25 @@ type versionShape struct {
 	// dashes: distances are told from suffixes by the number of dashes, as
 	// from 1.4 on.
 	dashes bool
+	// pluses: a version with a plus sign has no distance to a release.
+	pluses bool
+	// match are the options that say which tags count.
+	match []string
+	// valid is what a version must match; nil where anything goes.
+	valid *regexp.Regexp
+	// archive is what git archive substituted, or nil.
+	archive *Version
 }
 
 var (
-	matchesVersion = regexp.MustCompile(`(?m)"\$\{KUBE_GIT_VERSION\}" =~ (\^v\(\S+\$) \]\]`)
+	matchesVersion = regexp.MustCompile(`(?m)(! )?\[\[ "\$\{KUBE_GIT_VERSION\}" =~ (\^v\(\S+\$) \]\]`)
 	distanceDot    = regexp.MustCompile(`-([0-9]+)-g([0-9a-f]{14})$`)
 	distancePlus   = regexp.MustCompile(`-g([0-9a-f]{14})$`)
+	describeMatch  = regexp.MustCompile(`(?m)^[^#\n]*\bdescribe --tags --match='([^'\n]+)'`)
+	// git archive puts a percent sign here, and the ref names there.
+	isArchive     = regexp.MustCompile(`(?m)^[ \t]*if \[\[ '%' == "%" \]\]; then$`)
+	archiveCommit = regexp.MustCompile(`(?m)^[ \t]*KUBE_GIT_COMMIT='([0-9a-f]+)'$`)
+	archiveTag    = regexp.MustCompile(`(?m)\[\[ '[^'\n]*?tag: (v[^ ,'\n]+)[^'\n]*' =~ tag:`)
 )
 
 // versionShape reads the tree's version.sh.
@@ -218,17 +279,46 @@ func (t Tree) versionShape() (versionShape, error) {
 	if err != nil {
 		return versionShape{}, err
 	}
-	found := matchesVersion.FindAllStringSubmatch(s.text, -1)
-	if len(found) == 0 {
+	shape := versionShape{dashes: s.has(`^[ \t]*DASHES_IN_VERSION=`), pluses: s.has(`^[ \t]*PLUSES_IN_VERSION=`)}
+	for _, m := range matchesVersion.FindAllStringSubmatch(s.text, -1) {
+		// The s flag is what bash does: a dot is any character there.
+		expression, err := regexp.Compile("(?s)" + m[2])
+		if err != nil || m[1] == "" && expression.NumSubexp() < 4 {
+			return versionShape{}, fmt.Errorf("%s: cannot read the expression %s", s.name, m[2])
+		}
+		expression.Longest()
+		if m[1] != "" {
+			shape.valid = expression
+		} else if shape.numbers == nil {
+			shape.numbers = expression
+		}
+	}
+	if shape.numbers == nil {
 		return versionShape{}, fmt.Errorf("%s: cannot find the expression that KUBE_GIT_VERSION is to match", s.name)
 	}
-	// The s flag is what bash does: a dot is any character there.
-	numbers, err := regexp.Compile("(?s)" + found[0][1])
-	if err != nil || numbers.NumSubexp() < 4 {
-		return versionShape{}, fmt.Errorf("%s: cannot read the expression %s", s.name, found[0][1])
+	if m := describeMatch.FindStringSubmatch(s.text); m != nil {
+		shape.match = []string{"--match=" + m[1]}
 	}
-	numbers.Longest()
-	return versionShape{numbers, s.has(`^[ \t]*DASHES_IN_VERSION=`)}, nil
+	if isArchive.MatchString(s.text) {
+		shape.archive = &Version{TreeState: "archive"}
+		if m := archiveCommit.FindStringSubmatch(s.text); m != nil {
+			shape.archive.Commit = m[1]
+		}
+		if m := archiveTag.FindStringSubmatch(s.text); m != nil {
+			shape.archive.GitVersion = m[1]
+		}
+	}
+	return shape, nil
+}
+
+// number sets the numbers that follow from the version.
+func (s versionShape) number(v *Version) {
+	if m := s.numbers.FindStringSubmatch(v.GitVersion); m != nil {
+		v.Major, v.Minor = m[1], m[2]
+		if m[4] != "" {
+			v.Minor += "+"
+		}
+	}
 }
 
 // semantic makes a semantic version of what git describe says:
@@ -237,6 +327,9 @@ func (s versionShape) semantic(described string) string {
 	if s.dashes {
 		switch strings.Count(described, "-") {
 		case 2: // v1.4.0-1-g...
+			if s.pluses && strings.Contains(described, "+") {
+				return described
+			}
 			return distancePlus.ReplaceAllString(described, "+$1")
 		case 3: // v1.4.0-alpha.0-1-g...
 		default:

@@ -24,7 +24,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
-	tree      string
+	tree      treeFlags
 	store     storage.Options
 	isolation string
 	network   string
@@ -83,7 +83,8 @@ func (a *app) root() *cobra.Command {
 	})
 	global := root.PersistentFlags()
 	global.SortFlags = false
-	global.StringVar(&a.tree, "tree", "", "`directory` of the Kubernetes tree (default: the one around the current directory)")
+	global.StringVar(&a.tree.dir, "tree", "", "`directory` of the Kubernetes tree (default: the one around the current directory)")
+	a.tree.versionFlag(global)
 	global.StringVar(&a.store.Root, "root", "", "keep images in a private store in this `directory`")
 	global.StringVar(&a.store.Driver, "storage-driver", os.Getenv("STORAGE_DRIVER"), "storage `driver`: overlay or vfs")
 	global.StringVar(&a.isolation, "isolation", os.Getenv("BUILDAH_ISOLATION"), "run containers with `type` oci, rootless or chroot (default: what works here)")
@@ -94,6 +95,7 @@ func (a *app) root() *cobra.Command {
 
 	a.mirrorFlags(root.Flags())
 	a.networkFlag(root.Flags())
+	a.tree.platformFlag(root.Flags())
 	root.AddCommand(
 		a.checkCommand(), a.mirrorCommand(), a.imageCommand(), a.compileCommand(), a.runCommand(), a.shellCommand(),
 		a.imagesCommand(), a.cleanCommand(), a.inspectCommand(), a.demoCommand(), a.versionCommand(), a.removeCommand(),
@@ -151,6 +153,7 @@ func (a *app) compileCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.build(cmd, goalCompile, args) },
 	}
 	a.networkFlag(cmd.Flags())
+	a.tree.platformFlag(cmd.Flags())
 	return cmd
 }
 
@@ -206,6 +209,7 @@ func (a *app) inspectCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.inspect(cmd, args) },
 	}
 	a.formatFlag(cmd)
+	a.tree.platformFlag(cmd.Flags())
 	return cmd
 }
 

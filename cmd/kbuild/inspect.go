@@ -7,23 +7,35 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/spf13/cobra"
 )
 
 // inspection is the form of kbuild inspect --format json.
 type inspection struct {
-	Root        string          `json:"root"`
-	Recipe      string          `json:"recipe"`
-	BaseImage   string          `json:"baseImage"`
-	ImageNames  []string        `json:"imageNames"`
-	VersionFile string          `json:"versionFile"`
-	Version     inspectVersion  `json:"version"`
-	Sources     []string        `json:"sources"`
-	Command     []string        `json:"command"`
-	Mounts      []inspectMount  `json:"mounts"`
-	Environment []string        `json:"environment"`
-	Persistent  []string        `json:"persistent"`
-	Outputs     []inspectOutput `json:"outputs"`
+	Root            string          `json:"root"`
+	Recipe          string          `json:"recipe"`
+	Way             string          `json:"way"`
+	BaseImage       string          `json:"baseImage"`
+	BaseFrom        string          `json:"baseFrom"`
+	BaseLocal       bool            `json:"baseLocal"`
+	CrossDockerfile string          `json:"crossDockerfile,omitempty"`
+	ImageNames      []string        `json:"imageNames"`
+	Context         string          `json:"context,omitempty"`
+	ContextFiles    []string        `json:"contextFiles,omitempty"`
+	BuildArgs       []string        `json:"buildArgs,omitempty"`
+	NetworkSteps    []string        `json:"networkSteps,omitempty"`
+	VersionFile     string          `json:"versionFile"`
+	Version         inspectVersion  `json:"version"`
+	BuiltinVersion  string          `json:"builtinVersion,omitempty"`
+	Sources         []string        `json:"sources,omitempty"`
+	SourceFilter    []string        `json:"sourceFilter,omitempty"`
+	Command         []string        `json:"command"`
+	Mounts          []inspectMount  `json:"mounts"`
+	Environment     []string        `json:"environment"`
+	Persistent      []string        `json:"persistent"`
+	Outputs         []inspectOutput `json:"outputs"`
+	CopyBack        []string        `json:"copyBack,omitempty"`
 }
 
 type inspectVersion struct {
@@ -62,11 +74,19 @@ func (a *app) inspect(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	r := tree.Recipe
+	r := req.Tree.Recipe
 	i := inspection{
-		Root: tree.Root, Recipe: r.Name, BaseImage: r.BaseImage, ImageNames: tree.ImageNames(version),
-		VersionFile: r.VersionFile, Version: inspectVersion(version), Sources: r.SourceList, Command: req.Command,
-		Environment: r.Environment, Persistent: r.Persistent,
+		Root: tree.Root, Recipe: r.Name, Way: string(r.Way), BaseImage: r.BaseImage, BaseFrom: r.BaseFrom, BaseLocal: r.BaseLocal,
+		CrossDockerfile: r.CrossDockerfile, ImageNames: tree.ImageNames(version), Context: r.Context, BuildArgs: r.BuildArgs,
+		NetworkSteps: r.NetworkSteps, VersionFile: r.VersionFile, Version: inspectVersion(version), Sources: r.SourceList,
+		SourceFilter: ruleLines(r.SourceFilter), Command: req.Command, Environment: r.Environment, Persistent: r.Persistent,
+		CopyBack: ruleLines(r.CopyBack),
+	}
+	if version.GitVersion == "" {
+		i.BuiltinVersion, _ = tree.BuiltinVersion()
+	}
+	for _, f := range r.ContextFiles {
+		i.ContextFiles = append(i.ContextFiles, f.Name)
 	}
 	for _, m := range r.Mounts {
 		i.Mounts = append(i.Mounts, inspectMount(m))
@@ -84,11 +104,13 @@ func (a *app) inspect(cmd *cobra.Command, args []string) error {
 		key    string
 		values []string
 	}{
-		{"root", []string{i.Root}}, {"recipe", []string{i.Recipe}},
-		{"base image", []string{i.BaseImage + " (from " + r.BaseFrom + ")"}}, {"image names", i.ImageNames},
-		{"version", strings.Split(strings.TrimSpace(string(version.File())), "\n")}, {"version file", []string{i.VersionFile}},
-		{"sources", i.Sources}, {"command", []string{strings.Join(i.Command, " ")}},
-		{"mounts", mountLines(i.Mounts)}, {"environment", i.Environment}, {"persistent", i.Persistent}, {"outputs", outputLines(i.Outputs)},
+		{"root", []string{i.Root}}, {"recipe", []string{i.Recipe + " (" + wayLine(r) + ")"}},
+		{"base image", []string{i.BaseImage + " (from " + r.BaseFrom + ")"}}, {"made from", nonEmpty(i.CrossDockerfile)},
+		{"image names", i.ImageNames}, {"context", i.ContextFiles}, {"build args", i.BuildArgs}, {"network", i.NetworkSteps},
+		{"version", strings.Split(strings.TrimSpace(string(version.File())), "\n")}, {"built in", nonEmpty(i.BuiltinVersion)},
+		{"version file", []string{i.VersionFile}}, {"sources", append(i.Sources, i.SourceFilter...)},
+		{"command", []string{shellLine(i.Command)}}, {"mounts", mountLines(i.Mounts)}, {"environment", i.Environment},
+		{"persistent", i.Persistent}, {"outputs", outputLines(i.Outputs)}, {"copied back", i.CopyBack},
 	} {
 		for n, v := range row.values {
 			key := row.key
@@ -121,4 +143,44 @@ func outputLines(outputs []inspectOutput) []string {
 		lines = append(lines, o.Container+" to "+o.Host)
 	}
 	return lines
+}
+
+// wayLine says in a few words how the sources get in.
+func wayLine(r kube.Recipe) string {
+	switch r.Way {
+	case kube.WaySync:
+		return "sources put where upstream copies them with rsync"
+	case kube.WayMount:
+		return "the tree in a container of its base image"
+	}
+	if r.BaseLocal {
+		return "a source archive, a base image assembled on the spot"
+	}
+	return "a source archive"
+}
+
+func ruleLines(f kube.Filter) []string {
+	var lines []string
+	for _, r := range f {
+		lines = append(lines, r.String())
+	}
+	return lines
+}
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}
+
+// shellLine is a command as a person would type it.
+func shellLine(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		if quoted[i] = w; w == "" || strings.ContainsAny(w, " \t\n\"'$`\\*?[]{}();&|<>#~") {
+			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
 }

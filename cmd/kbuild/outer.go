@@ -19,14 +19,6 @@ import (
 // What happens outside the user namespace: reading flags, the host and the
 // tree, as the user, with the user's rights and git.
 
-// openTree finds the tree.
-func (a *app) openTree(ctx context.Context) (kube.Tree, error) {
-	if a.tree != "" {
-		return kube.OpenTree(ctx, a.tree, os.LookupEnv)
-	}
-	return kube.FindTree(ctx, ".", os.LookupEnv)
-}
-
 // prepare is the check step: it looks at the host and the tree and fills the
 // request with what they say. Nothing is written.
 func (a *app) prepare(cmd *cobra.Command, req request, tree kube.Tree, args []string) (request, error) {
@@ -99,6 +91,9 @@ func (a *app) commandLine(cmd *cobra.Command, req *request, args []string) error
 			return &usageError{a.suggestCommand(cmd, targets, err)}
 		}
 		req.Command = req.Tree.Recipe.CommandLine(resolved, rest)
+		if err := a.forPlatforms(req); err != nil {
+			return err
+		}
 		for _, r := range rest {
 			if strings.HasPrefix(r, "-") {
 				req.Flags = append(req.Flags, r)
@@ -158,16 +153,10 @@ func (a *app) build(cmd *cobra.Command, goal goal, args []string) error {
 
 // describe says in half a line what the check step found.
 func describe(req request) string {
-	v := req.Version.GitVersion
-	switch {
-	case req.Goal == goalMirror:
+	if req.Goal == goalMirror {
 		return fmt.Sprintf("%s asks for %s", req.Tree.Root, req.Tree.Recipe.BaseImage)
-	case v == "" && req.Version.Commit == "":
-		v = "no version: binaries report what the sources say"
-	case v == "":
-		v = "commit " + req.Version.Commit
 	}
-	return fmt.Sprintf("%s is fine (%s, %s)", req.Tree.Root, req.Tree.Recipe.Name, v)
+	return fmt.Sprintf("%s is fine (%s, %s)", req.Tree.Root, req.Tree.Recipe.Name, versionLine(req.Tree, req.Version))
 }
 
 // enter hands a request to the worker.

@@ -10,6 +10,11 @@ source hack/lib/golang.sh
 
 readonly KUBE_BUILD_IMAGE_CROSS_TAG="v1.4.2-1"
 
+readonly LOCAL_OUTPUT_ROOT="${KUBE_ROOT}/_output"
+readonly LOCAL_OUTPUT_SUBPATH="${LOCAL_OUTPUT_ROOT}/dockerized"
+readonly LOCAL_OUTPUT_BINPATH="${LOCAL_OUTPUT_SUBPATH}/bin"
+readonly OUTPUT_BINPATH="${CUSTOM_OUTPUT_BINPATH:-$LOCAL_OUTPUT_BINPATH}"
+
 function name_image() {
   KUBE_ROOT_HASH=$(kube::build::short_hash "$KUBE_ROOT")
 }
@@ -35,6 +40,23 @@ function kube::build::source_targets() {
     done
   fi
   echo "${targets[@]}"
+}
+
+function kube::build::run_build_command() {
+  local -a docker_run_opts=(
+    --volume "${OUTPUT_BINPATH}:/go/src/k8s.io/kubernetes/_output/dockerized/bin"
+    --volume /etc/localtime:/etc/localtime:ro
+    --volume "${REMOTE_OUTPUT_GOPATH}"
+    --volume "${REMOTE_GODEP_GOPATH}"
+  )
+  if [ -n "${KUBERNETES_CONTRIB:-}" ]; then
+    docker_run_opts+=(-e "KUBERNETES_CONTRIB=${KUBERNETES_CONTRIB}")
+  fi
+  docker_run_opts+=(
+    --env "KUBE_FASTBUILD=${KUBE_FASTBUILD:-false}"
+    --env "KUBE_BUILDER_OS=${OSTYPE:-notdetected}"
+  )
+  docker run "${docker_run_opts[@]}" "$@"
 }
 
 function fill_dockerfile() {

@@ -23,6 +23,8 @@ readonly LOCAL_OUTPUT_BINPATH="${LOCAL_OUTPUT_SUBPATH}/bin"
 readonly LOCAL_OUTPUT_IMAGE_STAGING="${LOCAL_OUTPUT_ROOT}/images"
 readonly OUTPUT_BINPATH="${CUSTOM_OUTPUT_BINPATH:-$LOCAL_OUTPUT_BINPATH}"
 readonly REMOTE_OUTPUT_BINPATH="/go/src/${KUBE_GO_PACKAGE}/_output/dockerized/bin"
+readonly REMOTE_OUTPUT_GOPATH="/go/src/${KUBE_GO_PACKAGE}/_output/dockerized/go"
+readonly REMOTE_GODEP_GOPATH="/go/src/${KUBE_GO_PACKAGE}/Godeps/_workspace/pkg"
 
 # Prints the first ten digits of the md5 sum of the argument.
 function kube::build::short_hash() {
@@ -61,13 +63,10 @@ function kube::build::source_targets() {
 # Replaces the placeholders of the Dockerfile in the build context.
 function kube::build::update_dockerfile() {
   local file="${LOCAL_OUTPUT_BUILD_CONTEXT}/Dockerfile"
-  local text
-  text=$(<"${file}")
-  text=${text//KUBE_BUILD_IMAGE_CROSS_TAG/"${KUBE_BUILD_IMAGE_CROSS_TAG}"}
-  text=${text//KUBE_BUILD_HTTP_PROXY/"${KUBE_BUILD_HTTP_PROXY:-}"}
-  text=${text//KUBE_BUILD_HTTPS_PROXY/"${KUBE_BUILD_HTTPS_PROXY:-}"}
-  text=${text//KUBE_BUILD_NO_PROXY/"${KUBE_BUILD_NO_PROXY:-}"}
-  echo "${text}" >"${file}"
+  sed -i "s/KUBE_BUILD_IMAGE_CROSS_TAG/${KUBE_BUILD_IMAGE_CROSS_TAG}/" "${file}"
+  sed -i "s#KUBE_BUILD_HTTP_PROXY#${KUBE_BUILD_HTTP_PROXY:-\"\"}#" "${file}"
+  sed -i "s#KUBE_BUILD_HTTPS_PROXY#${KUBE_BUILD_HTTPS_PROXY:-\"\"}#" "${file}"
+  sed -i "s#KUBE_BUILD_NO_PROXY#${KUBE_BUILD_NO_PROXY:-127.0.0.1}#" "${file}"
 }
 
 # Writes the build context and makes the image from it.
@@ -82,11 +81,15 @@ function kube::build::build_image() {
   docker build --tag "${KUBE_BUILD_IMAGE}" "${LOCAL_OUTPUT_BUILD_CONTEXT}"
 }
 
-# Runs the arguments in a container of the image.
+# Runs the arguments in a container of the image; what is compiled is kept in
+# volumes.
 function kube::build::run_build_command() {
   mkdir -p "${OUTPUT_BINPATH}"
   docker run --rm \
     --volume "${OUTPUT_BINPATH}:${REMOTE_OUTPUT_BINPATH}" \
+    --volume /etc/localtime:/etc/localtime:ro \
+    --volume "${REMOTE_OUTPUT_GOPATH}" \
+    --volume "${REMOTE_GODEP_GOPATH}" \
     --env "KUBE_FASTBUILD=${KUBE_FASTBUILD:-false}" \
     --env "KUBE_BUILDER_OS=${OSTYPE:-notdetected}" \
     "${KUBE_BUILD_IMAGE}" "$@"

@@ -1,0 +1,89 @@
+package kube
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// hashedPath finds what the scripts derive the tree's id from; they hash other
+// things, too.
+var hashedPath = regexp.MustCompile(`(?m)^[^#\n]*\$\(kube::build::short_hash[ \t]+("[^"\n]*\bKUBE_ROOT\b[^"\n]*")\)`)
+
+// pathID computes the ten hex digits that the tree's scripts put in the names
+// of its images: those of the MD5 sum, without a newline, of the tree's path,
+// since May 2016 with the host's name before it and since June 2017 with the
+// branch behind it.
+func (t Tree) pathID(ctx context.Context, v *variables, common script) (string, error) {
+	var expressions []string
+	for _, m := range hashedPath.FindAllStringSubmatch(common.text, -1) {
+		expressions = append(expressions, m[1])
+	}
+	switch expressions = slices.Compact(expressions); len(expressions) {
+	case 0:
+		return "", fmt.Errorf(`%s: cannot find kube::build::short_hash "$KUBE_ROOT"`, common.name)
+	case 1:
+	default:
+		return "", fmt.Errorf("%s: the tree's path is hashed in %d ways: %s", common.name, len(expressions), strings.Join(expressions, ", "))
+	}
+	if common.has(`^KUBE_ROOT=.*\bpwd -P\b`) {
+		physical, err := filepath.EvalSymlinks(t.Root)
+		if err != nil {
+			return "", err
+		}
+		v.known["KUBE_ROOT"] = physical
+		defer func() { v.known["KUBE_ROOT"] = t.Root }()
+	}
+	if strings.Contains(expressions[0], "KUBE_GIT_BRANCH") {
+		v.known["KUBE_GIT_BRANCH"] = t.branch(ctx)
+	}
+	text, err := v.expand(expressions[0])
+	if err != nil {
+		return "", fmt.Errorf("%s: kube::build::short_hash: %w", common.name, err)
+	}
+	sum := md5.Sum([]byte(text))
+	return hex.EncodeToString(sum[:])[:10], nil
+}
+
+// branch is the branch that is checked out, as git names it for a person, or
+// nothing where there is none or git will not say, as in the scripts.
+func (t Tree) branch(ctx context.Context) string {
+	cmd := exec.CommandContext(ctx, "git", "symbolic-ref", "--short", "-q", "HEAD")
+	cmd.Dir = t.Root
+	cmd.WaitDelay = 2 * time.Second
+	out, _ := cmd.Output()
+	return strings.TrimRight(strings.ReplaceAll(string(out), "\x00", ""), "\n")
+}
+
+// imageSyntax is what a registry takes for the name of an image with a tag, as
+// far as a person would notice.
+var imageSyntax = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(?:@sha256:[0-9a-f]{64})?$`)
+
+// checkImage is whether a name that was read from the tree can be an image's.
+func checkImage(image, from string) error {
+	if imageSyntax.MatchString(image) {
+		return nil
+	}
+	return withHint(fmt.Errorf("%s: the base image would be %q, which is no name of an image with a tag", from, image),
+		"what the tree or the environment says of kube-cross is damaged; in a git checkout, git diff tells what changed")
+}
+
+// baseFrom is where the tag of the base image comes from.
+func baseFrom(v *variables, m marks) string {
+	for _, name := range []string{"KUBE_CROSS_VERSION", "KUBE_CROSS_IMAGE"} {
+		if m.common.has(`^[^#\n]*\$\{`+name+`:-`) && v.tree.env(name) != "" {
+			return name
+		}
+	}
+	if m.readsCrossVersion {
+		return m.buildDir + "/build-image/cross/VERSION"
+	}
+	return m.common.name
+}

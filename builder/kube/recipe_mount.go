@@ -1,0 +1,36 @@
+package kube
+
+import (
+	"context"
+)
+
+// The trees of 1.35 and newer, since October 2025: the scripts run the command
+// in a container of kube-cross itself, with the tree mounted at its Workdir.
+// There is no build image and no copy. kbuild keeps the output apart from the
+// tree while the command runs, and gives it the version in the file that
+// KUBE_GIT_VERSION_FILE names, where upstream lets it ask git: git would refuse
+// a tree of another owner in there.
+
+// mountRecipe describes a tree that is mounted into kube-cross.
+func mountRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
+	v, err := newVariables(t, m.common)
+	if err != nil {
+		return Recipe{}, err
+	}
+	r, err := common(ctx, t, m, v)
+	if err != nil {
+		return Recipe{}, err
+	}
+	r.Name, r.Way = "mount", WayMount
+	r.Context = ""
+	r.VersionFile = r.Workdir + "/" + dockerizedVersion
+	r.SourceFrom = m.common.name
+	r.SourceFilter = append(ownFilter(r.OutputRoot), Rule{Pattern: "/_tmp/"})
+	r.CopyBack = append(ownFilter(r.OutputRoot), Rule{Pattern: "/_tmp/"})
+	r.Environment = append(r.Environment, versionFileVariable+"="+r.VersionFile)
+	r.Mounts = []Mount{{Host: "/etc/localtime", Container: "/etc/localtime", ReadOnly: true}}
+	if r.BaseImage, err = v.expand(`"${KUBE_CROSS_IMAGE}:${KUBE_CROSS_VERSION}"`); err != nil {
+		return Recipe{}, err
+	}
+	return r, checkImage(r.BaseImage, r.BaseFrom)
+}

@@ -1,0 +1,128 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// The trees of 1.5 to 1.34, August 2016 to 2025: the scripts copy the tree with
+// rsync into a data container that is mounted at Workdir, and bring generated
+// files and binaries back in the same way. The build image holds no sources.
+// From October to December 2016 the scripts were in build-tools.
+
+// dockerizedVersion is the version file in the tree's root, where the scripts
+// write it and rsync takes it.
+const dockerizedVersion = ".dockerized-kube-version-defs"
+
+// syncRecipe describes a tree that upstream copies with rsync.
+func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
+	v, err := newVariables(t, m.common)
+	if err != nil {
+		return Recipe{}, err
+	}
+	r, err := common(ctx, t, m, v)
+	if err != nil {
+		return Recipe{}, err
+	}
+	r.Name, r.Way = "sync", WaySync
+	// Only the first weeks had no version of the build image.
+	version, err := v.valueOr("KUBE_BUILD_IMAGE_VERSION", "")
+	if err != nil {
+		return Recipe{}, err
+	}
+	if version != "" {
+		r.ImageVersion = "-" + version
+	}
+	r.Context = path.Join(r.Context, "kube-build:build-"+r.PathID+r.ImageVersion)
+	r.Dockerfile = m.buildDir + "/build-image/Dockerfile"
+	r.VersionFile = r.Workdir + "/" + dockerizedVersion
+	if r.BuildArgs, err = buildArguments(v, m.common); err != nil {
+		return Recipe{}, err
+	}
+	if r.fills, err = fillsOf(v, m.common); err != nil {
+		return Recipe{}, err
+	}
+	if r.appended, err = appendedTo(v, m.common); err != nil {
+		return Recipe{}, err
+	}
+	if r.ContextFiles, err = t.contextFiles(r.Dockerfile); err != nil {
+		return Recipe{}, err
+	}
+	r.SourceFrom = m.common.name
+	if r.SourceFilter, err = rsyncFilter(m.common, "kube::build::sync_to_container"); err != nil {
+		return Recipe{}, err
+	}
+	r.SourceFilter = append(ownFilter(r.OutputRoot), r.SourceFilter...)
+	if r.CopyBack, err = rsyncFilter(m.common, "kube::build::copy_output"); err != nil {
+		return Recipe{}, err
+	}
+	r.Generated = generated(r.SourceFilter)
+	t.Recipe = r
+	if r.BaseImage, err = t.baseImage(); err != nil {
+		return Recipe{}, err
+	}
+	if err := checkImage(r.BaseImage, r.BaseFrom); err != nil {
+		return Recipe{}, err
+	}
+	return r, checkImage("kube-build:build-"+r.PathID+r.ImageVersion, m.buildDir+"/build-image/VERSION")
+}
+
+// ownFilter leaves out what is never a source: git's directory, which upstream
+// copies since 2022 and nothing in the container reads, because the version
+// comes from the version file; that file, which kbuild places itself; and all
+// output.
+func ownFilter(outputRoot string) Filter {
+	return Filter{{Pattern: "/.git"}, {Pattern: "/" + dockerizedVersion}, {Pattern: "/" + outputRoot + "/"}, {Pattern: "/_output/"}}
+}
+
+// generated says what the tree's makefiles leave beside its sources: the notes
+// in .make that they decide by, and the generated code itself.
+func generated(sources Filter) Filter {
+	f := Filter{{true, "/.make/**"}, {true, "/.make/"}}
+	if !sources.Includes("pkg/zz_generated.deepcopy.go", false) {
+		f = append(f, Rule{true, "zz_generated.*"})
+	}
+	return append(f, Rule{true, "bindata.go"}, Rule{false, "**"})
+}
+
+// rsyncFilter reads the --filter options of the only call of rsync in a
+// function.
+func rsyncFilter(s script, function string) (Filter, error) {
+	body, err := s.function(function)
+	if err != nil {
+		return nil, err
+	}
+	fail := func(err error) (Filter, error) {
+		return nil, withHint(fmt.Errorf("%s: cannot read the function %s: %w", s.name, function, err),
+			"kbuild reads what rsync copies from its --filter options there")
+	}
+	l := newBashLexer(body.text, 1)
+	var filter Filter
+	for {
+		t, err := l.next()
+		if err != nil {
+			return fail(err)
+		}
+		if t.kind == endToken {
+			break
+		}
+		text, ok := strings.CutPrefix(t.text, "--filter=")
+		if t.kind != wordToken || !ok {
+			continue
+		}
+		if t.dynamic {
+			return fail(fmt.Errorf("line %d: only a shell can tell what %s is", t.line, t.raw))
+		}
+		rule, err := ParseFilter(text)
+		if err != nil {
+			return fail(fmt.Errorf("line %d: %w", t.line, err))
+		}
+		filter = append(filter, rule...)
+	}
+	if len(filter) == 0 {
+		return fail(fmt.Errorf("there is no --filter in it"))
+	}
+	return filter, nil
+}

@@ -1,0 +1,320 @@
+package kube
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// variables are those of the tree's scripts: what a variable is set to is read
+// from the scripts, and expanded as bash would, from the environment where the
+// scripts take it from there. Only the few shapes that Kubernetes' scripts have
+// are read; nothing is run and nothing guessed.
+type variables struct {
+	tree    Tree
+	scripts []script          // looked through in this order
+	known   map[string]string // set by what kbuild knows, not by the scripts
+	busy    map[string]bool   // being evaluated
+}
+
+// newVariables are the variables of the scripts that build/common.sh reads.
+func newVariables(t Tree, common script) (*variables, error) {
+	v := &variables{tree: t, scripts: []script{common}, known: map[string]string{"KUBE_ROOT": t.Root, "PWD": t.Root}, busy: map[string]bool{}}
+	for _, name := range []string{golangFile, "hack/lib/init.sh", "hack/lib/logging.sh", "cluster/lib/logging.sh"} {
+		s, err := readScript(t.Root, name)
+		if isMissing(err) {
+			continue // not every age has each
+		}
+		if err != nil {
+			return nil, withHint(err, "make the file readable for yourself")
+		}
+		v.scripts = append(v.scripts, s)
+	}
+	// bash sets both without exporting them, and keeps those that it is given.
+	if _, given := t.getenv("OSTYPE"); !given {
+		v.known["OSTYPE"] = "linux-gnu"
+	}
+	if _, given := t.getenv("HOSTNAME"); !given {
+		v.known["HOSTNAME"], _ = os.Hostname() // empty where it has none, as in bash
+	}
+	return v, nil
+}
+
+// topLevel matches an assignment outside of every function and condition, up
+// to its equals sign: the scripts indent what is inside.
+func topLevel(name string) string {
+	return `^(?:(?:readonly|export|declare)[ \t]+)?(?:-[a-zA-Z]+[ \t]+)?` + name + `=`
+}
+
+// lookup is the value of a variable, and whether it is set at all.
+func (v *variables) lookup(name string) (string, bool, error) {
+	if value, ok := v.known[name]; ok {
+		return value, true, nil
+	}
+	if !v.busy[name] {
+		for _, s := range v.scripts {
+			if !s.has(topLevel(name)) {
+				continue
+			}
+			v.busy[name] = true
+			value, err := v.assigned(s, name)
+			delete(v.busy, name)
+			return value, true, err
+		}
+	}
+	// Not set by the scripts, or set to itself with a default.
+	value, ok := v.tree.getenv(name)
+	return value, ok, nil
+}
+
+// assigned is what the script sets the variable to in its only assignment.
+func (v *variables) assigned(s script, name string) (string, error) {
+	at, err := s.only(name+"=", topLevel(name))
+	if err != nil {
+		return "", err
+	}
+	if at == len(s.text) || strings.IndexByte(" \t\n;", s.text[at]) >= 0 {
+		return "", nil
+	}
+	token, err := newBashLexer(s.text[at:], s.lineOf(at)).next()
+	if err != nil {
+		return "", fmt.Errorf("%s: %s: %w", s.name, name, err)
+	}
+	value, err := v.expand(token.raw)
+	if err != nil {
+		return "", fmt.Errorf("%s: line %d: %s: %w", s.name, token.line, name, err)
+	}
+	return value, nil
+}
+
+// isSplit is whether the scripts split the variable into words, by
+//
+//	IFS=" " read -ra NAME <<< "${NAME:-}"
+func (v *variables) isSplit(name string) bool {
+	return slices.ContainsFunc(v.scripts, func(s script) bool { return s.has(`^IFS=" " read -ra ` + name + ` <<< `) })
+}
+
+// valueOr is the value of a variable that not every age sets.
+func (v *variables) valueOr(name, otherwise string) (string, error) {
+	value, ok, err := v.lookup(name)
+	if err != nil || ok && value != "" {
+		return value, err
+	}
+	return otherwise, nil
+}
+
+// pathOr is valueOr for a path of the host, relative ones being in the tree,
+// where the scripts work.
+func (v *variables) pathOr(name, otherwise string) (string, error) {
+	value, err := v.valueOr(name, otherwise)
+	if err == nil && !filepath.IsAbs(value) {
+		value = filepath.Join(v.tree.Root, value)
+	}
+	return filepath.Clean(value), err
+}
+
+// expand is what bash makes of a word, with quotes as they stand in the script,
+// if it is not split.
+func (v *variables) expand(word string) (string, error) {
+	x := expander{vars: v, src: word}
+	value, err := x.word(false, 0)
+	if err != nil {
+		return "", err
+	}
+	if x.pos < len(x.src) {
+		return "", fmt.Errorf("only a shell can tell what %s is", word)
+	}
+	return value, nil
+}
+
+// An expander reads a word from the left.
+type expander struct {
+	vars  *variables
+	src   string
+	pos   int
+	depth int
+}
+
+// word expands up to the byte stop, or the end. quoted is whether the word
+// stands between double quotes.
+func (x *expander) word(quoted bool, stop byte) (string, error) {
+	if x.depth++; x.depth > maxDepth {
+		return "", fmt.Errorf("expansions nested too deeply")
+	}
+	defer func() { x.depth-- }()
+	outer := quoted
+	var b strings.Builder
+	for x.pos < len(x.src) {
+		c := x.src[x.pos]
+		switch {
+		case c == stop && stop != 0 && quoted == outer:
+			return b.String(), nil
+		case c == '"':
+			quoted = !quoted
+			x.pos++
+		case c == '\'' && !quoted:
+			end := strings.IndexByte(x.src[x.pos+1:], '\'')
+			if end < 0 {
+				return "", fmt.Errorf("%w '", errUnterminated)
+			}
+			b.WriteString(x.src[x.pos+1 : x.pos+1+end])
+			x.pos += end + 2
+		case c == '\\' && x.pos+1 < len(x.src):
+			next := x.src[x.pos+1]
+			if quoted && strings.IndexByte("$`\"\\\n", next) < 0 {
+				b.WriteByte('\\')
+			}
+			if next != '\n' {
+				b.WriteByte(next)
+			}
+			x.pos += 2
+		case c == '`':
+			return "", fmt.Errorf("only a shell can tell what %s is", x.src[x.pos:])
+		case c == '$':
+			value, err := x.dollar(quoted)
+			if err != nil {
+				return "", err
+			}
+			b.WriteString(value)
+		default:
+			b.WriteByte(c)
+			x.pos++
+		}
+	}
+	if stop != 0 {
+		return "", fmt.Errorf("%w ${", errUnterminated)
+	}
+	return b.String(), nil
+}
+
+// dollar expands what begins with the dollar sign at pos.
+func (x *expander) dollar(quoted bool) (string, error) {
+	rest := x.src[x.pos+1:]
+	switch {
+	case strings.HasPrefix(rest, "("):
+		return x.command()
+	case strings.HasPrefix(rest, "{"):
+		return x.braced(quoted)
+	}
+	name := nameAt(rest)
+	if name == "" {
+		if rest == "" || strings.IndexByte(" \t\"/", rest[0]) >= 0 {
+			x.pos++
+			return "$", nil
+		}
+		return "", fmt.Errorf("only a shell can tell what $%.1s is", rest)
+	}
+	x.pos += 1 + len(name)
+	return x.parameter(name, "", "", name)
+}
+
+// nameAt is the variable name that the text begins with.
+func nameAt(text string) string {
+	i := 0
+	for i < len(text) && isNameByte(text[i]) {
+		i++
+	}
+	if i > 0 && '0' <= text[0] && text[0] <= '9' {
+		return ""
+	}
+	return text[:i]
+}
+
+// braced expands ${NAME}, ${NAME:-word}, ${NAME-word}, ${NAME:+word} and
+// ${NAME+word}, and the same of ${NAME[*]} and ${NAME[@]}.
+func (x *expander) braced(quoted bool) (string, error) {
+	start := x.pos
+	x.pos += 2
+	name := nameAt(x.src[x.pos:])
+	x.pos += len(name)
+	list := ""
+	for _, all := range []string{"[*]", "[@]"} {
+		if strings.HasPrefix(x.src[x.pos:], all) {
+			list = all
+			x.pos += len(all)
+		}
+	}
+	operator, word := "", ""
+	for _, op := range []string{":-", ":+", "-", "+"} {
+		if strings.HasPrefix(x.src[x.pos:], op) {
+			operator = op
+			x.pos += len(op)
+			var err error
+			if word, err = x.word(quoted, '}'); err != nil {
+				return "", err
+			}
+			break
+		}
+	}
+	if name == "" || !strings.HasPrefix(x.src[x.pos:], "}") {
+		return "", fmt.Errorf("only a shell can tell what %s is", x.src[start:])
+	}
+	x.pos++
+	value, err := x.parameter(name, operator, word, x.src[start:x.pos])
+	if err == nil && list != "" && x.vars.isSplit(name) {
+		value = strings.Join(strings.Fields(value), " ")
+	}
+	return value, err
+}
+
+// parameter is the value of a variable with an operator applied.
+func (x *expander) parameter(name, operator, word, written string) (string, error) {
+	value, set, err := x.vars.lookup(name)
+	if err != nil {
+		return "", err
+	}
+	if strings.HasPrefix(operator, ":") {
+		set = set && value != ""
+	}
+	switch {
+	case strings.HasSuffix(operator, "+"):
+		if set {
+			return word, nil
+		}
+		return "", nil
+	case set:
+		return value, nil
+	case operator == "":
+		return "", fmt.Errorf("nothing sets %s", written)
+	}
+	return word, nil
+}
+
+// command expands $(cat FILE) and $(<FILE) of a file in the tree.
+func (x *expander) command() (string, error) {
+	start := x.pos
+	l := bashLexer{src: x.src, pos: x.pos + 1}
+	if err := l.nested('(', ')'); err != nil {
+		return "", err
+	}
+	x.pos = l.pos
+	inside := strings.TrimSpace(x.src[start+2 : x.pos-1])
+	file, ok := strings.CutPrefix(inside, "<")
+	if !ok {
+		file, ok = strings.CutPrefix(inside, "cat ")
+	}
+	unknown := fmt.Errorf("only a shell can tell what %s is", x.src[start:x.pos])
+	word, err := newBashLexer(file, 1).next()
+	if !ok || err != nil || word.kind != wordToken || word.raw != strings.TrimSpace(file) {
+		return "", unknown
+	}
+	name, err := x.vars.expand(word.raw)
+	if err != nil {
+		return "", err
+	}
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(x.vars.tree.Root, name) // where the scripts work
+	}
+	name, ok = strings.CutPrefix(filepath.Clean(name), x.vars.tree.Root+"/")
+	if !ok {
+		return "", unknown
+	}
+	data, err := readTreeFile(x.vars.tree.Root, name)
+	if err != nil {
+		return "", withHint(fmt.Errorf("cannot read %s: %w", name, errors.Unwrap(err)), "the tree is incomplete; in a git checkout, git status tells what is missing")
+	}
+	return strings.TrimRight(strings.ReplaceAll(string(data), "\x00", ""), "\n"), nil
+}
