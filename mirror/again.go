@@ -52,12 +52,15 @@ func retryable(err error) bool {
 		last    *gaveUp
 		pieces  *misfit
 		silent  *stalled
+		torn    *broken
 		local   interface{ Hint() string }
 		network net.Error
 	)
 	switch status := httpStatus(err); {
 	case errors.As(err, &last):
 		return false
+	case errors.As(err, &torn):
+		return true
 	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
 		return true
 	case status >= 400:

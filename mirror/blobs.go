@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/containers/image/v5/manifest"
 	"github.com/containers/image/v5/types"
 	"github.com/opencontainers/go-digest"
 )
@@ -65,7 +66,15 @@ func (s *resumed) GetManifest(ctx context.Context, instance *digest.Digest) ([]b
 	ctx, g := s.p.guarded(ctx, s.source, s.sys)
 	defer g.give(nil)
 	content, mime, err := s.ImageSource.GetManifest(ctx, instance)
-	return content, mime, g.done(err)
+	if err = g.done(err); err == nil && !manifest.MIMETypeIsMultiImage(mime) {
+		if parsed, err := manifest.FromBlob(content, mime); err == nil {
+			// Those that the store has are not asked for.
+			for _, layer := range parsed.LayerInfos() {
+				s.kept.use(layer.Digest)
+			}
+		}
+	}
+	return content, mime, err
 }
 
 // GetSignatures does not wait for ever, either.
@@ -204,11 +213,23 @@ func (b *blob) read(p []byte) (int, error) {
 	timer := time.AfterFunc(stall, func() { give(&stalled{stall}) })
 	n, err := b.body.Read(p)
 	timer.Stop()
-	if n > 0 {
-		return n, nil // the error comes again
+	switch {
+	case n > 0:
+		return n, nil // an error comes again
+	case err == nil, err == io.EOF:
+		return 0, err
 	}
-	return 0, b.guard.cause(err)
+	if err = b.guard.cause(err); b.guard.refused() {
+		return 0, err
+	}
+	return 0, &broken{err}
 }
+
+// broken is a connection that broke, whatever status the library got when it
+// tried to go on by itself.
+type broken struct{ error }
+
+func (e *broken) Unwrap() error { return e.error }
 
 // connect asks for the blob from offset on.
 func (b *blob) connect() error {

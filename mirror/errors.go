@@ -177,7 +177,8 @@ func explain(err error, source Source, set settings) *answer {
 		a.text = "host " + dns.Name + " is not known: " + dns.Err
 	case strings.Contains(err.Error(), "Digest did not match, expected"),
 		strings.Contains(err.Error(), "does not match provided manifest digest"),
-		strings.Contains(err.Error(), "Download config.json digest"):
+		strings.Contains(err.Error(), "Download config.json digest"),
+		strings.Contains(err.Error(), "does not match config's DiffID"):
 		a.text = "serves other bytes than the digest says: " + a.text
 		a.hint = "the mirror is broken or was tampered with"
 	case source.transport == transportDockerArchive && strings.HasPrefix(a.text, `Tag "`):

@@ -195,3 +195,10 @@ func (g *guard) cause(err error) error {
 	}
 	return err
 }
+
+// refused tells whether the guard saw something it does not allow.
+func (g *guard) refused() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.refuse != nil
+}

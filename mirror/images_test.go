@@ -58,10 +58,16 @@ func img(t *testing.T, arch string, contents ...string) v1.Image {
 		t.Fatal(err)
 	}
 	for _, c := range contents {
-		i, err = mutate.AppendLayers(i, layer(t, c, c))
-		if err != nil {
-			t.Fatal(err)
-		}
+		i = appended(t, i, layer(t, c, c))
+	}
+	return i
+}
+
+func appended(t *testing.T, i v1.Image, layers ...v1.Layer) v1.Image {
+	t.Helper()
+	i, err := mutate.AppendLayers(i, layers...)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return i
 }

@@ -87,13 +87,23 @@ func (k *kept) close(d digest.Digest, file *os.File) error {
 	return file.Close()
 }
 
+// use notes that a blob belongs to the image that is being copied.
+func (k *kept) use(d digest.Digest) {
+	if d.Validate() != nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.used[d] = true
+}
+
 // forget removes one blob.
 func (k *kept) forget(d digest.Digest, file *os.File) {
 	k.close(d, file)       //nolint:errcheck // it goes
 	os.Remove(file.Name()) //nolint:errcheck // who reads it again finds out
 }
 
-// clear removes the blobs that were used since the last time, as the store has
+// clear removes the blobs of the images copied since the last time, as the store has
 // what was in them or they were not what they should be.
 func (k *kept) clear() {
 	k.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/containers/image/v5/docker"
 	"github.com/containers/image/v5/docker/reference"
@@ -22,6 +23,10 @@ type found struct {
 	schema1 bool
 	signed  bool // a signature was verified
 }
+
+// mostLayers is how many layers the overlay driver of containers/storage
+// stacks (maxDepth in drivers/overlay); Docker stops at 127.
+const mostLayers = 500
 
 // probe looks into a source without reading layers: that the policy allows the
 // image, that it is one, and that it is for the platform. The library's copy
@@ -44,6 +49,9 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 		chosen, err := list.ChooseInstance(sys)
 		if err != nil {
 			return found{}, &PlatformError{Has: listed(blob), Want: want.String()}
+		}
+		if err := chosen.Validate(); err != nil {
+			return found{}, fmt.Errorf("is not an image: it lists one by the digest %q: %w", chosen, err)
 		}
 		f.index, f.digest = f.digest, chosen
 		unparsed = image.UnparsedInstance(src, &chosen)
@@ -76,6 +84,9 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 	default:
 		f.keeps = !f.schema1
 	}
+	if err := storable(img.LayerInfos(), f.schema1); err != nil {
+		return found{}, err
+	}
 	info, err := img.Inspect(ctx)
 	if err != nil {
 		return found{}, err
@@ -85,6 +96,29 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 		return found{}, &PlatformError{Has: []string{has.String()}, Want: want.String()}
 	}
 	return f, nil
+}
+
+// storable checks the layers that a manifest speaks of.
+func storable(layers []types.BlobInfo, schema1 bool) error {
+	if n := len(layers); n > mostLayers {
+		return fmt.Errorf("has %d layers, a store takes at most %d", n, mostLayers)
+	}
+	for i, layer := range layers {
+		known := layer.MediaType == ""
+		for _, kind := range []string{"application/vnd.docker.image.rootfs.", "application/vnd.oci.image.layer."} {
+			known = known || strings.HasPrefix(layer.MediaType, kind)
+		}
+		if !known {
+			return fmt.Errorf("is not a container image: layer %d is of the type %s", i, layer.MediaType)
+		}
+		if layer.Size < 0 && !schema1 {
+			return fmt.Errorf("is not an image: layer %d has a size of %d bytes", i, layer.Size)
+		}
+		if err := layer.Digest.Validate(); err != nil {
+			return fmt.Errorf("is not an image: layer %d: %w", i, err)
+		}
+	}
+	return nil
 }
 
 // runs tells whether an image for p is what a wish for want means. An image
