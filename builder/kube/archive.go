@@ -53,7 +53,7 @@ func (t Tree) WriteArchive(ctx context.Context, w io.Writer, m Manifest) error {
 	defer root.close()
 	members := newMemberWriter(w)
 	a := archiver{
-		root: root, dirFD: -1,
+		root: root, dirs: openDirs{root: root},
 		tar:    tar.NewWriter(members),
 		hash:   sha256.New(),
 		buffer: make([]byte, 256<<10),
@@ -80,7 +80,7 @@ func (t Tree) WriteEntries(ctx context.Context, w *tar.Writer, prefix string, m 
 		return fmt.Errorf("pack the sources of %s: %w", t.Root, err)
 	}
 	defer root.close()
-	a := archiver{root: root, dirFD: -1, tar: w, prefix: prefix, hash: sha256.New(), buffer: make([]byte, 256<<10)}
+	a := archiver{root: root, dirs: openDirs{root: root}, tar: w, prefix: prefix, hash: sha256.New(), buffer: make([]byte, 256<<10)}
 	if err := a.pack(ctx, m); err != nil {
 		return fmt.Errorf("pack the sources of %s: %w", t.Root, readable(t.Root, err))
 	}
@@ -94,14 +94,11 @@ type archiver struct {
 	tar    *tar.Writer
 	hash   hash.Hash
 	buffer []byte
-
-	// The directory of the last file, kept open for the next.
-	dir   string
-	dirFD int
+	dirs   openDirs
 }
 
 func (a *archiver) pack(ctx context.Context, m Manifest) error {
-	defer a.leaveDir()
+	defer a.dirs.leave()
 	for i := range m {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -151,15 +148,16 @@ func (a *archiver) add(e *Entry) error {
 }
 
 func (a *archiver) addFile(e *Entry, h *tar.Header) error {
-	if err := a.enterDir(path.Dir(e.Path)); err != nil {
+	dir, err := a.dirs.enter(path.Dir(e.Path))
+	if err != nil {
 		return vanished(e.Path, err)
 	}
-	fd, size, exec, err := openFile(a.dirFD, e.Path)
+	fd, st, err := openFile(dir.fd, e.Path)
 	if err != nil {
 		return vanished(e.Path, err)
 	}
 	defer syscall.Close(fd)
-	if size != e.Size || exec != e.Exec {
+	if st.size != e.Size || st.exec() != e.Exec {
 		return &ChangedError{Path: e.Path}
 	}
 	if err := a.tar.WriteHeader(h); err != nil {
@@ -187,25 +185,4 @@ func (a *archiver) addFile(e *Entry, h *tar.Header) error {
 		return &ChangedError{Path: e.Path}
 	}
 	return nil
-}
-
-// enterDir makes dirFD that of the directory.
-func (a *archiver) enterDir(dir string) error {
-	if a.dirFD >= 0 && a.dir == dir {
-		return nil
-	}
-	a.leaveDir()
-	fd, err := a.root.openDir(dir)
-	if err != nil {
-		return err
-	}
-	a.dir, a.dirFD = dir, fd
-	return nil
-}
-
-func (a *archiver) leaveDir() {
-	if a.dirFD >= 0 {
-		syscall.Close(a.dirFD)
-		a.dirFD = -1
-	}
 }

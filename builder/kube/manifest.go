@@ -168,26 +168,36 @@ func (r *manifestReader) manifest() (Manifest, error) {
 	return m, nil
 }
 
-func (r *manifestReader) entry(before string) (Entry, error) {
+// path reads a path that follows another.
+func (r *manifestReader) path(before string) (string, error) {
 	shared, err := r.number()
 	if err != nil {
-		return Entry{}, err
+		return "", err
 	}
 	length, err := r.number()
 	if err != nil {
-		return Entry{}, err
+		return "", err
 	}
 	rest, err := r.bytes(length)
 	if err != nil {
-		return Entry{}, err
+		return "", err
 	}
 	if shared > uint64(len(before)) {
-		return Entry{}, errors.New("a path shares more than there is")
+		return "", errors.New("a path shares more than there is")
 	}
-	e := Entry{Path: before[:shared] + string(rest)}
-	if uint64(sharedPrefix(before, e.Path)) != shared {
-		return Entry{}, errors.New("a path shares more than it says")
+	p := before[:shared] + string(rest)
+	if uint64(sharedPrefix(before, p)) != shared {
+		return "", errors.New("a path shares more than it says")
 	}
+	return p, nil
+}
+
+func (r *manifestReader) entry(before string) (Entry, error) {
+	p, err := r.path(before)
+	if err != nil {
+		return Entry{}, err
+	}
+	e := Entry{Path: p}
 	kind, err := r.bytes(1)
 	if err != nil {
 		return Entry{}, err

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Sources reads the tree's sources and describes them: what Recipe.SourceList
@@ -23,57 +24,73 @@ import (
 // does; any other special file is an error, and so is a listed path that is
 // not there or lies behind a link, and whatever cannot be read.
 func (t Tree) Sources(ctx context.Context) (Manifest, error) {
-	m, err := t.sources(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the sources of %s: %w", t.Root, readable(t.Root, err))
-	}
-	return m, nil
+	m, _, err := t.SourcesSince(ctx, Fingerprint{})
+	return m, err
 }
 
-func (t Tree) sources(ctx context.Context) (Manifest, error) {
+// SourcesSince is [Tree.Sources] for a caller who kept the fingerprint of an
+// earlier look at this tree: only files that were touched since are read. It
+// returns the fingerprint to keep for the next.
+func (t Tree) SourcesSince(ctx context.Context, before Fingerprint) (Manifest, Fingerprint, error) {
+	m, after, err := t.sources(ctx, before, time.Now())
+	if err != nil {
+		return nil, Fingerprint{}, fmt.Errorf("read the sources of %s: %w", t.Root, readable(t.Root, err))
+	}
+	return m, after, nil
+}
+
+func (t Tree) sources(ctx context.Context, before Fingerprint, now time.Time) (Manifest, Fingerprint, error) {
 	if err := context.Cause(ctx); err != nil {
-		return nil, err
+		return nil, Fingerprint{}, err
 	}
 	root, err := openRoot(t.Root)
 	if err != nil {
-		return nil, err
+		return nil, Fingerprint{}, err
 	}
 	defer root.close()
-	w := &sourceWalk{root: root}
+	w := &sourceWalk{root: root, look: newLook(root.fd, before, now)}
 	w.wake = sync.NewCond(&w.mu)
 	list := t.Recipe.SourceList
 	if t.Recipe.Way != WayArchive {
 		w.filter = t.Recipe.SourceFilter
 		if list, err = w.rootEntries(); err != nil {
-			return nil, err
+			return nil, Fingerprint{}, err
 		}
 	}
 	if err := w.seed(list, t.Recipe.SourceFrom); err != nil {
-		return nil, err
+		return nil, Fingerprint{}, err
 	}
 	stop := context.AfterFunc(ctx, func() { w.fail(context.Cause(ctx)) })
 	defer stop()
-	parts := make([]Manifest, runtime.GOMAXPROCS(0))
+	readers := make([]sourceReader, runtime.GOMAXPROCS(0))
 	var workers sync.WaitGroup
-	for i := range parts {
+	for i := range readers {
 		workers.Add(1)
 		go func() {
 			defer workers.Done()
-			parts[i] = w.work()
+			readers[i] = w.work()
 		}()
 	}
 	workers.Wait()
 	if w.err != nil {
-		return nil, w.err
+		return nil, Fingerprint{}, w.err
 	}
-	m := slices.Concat(parts...)
+	var m Manifest
+	after := Fingerprint{began: w.look.began, dev: w.look.dev}
+	for _, r := range readers {
+		m = append(m, r.found...)
+		after.files = append(after.files, r.seen...)
+		after.Read += r.read
+	}
 	slices.SortFunc(m, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
-	return m, nil
+	slices.SortFunc(after.files, func(a, b seenFile) int { return strings.Compare(a.path, b.path) })
+	return m, after, nil
 }
 
 // A sourceWalk is the state that the workers of one walk share.
 type sourceWalk struct {
 	root   *rootDir
+	look   look
 	filter Filter
 
 	mu   sync.Mutex
@@ -217,9 +234,13 @@ func (w *sourceWalk) add(jobs []job) {
 	w.wake.Broadcast()
 }
 
-// work does jobs until there are no more and is the entries it found.
-func (w *sourceWalk) work() Manifest {
-	r := sourceReader{root: w.root, filter: w.filter, hash: sha256.New(), buffer: make([]byte, 256<<10)}
+// work does jobs until there are no more; what it found is in the reader.
+func (w *sourceWalk) work() sourceReader {
+	r := sourceReader{
+		root: w.root, dirs: openDirs{root: w.root}, look: &w.look, filter: w.filter,
+		hash: sha256.New(), buffer: make([]byte, 256<<10),
+	}
+	defer r.dirs.leave()
 	for j, ok := w.next(false); ok; j, ok = w.next(true) {
 		var jobs []job
 		var err error
@@ -234,7 +255,7 @@ func (w *sourceWalk) work() Manifest {
 		}
 		w.add(jobs)
 	}
-	return r.found
+	return r
 }
 
 func (w *sourceWalk) failed() bool {
@@ -246,23 +267,24 @@ func (w *sourceWalk) failed() bool {
 // A sourceReader is what one worker has for itself.
 type sourceReader struct {
 	root   *rootDir
+	dirs   openDirs
+	look   *look
 	filter Filter
 	hash   hash.Hash
 	buffer []byte
 	found  Manifest
+	seen   []seenFile
+	read   int // files
 }
 
 // dir reads a directory: its own entry, its files and links, and as jobs what
 // is left to do.
 func (r *sourceReader) dir(name string, stop func() bool) ([]job, error) {
-	fd, err := r.root.openDir(name)
+	dir, err := r.dirs.enter(name)
 	if err != nil {
 		return nil, vanished(name, err)
 	}
-	// The file closes the descriptor; hashing needs it until the end.
-	f := os.NewFile(uintptr(fd), r.root.full(name))
-	defer f.Close()
-	entries, err := f.ReadDir(-1)
+	entries, err := dir.file.ReadDir(-1)
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +306,7 @@ func (r *sourceReader) dir(name string, stop func() bool) ([]job, error) {
 		case kind == Link:
 			err = r.link(p)
 		case kind == File:
-			err = r.file(fd, p)
+			err = r.file(dir.fd, p)
 		}
 		if err != nil {
 			return nil, err
@@ -298,12 +320,11 @@ func (r *sourceReader) single(j job) error {
 	if j.kind == Link {
 		return r.link(j.path)
 	}
-	dir, err := r.root.openDir(path.Dir(j.path))
+	dir, err := r.dirs.enter(path.Dir(j.path))
 	if err != nil {
 		return vanished(j.path, err)
 	}
-	defer syscall.Close(dir)
-	return r.file(dir, j.path)
+	return r.file(dir.fd, j.path)
 }
 
 func (r *sourceReader) link(name string) error {
@@ -316,12 +337,18 @@ func (r *sourceReader) link(name string) error {
 }
 
 func (r *sourceReader) file(dir int, name string) error {
-	fd, _, exec, err := openFile(dir, name)
+	fd, st, err := openFile(dir, name)
 	if err != nil {
 		return vanished(name, err)
 	}
 	defer syscall.Close(fd)
-	e := Entry{Path: name, Kind: File, Exec: exec}
+	e := Entry{Path: name, Kind: File, Exec: st.exec()}
+	if sum, ok := r.look.known(name, st); ok {
+		e.Size, e.Sum = st.size, sum
+		r.found, r.seen = append(r.found, e), append(r.seen, seenFile{name, st, sum})
+		return nil
+	}
+	r.read++
 	r.hash.Reset()
 	for {
 		n, err := read(fd, r.buffer)
@@ -336,6 +363,9 @@ func (r *sourceReader) file(dir int, name string) error {
 	}
 	r.hash.Sum(e.Sum[:0])
 	r.found = append(r.found, e)
+	if after, err := fstat(fd); err == nil && after == st && st.size == e.Size && r.look.settles(st) {
+		r.seen = append(r.seen, seenFile{name, st, e.Sum})
+	}
 	return nil
 }
 

@@ -308,7 +308,7 @@ func TestReplacedMeanwhile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := sourceReader{root: root, hash: sha256.New(), buffer: []byte{0}}
+		r := sourceReader{root: root, dirs: openDirs{root: root}, look: &look{}, hash: sha256.New(), buffer: []byte{0}}
 		var changed *ChangedError
 		if err := r.single(job{name, File}); !errors.As(err, &changed) || changed.Path != name {
 			t.Errorf("%s: %v", name, err)

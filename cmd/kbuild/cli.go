@@ -38,6 +38,7 @@ type app struct {
 
 	status int
 	spans  spans
+	seen   sourceRecord
 }
 
 // run is the program: arguments in, exit status out.

@@ -51,7 +51,7 @@ func (a *app) prepare(cmd *cobra.Command, req request, tree kube.Tree, args []st
 		}
 		versioned <- err
 	}()
-	sources, err := tree.Sources(ctx)
+	sources, err := a.seen.look(ctx, tree, req.StateDir)
 	if errVersion := <-versioned; errVersion != nil {
 		return req, errVersion
 	}
@@ -65,7 +65,7 @@ func (a *app) prepare(cmd *cobra.Command, req request, tree kube.Tree, args []st
 	if req.Sources, err = sources.MarshalBinary(); err != nil {
 		return req, err
 	}
-	a.spans.mark("version and sources")
+	a.spans.mark(fmt.Sprintf("version and sources, %d files read", a.seen.after.Read))
 	return req, nil
 }
 
@@ -147,6 +147,7 @@ func (a *app) build(cmd *cobra.Command, goal goal, args []string) error {
 	if req, err = a.prepare(cmd, req, tree, args); err != nil {
 		return err
 	}
+	a.seen.keep()
 	out.say("check", "%s %s", describe(req), took(start))
 	return a.enter(ctx, req, lock)
 }

@@ -1,0 +1,272 @@
+package kube
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A Fingerprint is what one look at a tree's sources leaves for the next: of
+// each file its inode, mode, size and times, and the SHA-256 of what it held.
+// A file of which all those are as they were is not read again. The zero value
+// knows nothing. Losing it costs time and nothing else.
+//
+// What it rests on: whatever changes a file sets its ctime to the time of the
+// kernel's clock, which no program can set to anything else, so that a file
+// with the inode and the ctime it had holds what it held. Clocks are coarse: a
+// file that was changed just before it was looked at may be changed again, and
+// keep its ctime. Such files are left out, as git's index does with those that
+// are "racily clean" (gitformat-index(5), racy-git.txt), and so is all of a
+// file system whose times are another computer's, or whole seconds.
+type Fingerprint struct {
+	// Read is how many files the look that made this had to read.
+	Read int
+
+	began int64 // when the look began, in nanoseconds since 1970
+	dev   uint64
+	files []seenFile // in order of their paths
+}
+
+// Len is the number of files that will not be read again if they stay as they
+// are.
+func (f Fingerprint) Len() int { return len(f.files) }
+
+// A seenFile is a file and what it held.
+type seenFile struct {
+	path string
+	stamp
+	sum [sha256.Size]byte
+}
+
+// A stamp is what stat(2) says of a file that is another when its content is.
+type stamp struct {
+	dev, ino     uint64
+	mode         uint32
+	size         int64 // in bytes
+	mtime, ctime int64 // in nanoseconds since 1970
+}
+
+// exec is whether the owner may execute the file.
+func (s stamp) exec() bool { return s.mode&syscall.S_IXUSR != 0 }
+
+func fstat(fd int) (stamp, error) {
+	var st syscall.Stat_t
+	for {
+		err := syscall.Fstat(fd, &st)
+		if err == syscall.EINTR {
+			continue
+		}
+		return stamp{
+			dev: uint64(st.Dev), ino: uint64(st.Ino), mode: uint32(st.Mode), size: int64(st.Size),
+			mtime: syscall.TimespecToNsec(st.Mtim), ctime: syscall.TimespecToNsec(st.Ctim),
+		}, err
+	}
+}
+
+// settled is how much older than the look a file's times have to be. The clock
+// that file systems read ticks a hundred times a second or more, but ticks late
+// on a machine that is not given its processor.
+const settled = 2 * time.Second
+
+// A look is one look at the sources.
+type look struct {
+	before Fingerprint
+	began  int64
+	dev    uint64
+	// local is whether the times of the tree's file system are this kernel's.
+	local bool
+}
+
+// newLook begins a look at the tree whose root is open.
+func newLook(root int, before Fingerprint, now time.Time) look {
+	l := look{began: now.UnixNano()}
+	st, err := fstat(root)
+	if err != nil || !localFiles(root) {
+		return l
+	}
+	l.dev, l.local = st.dev, true
+	// A clock that went back may give a time for the second time.
+	if before.dev == l.dev && before.began <= l.began {
+		l.before = before
+	}
+	return l
+}
+
+// localFiles is whether a directory is on a file system that takes its times
+// from this kernel's clock: the magic numbers are those of statfs(2) and
+// linux/magic.h. Others are read whole each time.
+func localFiles(dir int) bool {
+	var fs syscall.Statfs_t
+	for {
+		err := syscall.Fstatfs(dir, &fs)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return false
+		}
+		break
+	}
+	switch uint32(fs.Type) {
+	case 0xef53, // ext2, ext3, ext4
+		0x58465342, // xfs
+		0x9123683e, // btrfs
+		0xf2f52010, // f2fs
+		0x2fc12fc1, // zfs
+		0xca451a4e, // bcachefs
+		0x01021994, // tmpfs
+		0x794c7630: // overlay
+		return true
+	}
+	return false
+}
+
+// known is the sum of a file that is as it was at the last look.
+func (l *look) known(path string, now stamp) (sum [sha256.Size]byte, ok bool) {
+	if now.dev != l.dev {
+		return sum, false
+	}
+	i, ok := slices.BinarySearchFunc(l.before.files, path, func(f seenFile, path string) int { return strings.Compare(f.path, path) })
+	if !ok || l.before.files[i].stamp != now {
+		return sum, false
+	}
+	return l.before.files[i].sum, true
+}
+
+// settles is whether a file that was just read, and was like this before and
+// after, cannot change without being seen to.
+func (l *look) settles(s stamp) bool {
+	limit := l.began - int64(settled)
+	return l.local && s.dev == l.dev && s.mtime < limit && s.ctime < limit && s.ctime%int64(time.Second) != 0
+}
+
+// The encoding: the magic, the time of the look, the device, the number of
+// files, and for each its path as in a manifest's encoding, the inode, mode and
+// size as unsigned varints, the two times in eight bytes each and the sum; at
+// the end the SHA-256 of all that.
+const fingerprintMagic = "kbuild fingerprint 1\n"
+
+// minSeen is the least number of bytes that a file takes in the encoding.
+const minSeen = 2 + 3 + 16 + sha256.Size
+
+// MarshalBinary encodes the fingerprint, about 80 bytes a file.
+func (f Fingerprint) MarshalBinary() ([]byte, error) {
+	b := f.encode()
+	sum := sha256.Sum256(b)
+	return append(b, sum[:]...), nil
+}
+
+func (f Fingerprint) encode() []byte {
+	b := make([]byte, 0, len(fingerprintMagic)+3*8+96*len(f.files)+sha256.Size)
+	b = append(b, fingerprintMagic...)
+	b = binary.BigEndian.AppendUint64(b, uint64(f.began))
+	b = binary.AppendUvarint(b, f.dev)
+	b = binary.AppendUvarint(b, uint64(len(f.files)))
+	before := ""
+	for i := range f.files {
+		s := &f.files[i]
+		shared := sharedPrefix(before, s.path)
+		b = binary.AppendUvarint(b, uint64(shared))
+		b = binary.AppendUvarint(b, uint64(len(s.path)-shared))
+		b = append(b, s.path[shared:]...)
+		b = binary.AppendUvarint(b, s.ino)
+		b = binary.AppendUvarint(b, uint64(s.mode))
+		b = binary.AppendUvarint(b, uint64(s.size))
+		b = binary.BigEndian.AppendUint64(b, uint64(s.mtime))
+		b = binary.BigEndian.AppendUint64(b, uint64(s.ctime))
+		b = append(b, s.sum[:]...)
+		before = s.path
+	}
+	return b
+}
+
+// UnmarshalFingerprint reads what MarshalBinary wrote and nothing else. What
+// cannot be read is as good as nothing: the caller may go on with the zero
+// value.
+func UnmarshalFingerprint(data []byte) (Fingerprint, error) {
+	end := len(data) - sha256.Size
+	if end < 0 || sha256.Sum256(data[:end]) != [sha256.Size]byte(data[end:]) {
+		return Fingerprint{}, errors.New("read fingerprint: it is not whole")
+	}
+	f, err := parseFingerprint(data[:end])
+	if err != nil {
+		return Fingerprint{}, fmt.Errorf("read fingerprint: %w", err)
+	}
+	return f, nil
+}
+
+func parseFingerprint(data []byte) (Fingerprint, error) {
+	r := manifestReader{rest: data}
+	magic, err := r.bytes(uint64(len(fingerprintMagic)))
+	if err != nil || string(magic) != fingerprintMagic {
+		return Fingerprint{}, errors.New("not a fingerprint of this kbuild")
+	}
+	var f Fingerprint
+	var count uint64
+	if f.began, err = r.nanoseconds(); err != nil {
+		return Fingerprint{}, err
+	}
+	if f.dev, err = r.number(); err != nil {
+		return Fingerprint{}, err
+	}
+	if count, err = r.number(); err != nil {
+		return Fingerprint{}, err
+	}
+	if count > uint64(len(r.rest)/minSeen) {
+		return Fingerprint{}, errTruncated
+	}
+	f.files = make([]seenFile, 0, count)
+	before := ""
+	for range count {
+		s, err := r.seenFile(before)
+		if err != nil {
+			return Fingerprint{}, err
+		}
+		s.dev = f.dev
+		f.files = append(f.files, s)
+		before = s.path
+	}
+	if len(r.rest) != 0 {
+		return Fingerprint{}, errors.New("data after the last file")
+	}
+	return f, nil
+}
+
+func (r *manifestReader) nanoseconds() (int64, error) {
+	b, err := r.bytes(8)
+	if err != nil {
+		return 0, err
+	}
+	return int64(binary.BigEndian.Uint64(b)), nil
+}
+
+func (r *manifestReader) seenFile(before string) (s seenFile, err error) {
+	if s.path, err = r.path(before); err != nil {
+		return s, err
+	}
+	if !validPath(s.path) || s.path <= before {
+		return s, fmt.Errorf("%q is not a path, or not in order", s.path)
+	}
+	var mode, size uint64
+	for _, n := range []*uint64{&s.ino, &mode, &size} {
+		if *n, err = r.number(); err != nil {
+			return s, err
+		}
+	}
+	if s.mode, s.size = uint32(mode), int64(size); uint64(s.mode) != mode || s.size < 0 {
+		return s, fmt.Errorf("%q has no such mode or size", s.path)
+	}
+	for _, t := range []*int64{&s.mtime, &s.ctime} {
+		if *t, err = r.nanoseconds(); err != nil {
+			return s, err
+		}
+	}
+	sum, err := r.bytes(sha256.Size)
+	copy(s.sum[:], sum)
+	return s, err
+}
