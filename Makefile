@@ -35,7 +35,8 @@ prereqs:
 demo: prereqs build
 	bin/kbuild demo
 
-test: prereqs
+test:
+	@.ci/prereqs test
 	@.ci/test
 
 bench:

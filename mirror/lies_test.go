@@ -186,7 +186,7 @@ func TestPullEndlessManifest(t *testing.T) {
 
 // What the user gave for one registry stays with it.
 func TestPullRedirects(t *testing.T) {
-	right, blobs := big(t, 1)
+	right, blobs := bigImage(t, 1)
 	g := serve(t)
 	g.push(t, repo+":"+wantTag, right)
 	var mu sync.Mutex

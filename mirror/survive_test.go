@@ -32,8 +32,8 @@ func noise(seed int64, size int) string {
 	return string(b)
 }
 
-// big is an image whose layers are large enough to break off in the middle.
-func big(t *testing.T, layers int) (v1.Image, []blobOf) {
+// bigImage is an image whose layers are large enough to break off in the middle.
+func bigImage(t *testing.T, layers int) (v1.Image, []blobOf) {
 	t.Helper()
 	var contents []string
 	for i := range layers {
@@ -130,7 +130,7 @@ const (
 // A download that is disturbed comes to its end, whatever the server makes of a
 // request for the rest.
 func TestPullSurvives(t *testing.T) {
-	right, blobs := big(t, 1)
+	right, blobs := bigImage(t, 1)
 	content := blobs[0].content
 	half := len(content) / 2
 	for _, test := range []struct {
@@ -276,7 +276,7 @@ func unkept(t *testing.T, store *storage.Store) {
 // What was downloaded when a run ended is not downloaded again by the next, and
 // what cannot be used of it does no harm.
 func TestPullGoesOn(t *testing.T) {
-	right, blobs := big(t, 2)
+	right, blobs := bigImage(t, 2)
 	for _, test := range []struct {
 		name  string
 		spoil func(t *testing.T, kept string)
@@ -396,7 +396,7 @@ func whenKept(t *testing.T, store *storage.Store, digest string, size int, then 
 
 // Patience has bounds: the number of retries, and the time for all of it.
 func TestPullGivesUp(t *testing.T) {
-	right, blobs := big(t, 1)
+	right, blobs := bigImage(t, 1)
 	content := blobs[0].content
 	for _, test := range []struct {
 		name   string
