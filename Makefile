@@ -1,7 +1,7 @@
 # make demo   install what is missing, build kbuild, and see the whole job done
 # make test   install what is missing, and run every test
 # make build  bin/kbuild, one static binary
-# make bench  the benchmarks
+# make bench  the benchmarks, and kbuild beside podman, buildah and the bare host
 # make clean  remove bin
 
 SHELL := /bin/bash
@@ -39,8 +39,11 @@ test:
 	@.ci/prereqs test
 	@.ci/test
 
-bench:
+# BENCH are flags of kbuild-bench: BENCH='-tree DIR -base oci-archive:FILE'.
+bench: prereqs build
 	go test -run '^$$' -bench . -benchmem ./...
+	go build -o bin/kbuild-bench ./cmd/kbuild-bench
+	bin/kbuild-bench $(BENCH)
 
 clean:
 	rm -rf bin

@@ -25,6 +25,7 @@ func TestImports(t *testing.T) {
 		"mirror/mirrortest":     {},
 		"builder":               {"builder/kube", "storage"},
 		"builder/preflight":     {"builder", "storage"},
+		"cmd/kbuild-bench":      {"builder/kube", "builder/kube/kubetest", "mirror/mirrortest"},
 		"cmd/kbuild": {
 			"builder", "builder/kube", "builder/kube/kubetest", "builder/preflight", "mirror", "mirror/mirrortest", "storage",
 		},

@@ -1,0 +1,308 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/kbuild/kbuild/builder/kube"
+	"golang.org/x/sys/unix"
+)
+
+// The ways of building that are compared.
+const (
+	wayBare    = "bare"
+	wayKbuild  = "kbuild"
+	wayPodman  = "podman"
+	wayBuildah = "buildah"
+)
+
+var wayNames = []string{wayBare, wayKbuild, wayPodman, wayBuildah}
+
+// A way is a way of building a tree.
+type way interface {
+	name() string
+	// tree is the way's own copy of the tree.
+	tree() string
+	// prepare brings the base image to where the way looks for it.
+	prepare(context.Context) error
+	// build is the command that builds targets in a tree; none is everything.
+	build(dir string, targets []string) *exec.Cmd
+	// clean removes what was built in a tree, and the image of it, and leaves
+	// the base image.
+	clean(ctx context.Context, dir string) error
+}
+
+// place is what every way has: a directory of its own.
+type place struct {
+	*bench
+	dir string
+}
+
+func (p place) tree() string { return filepath.Join(p.dir, "kubernetes") }
+
+func (p place) runtimeDir() string { return filepath.Join(p.dir, "run") }
+
+// endPause ends the process with which podman and buildah, without root, keep
+// their user namespace.
+func (p place) endPause() {
+	data, err := os.ReadFile(filepath.Join(p.runtimeDir(), "libpod", "tmp", "pause.pid"))
+	if err != nil {
+		return
+	}
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(data))); err == nil && pid > 1 {
+		unix.Kill(pid, unix.SIGKILL) //nolint:errcheck // it may be gone
+	}
+}
+
+// command is a command in a tree, with caches of the way's own.
+func (p place) command(dir, program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(program, args...)
+	cmd.Dir = dir
+	cmd.Env = append(ownEnvironment(os.Environ()), "PWD="+dir,
+		"XDG_CACHE_HOME="+filepath.Join(p.dir, "cache"), "GOCACHE="+filepath.Join(p.dir, "gocache"),
+		"TMPDIR="+filepath.Join(p.dir, "tmp"), "XDG_RUNTIME_DIR="+p.runtimeDir(), "GOTOOLCHAIN=local")
+	return cmd
+}
+
+// do runs a command that is not measured.
+func (p place) do(ctx context.Context, cmd *exec.Cmd) error {
+	_, err := p.time(ctx, cmd)
+	return err
+}
+
+// ownEnvironment is an environment without what would make the builds others
+// than those described, or not the same for all the ways.
+func ownEnvironment(from []string) []string {
+	var env []string
+	for _, variable := range from {
+		name, _, _ := strings.Cut(variable, "=")
+		switch {
+		case strings.HasPrefix(name, "KUBE_"), strings.HasPrefix(name, "KBUILD_"), strings.HasPrefix(name, "GIT_"), strings.HasPrefix(name, "BUILDAH_"):
+		case name == "GOFLAGS", name == "GOPATH", name == "GOROOT", name == "GOBIN", name == "CUSTOM_OUTPUT_BINPATH", name == "KUBERNETES_CONTRIB",
+			name == "STORAGE_DRIVER", name == "MAKEFLAGS", name == "MFLAGS", name == "CGO_ENABLED":
+		default:
+			env = append(env, variable)
+		}
+	}
+	return env
+}
+
+// removeBuilt removes what a build leaves in a tree.
+func removeBuilt(dir string) error {
+	return errors.Join(os.RemoveAll(filepath.Join(dir, "_output")), os.RemoveAll(filepath.Join(dir, "Godeps/_workspace/pkg")))
+}
+
+// bare is the tree's script on this host.
+type bare struct{ place }
+
+func (bare) name() string                  { return wayBare }
+func (bare) prepare(context.Context) error { return nil }
+
+func (w bare) build(dir string, targets []string) *exec.Cmd {
+	cmd := w.command(dir, "hack/build-go.sh", targets...)
+	cmd.Env = append(cmd.Env, "GOROOT="+w.goroot, "PATH="+filepath.Join(w.goroot, "bin")+":"+os.Getenv("PATH"))
+	return cmd
+}
+
+func (w bare) clean(_ context.Context, dir string) error {
+	return errors.Join(removeBuilt(dir), os.RemoveAll(filepath.Join(w.dir, "gocache")))
+}
+
+// kbuild is the program this is about.
+type kbuild struct{ place }
+
+func (kbuild) name() string { return wayKbuild }
+
+func (w kbuild) kbuild(dir string, args ...string) *exec.Cmd {
+	return w.command(dir, w.program, append([]string{"--root", filepath.Join(w.dir, "store")}, args...)...)
+}
+
+func (w kbuild) prepare(ctx context.Context) error {
+	return w.do(ctx, w.kbuild(w.tree(), "mirror", "--mirror", w.base))
+}
+
+func (w kbuild) build(dir string, targets []string) *exec.Cmd { return w.kbuild(dir, targets...) }
+func (w kbuild) image(dir string) *exec.Cmd                   { return w.kbuild(dir, "image") }
+
+func (w kbuild) clean(ctx context.Context, dir string) error {
+	return w.do(ctx, w.kbuild(dir, "clean"))
+}
+
+// podman is upstream's flow, with a docker that is podman.
+type podman struct{ place }
+
+func (podman) name() string { return wayPodman }
+
+func (w podman) podman(dir string, args ...string) *exec.Cmd {
+	return w.command(dir, filepath.Join(w.dir, "bin", "docker"), args...)
+}
+
+func (w podman) prepare(ctx context.Context) error {
+	store := filepath.Join(w.dir, "store")
+	shim := fmt.Sprintf("#!/bin/sh\nexec podman --root '%s' --runroot '%s-run' --storage-driver overlay \"$@\"\n", store, store)
+	if err := os.MkdirAll(filepath.Join(w.dir, "bin"), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(w.dir, "bin", "docker"), []byte(shim), 0o755); err != nil {
+		return err
+	}
+	pull := w.podman(w.tree(), "pull", "--quiet", "--tls-verify=false", w.base)
+	id, err := output(ctx, pull)
+	if err != nil {
+		return err
+	}
+	return w.do(ctx, w.podman(w.tree(), "tag", id, w.baseName))
+}
+
+func (w podman) build(dir string, targets []string) *exec.Cmd {
+	cmd := w.command(dir, "build/run.sh", append([]string{"hack/build-go.sh"}, targets...)...)
+	cmd.Env = append(cmd.Env, "PATH="+filepath.Join(w.dir, "bin")+":"+os.Getenv("PATH"))
+	return cmd
+}
+
+// clean removes the containers, too: one of them holds what is kept.
+func (w podman) clean(ctx context.Context, dir string) error {
+	err := w.do(ctx, w.podman(dir, "rm", "--all", "--force", "--volumes", "--time", "0"))
+	return errors.Join(err, removeImages(ctx, w.podman, dir), removeBuilt(dir))
+}
+
+// buildah is what a user of buildah would type.
+type buildah struct{ place }
+
+func (buildah) name() string { return wayBuildah }
+
+func (w buildah) buildah(dir string, args ...string) *exec.Cmd {
+	store := filepath.Join(w.dir, "store")
+	return w.command(dir, "buildah", append([]string{"--root", store, "--runroot", store + "-run", "--storage-driver", "overlay"}, args...)...)
+}
+
+// context is the directory of the build context.
+func (w buildah) context() string { return filepath.Join(w.dir, "context") }
+
+func (w buildah) prepare(ctx context.Context) error {
+	id, err := output(ctx, w.buildah(w.tree(), "pull", "--quiet", "--tls-verify=false", w.base))
+	if err != nil {
+		return err
+	}
+	if err := w.do(ctx, w.buildah(w.tree(), "tag", id, w.baseName)); err != nil {
+		return err
+	}
+	dockerfile, err := w.kube.BuildDockerfile(false)
+	if err != nil {
+		return err
+	}
+	version, err := w.kube.Version(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.MkdirAll(w.context(), 0o755),
+		os.WriteFile(filepath.Join(w.context(), "Dockerfile"), dockerfile, 0o644),
+		os.WriteFile(filepath.Join(w.context(), w.kube.Recipe.VersionDefs), version.File(), 0o644))
+}
+
+func (w buildah) build(dir string, targets []string) *exec.Cmd {
+	cmd := w.command(dir, "bash", append([]string{"-c", buildahScript(w.kube.Recipe, w.context(), filepath.Join(w.dir, "kept")), "bash"}, targets...)...)
+	store := filepath.Join(w.dir, "store")
+	cmd.Env = append(cmd.Env, "STORE="+store)
+	return cmd
+}
+
+// buildahScript packs the sources, builds the image, and runs the command in a
+// container of it with what is kept and the output directory mounted.
+func buildahScript(r kube.Recipe, context, kept string) string {
+	var s strings.Builder
+	s.WriteString("set -e\nb=(buildah --root \"$STORE\" --runroot \"$STORE-run\" --storage-driver overlay)\n")
+	fmt.Fprintf(&s, "tar czf '%s/%s' %s\n", context, r.Archive, strings.Join(r.SourceList, " "))
+	fmt.Fprintf(&s, "\"${b[@]}\" build --quiet --layers --pull-never -t kube-build '%s' >/dev/null\n", context)
+	s.WriteString("c=$(\"${b[@]}\" from --pull-never localhost/kube-build)\n")
+	var volumes []string
+	for i, dir := range r.Persistent {
+		volumes = append(volumes, fmt.Sprintf("%s/%d:%s", kept, i, dir))
+	}
+	for _, o := range r.Outputs {
+		volumes = append(volumes, "$PWD/_output/dockerized/bin:"+o.Container)
+	}
+	s.WriteString("options=()\n")
+	for _, v := range volumes {
+		host, _, _ := strings.Cut(v, ":")
+		fmt.Fprintf(&s, "mkdir -p \"%s\"; options+=(--volume \"%s\")\n", host, v)
+	}
+	for _, e := range r.Environment {
+		fmt.Fprintf(&s, "options+=(--env '%s')\n", e)
+	}
+	fmt.Fprintf(&s, "status=0\n\"${b[@]}\" run \"${options[@]}\" $c %s \"$@\" || status=$?\n", strings.Join(r.Command, " "))
+	s.WriteString("\"${b[@]}\" rm $c >/dev/null\nexit $status\n")
+	return s.String()
+}
+
+func (w buildah) clean(ctx context.Context, dir string) error {
+	err := w.do(ctx, w.buildah(dir, "rm", "--all"))
+	return errors.Join(err, removeImages(ctx, w.buildah, dir), removeBuilt(dir), os.RemoveAll(filepath.Join(w.dir, "kept")))
+}
+
+// removeImages removes all images but the base image, with the layers that only
+// they have. What has no name now may be what another was made from.
+func removeImages(ctx context.Context, program func(string, ...string) *exec.Cmd, dir string) error {
+	list, err := output(ctx, program(dir, "images", "--all", "--quiet", "--no-trunc", "--filter", "label!=none", "--format", "{{.ID}} {{.Name}}"))
+	if err != nil {
+		return err
+	}
+	for _, id := range toRemove(list) {
+		if _, err := output(ctx, program(dir, "rmi", "--force", id)); err != nil && !strings.Contains(err.Error(), "not known") {
+			return err
+		}
+	}
+	return nil
+}
+
+// toRemove are the ids, of lines of an id and a name, that are not the base's.
+func toRemove(list string) []string {
+	var ids []string
+	for line := range strings.Lines(list) {
+		if fields := strings.Fields(line); len(fields) > 0 && !strings.Contains(line, "kube-cross") {
+			ids = append(ids, fields[0])
+		}
+	}
+	return ids
+}
+
+// copyTree copies a tree without what is built in it.
+func copyTree(ctx context.Context, from, to string) error {
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	args := []string{"-a", "--no-preserve=ownership", "--"}
+	for _, e := range entries {
+		if e.Name() != "_output" {
+			args = append(args, filepath.Join(from, e.Name()))
+		}
+	}
+	if _, err := output(ctx, exec.Command("cp", append(args, to)...)); err != nil {
+		return err
+	}
+	return removeBuilt(to)
+}
+
+// clone makes a fresh clone, or a copy with new times where there is no git.
+func (b *bench) clone(ctx context.Context, from, to string) error {
+	if _, err := os.Stat(filepath.Join(from, ".git")); errors.Is(err, fs.ErrNotExist) {
+		if err := copyTree(ctx, from, to); err != nil {
+			return err
+		}
+		_, err := output(ctx, exec.Command("find", to, "-exec", "touch", "--no-dereference", "{}", "+"))
+		return err
+	}
+	_, err := output(ctx, exec.Command("git", "clone", "--quiet", from, to))
+	return err
+}
