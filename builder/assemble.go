@@ -268,7 +268,11 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 	if a.Log != nil {
 		log = io.MultiWriter(&output, a.Log)
 	}
-	options := buildOptions(a.AssembleOptions, policy, log)
+	runtime, err := a.Host.runtimeProgram()
+	if err != nil {
+		return "", err
+	}
+	options := buildOptions(a.AssembleOptions, policy, runtime, log)
 	for name, value := range labels {
 		if value != "" {
 			options.Labels = append(options.Labels, name+"="+value)
@@ -289,7 +293,7 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 }
 
 // buildOptions fills buildah's wide struct; the one place that does.
-func buildOptions(opts AssembleOptions, policy string, log io.Writer) define.BuildOptions {
+func buildOptions(opts AssembleOptions, policy, runtime string, log io.Writer) define.BuildOptions {
 	created := kube.CanonicalTime
 	return define.BuildOptions{
 		ContextDirectory:        opts.Context.Dir,
@@ -298,7 +302,7 @@ func buildOptions(opts AssembleOptions, policy string, log io.Writer) define.Bui
 		OutputFormat:            define.OCIv1ImageManifest,
 		Timestamp:               &created,
 		Isolation:               opts.Host.Isolation.define(),
-		Runtime:                 opts.Host.Runtime,
+		Runtime:                 runtime,
 		RuntimeArgs:             opts.Host.runtimeArgs(),
 		NamespaceOptions:        namespaces(NetworkNone),
 		ConfigureNetwork:        define.NetworkDisabled,

@@ -89,11 +89,16 @@ func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int
 		return 0, err
 	}
 	mounts = append(mounts, bind(Mount{Host: report, Container: statusDir}))
+	runtime, err := opts.Host.runtimeProgram()
+	if err != nil {
+		return 0, err
+	}
 	run := buildah.RunOptions{
 		Logger:           logger(),
 		Isolation:        opts.Host.Isolation.define(),
-		Runtime:          opts.Host.Runtime,
+		Runtime:          runtime,
 		Args:             opts.Host.runtimeArgs(),
+		User:             userOf(b),
 		Hostname:         "kube-build",
 		Mounts:           mounts,
 		Env:              opts.Environment,
@@ -118,6 +123,16 @@ func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int
 		return 0, fmt.Errorf("run the container: %w", err)
 	}
 	return commandStatus(report)
+}
+
+// userOf is whom a container's command runs as. Where the image names nobody, it
+// is root, and saying so in numbers saves looking for his groups in the image,
+// three starts of this program.
+func userOf(b *buildah.Builder) string {
+	if user := b.User(); user != "" && user != "root" && user != "0" {
+		return user
+	}
+	return "0:0"
 }
 
 // passOn makes the end of ctx known to buildah's containers, for which no

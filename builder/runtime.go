@@ -185,9 +185,13 @@ func try(ctx context.Context, store *storage.Store, host Host) error {
 	if err != nil {
 		return errors.Join(err, b.Delete())
 	}
+	runtime, err := host.runtimeProgram()
+	if err != nil {
+		return errors.Join(err, b.Delete())
+	}
 	var output bytes.Buffer
 	err = b.Run([]string{ProbeName}, buildah.RunOptions{
-		Logger: logger(), Isolation: host.Isolation.define(), Runtime: host.Runtime, Args: host.runtimeArgs(), Mounts: mounts,
+		Logger: logger(), Isolation: host.Isolation.define(), Runtime: runtime, Args: host.runtimeArgs(), Mounts: mounts,
 		NamespaceOptions: namespaces(NetworkNone), ConfigureNetwork: define.NetworkDisabled,
 		Terminal: buildah.WithoutTerminal, Stdin: bytes.NewReader(nil), Stdout: &output, Stderr: &output,
 	})
