@@ -134,9 +134,14 @@ func isRun(instruction string) bool {
 	return len(words) > 1 && strings.EqualFold(words[0], "RUN")
 }
 
+// plainMkdir is mkdir without an option, which fails where the directory is
+// there.
+var plainMkdir = regexp.MustCompile(`\bmkdir[ \t]+([^-\s])`)
+
 // withoutNetwork cuts RUN instructions at the first command that needs a
 // network: what comes before it (a directory that is made) has its effect all
-// the same, what comes after it works on what it brought.
+// the same, what comes after it works on what it brought. The directory may be
+// there: 1.2's kube-cross, which compiles these trees as well, has it.
 func withoutNetwork(text string) string {
 	for _, i := range instructions(text) {
 		if !isRun(i) || !needsNetwork.MatchString(i) {
@@ -147,6 +152,7 @@ func withoutNetwork(text string) string {
 		kept := ""
 		if first > 0 {
 			kept = strings.TrimRight(strings.Join(commands[:first], "&&"), " \t\n") + "\n"
+			kept = plainMkdir.ReplaceAllString(kept, "mkdir -p $1")
 		}
 		text = strings.Replace(text, i, kept, 1)
 	}
