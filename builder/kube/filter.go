@@ -70,24 +70,23 @@ func (r Rule) String() string {
 }
 
 func (r Rule) matches(path string, dir bool) bool {
-	pattern := r.Pattern
-	if inside, ok := strings.CutSuffix(pattern, "/***"); ok {
-		// The directory and all that is in it.
-		return Rule{Pattern: inside + "/"}.matches(path, dir) || Rule{Pattern: inside + "/**"}.matches(path, dir)
+	pattern, onlyDirs := strings.CutSuffix(r.Pattern, "/")
+	if onlyDirs && (!dir || pattern == "") {
+		return false // "/" is the root, which is no entry
 	}
-	if onlyDirs, ok := strings.CutSuffix(pattern, "/"); ok {
-		if !dir || onlyDirs == "" {
-			return false // "/" is the root, which is no entry
-		}
-		pattern = onlyDirs
+	pattern, anchored := strings.CutPrefix(pattern, "/")
+	if dir && strings.HasSuffix(pattern, "***") {
+		path += "/" // so that "a/***" is a and all that is in it
 	}
-	if anchored, ok := strings.CutPrefix(pattern, "/"); ok {
-		return wildMatch(anchored, path)
-	}
-	if !strings.Contains(pattern, "/") && !strings.Contains(pattern, "**") {
+	switch {
+	case anchored:
+		return wildMatch(pattern, path)
+	case strings.HasPrefix(pattern, "**"):
+		return wildMatch(pattern, "/"+path) // so that "**/a" is a in the root, too
+	case !strings.Contains(pattern, "/") && !strings.Contains(pattern, "**"):
 		return wildMatch(pattern, path[strings.LastIndexByte(path, '/')+1:])
 	}
-	// It may begin at any directory.
+	// It may begin at any element.
 	for {
 		if wildMatch(pattern, path) {
 			return true

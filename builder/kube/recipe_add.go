@@ -6,6 +6,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -40,6 +41,9 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	if r.SourceList, err = (listReader{t.Root, t.env("KUBERNETES_CONTRIB")}).printed(m.common, "kube::build::source_targets"); err != nil {
 		return Recipe{}, err
 	}
+	// Where nearly everything in the root is a source, output elsewhere than in
+	// _output would be one, too.
+	r.SourceList = slices.DeleteFunc(r.SourceList, func(p string) bool { return p == "./"+r.OutputRoot })
 	if r.fills, err = fillsOf(v, m.common); err != nil {
 		return Recipe{}, err
 	}

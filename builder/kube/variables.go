@@ -18,6 +18,13 @@ type variables struct {
 	scripts []script          // looked through in this order
 	known   map[string]string // set by what kbuild knows, not by the scripts
 	busy    map[string]bool   // being evaluated
+	place   place             // of the assignment being evaluated
+}
+
+// A place in a script. What the script sets after it is not set there yet.
+type place struct {
+	script string
+	offset int
 }
 
 // newVariables are the variables of the scripts that build/common.sh reads.
@@ -56,7 +63,8 @@ func (v *variables) lookup(name string) (string, bool, error) {
 	}
 	if !v.busy[name] {
 		for _, s := range v.scripts {
-			if !s.has(topLevel(name)) {
+			found := s.matches(topLevel(name))
+			if len(found) == 0 || v.place.script == s.name && found[0][1] >= v.place.offset {
 				continue
 			}
 			v.busy[name] = true
@@ -83,6 +91,8 @@ func (v *variables) assigned(s script, name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %s: %w", s.name, name, err)
 	}
+	defer func(outer place) { v.place = outer }(v.place)
+	v.place = place{s.name, at}
 	value, err := v.expand(token.raw)
 	if err != nil {
 		return "", fmt.Errorf("%s: line %d: %s: %w", s.name, token.line, name, err)

@@ -35,7 +35,7 @@ var (
 var (
 	essential = strings.Fields(`bash basename cat chmod cp cut date dirname env expr false head id ln ls
 		mkdir mktemp mv printf pwd readlink rm seq sleep sort stat tail tee test touch tr true uname wc`)
-	welcome = strings.Fields("find grep sed tar gzip which")
+	welcome = strings.Fields("find grep sed tar gzip which make")
 )
 
 // CrossOptions says what a small kube-cross is like. The zero value is one with

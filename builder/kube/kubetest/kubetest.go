@@ -7,95 +7,13 @@
 package kubetest
 
 import (
-	"bytes"
 	"context"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path"
-	"path/filepath"
-	"regexp"
 	"strings"
 )
-
-// The directory is called testdata so that the go command does not take its
-// programs for packages of this module.
-//
-//go:embed all:testdata/release12
-var trees embed.FS
-
-// embeddedTag is the tag of kube-cross that the embedded tree names.
-const embeddedTag = "v1.4.2-1"
-
-// tagSyntax is what a registry accepts as a tag; it also keeps what is written
-// into a shell script harmless.
-var tagSyntax = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
-
-// Release12 writes a tree shaped like Kubernetes release-1.2 to dir, which is
-// made if it is missing. Its build image starts from kube-cross with the tag
-// crossTag, such as "v1.4.3-1"; an empty one means the tag of the real
-// release, v1.4.2-1.
-//
-// Its targets are cmd/kubelet, plugin/cmd/kube-scheduler, cmd/kubectl,
-// example.com/greet/hello (from Godeps) and test/e2e/e2e.test. They compile
-// without cgo under Go 1.4 and every later Go, in GOPATH mode. The kubelet
-// prints pkg/kubelet.Message, and its version after --version.
-func Release12(dir, crossTag string) error {
-	if crossTag == "" {
-		crossTag = embeddedTag
-	}
-	if !tagSyntax.MatchString(crossTag) {
-		return fmt.Errorf("unpack release-1.2 tree: %q is not an image tag", crossTag)
-	}
-	if err := unpack("testdata/release12", dir, func(name string, content []byte) []byte {
-		if name != "build/common.sh" {
-			return content
-		}
-		return bytes.ReplaceAll(content, []byte(embeddedTag), []byte(crossTag))
-	}); err != nil {
-		return fmt.Errorf("unpack release-1.2 tree: %w", err)
-	}
-	return nil
-}
-
-// unpack copies the embedded directory from to dir, passing each file's name
-// and content through edit. Embedded files have neither execute bits nor times:
-// scripts get the former back, and the times are those of the writing. The
-// umask has no say: chmod gives everything below dir its mode.
-func unpack(from, dir string, edit func(name string, content []byte) []byte) error {
-	return fs.WalkDir(trees, from, func(p string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		name := strings.TrimPrefix(strings.TrimPrefix(p, from), "/")
-		// A .gitignore would already be in force where this package is kept.
-		if path.Base(name) == "dot-gitignore" {
-			name = path.Join(path.Dir(name), ".gitignore")
-		}
-		target := filepath.Join(dir, filepath.FromSlash(name))
-		if entry.IsDir() {
-			if err := os.MkdirAll(target, 0o755); err != nil || name == "" {
-				return err
-			}
-			return os.Chmod(target, 0o755)
-		}
-		content, err := trees.ReadFile(p)
-		if err != nil {
-			return err
-		}
-		mode := fs.FileMode(0o644)
-		if path.Ext(name) == ".sh" {
-			mode = 0o755
-		}
-		if err := os.WriteFile(target, edit(name, content), mode); err != nil {
-			return err
-		}
-		return os.Chmod(target, mode)
-	})
-}
 
 // Commit commits everything in dir that git does not ignore, in a repository
 // that it makes if there is none, and puts the annotated tag on the commit

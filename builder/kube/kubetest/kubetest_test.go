@@ -314,3 +314,32 @@ func TestBuild(t *testing.T) {
 		t.Errorf("a tree that does not compile was built:\n%s", out)
 	}
 }
+
+// TestMake compiles the trees that make compiles, with what it generates.
+func TestMake(t *testing.T) {
+	cache := goCache(t)
+	for _, release := range []string{"1.4", "1.35"} { // the first and the last
+		dir := filepath.Join(t.TempDir(), release)
+		if err := Write(release, dir, "v9.8.7-6"); err != nil {
+			t.Fatal(err)
+		}
+		if err := Commit(context.Background(), dir, "v1.2.3"); err != nil {
+			t.Fatal(err)
+		}
+		env := []string{cache, "KUBE_OUTPUT_SUBPATH=_output/dockerized"}
+		mustRun(t, dir, env, "make", "WHAT=cmd/kubeadm vendor/example.com/greet/hello")
+		bin := filepath.Join(dir, "_output/dockerized/bin", runtime.GOOS, runtime.GOARCH)
+		if got := mustRun(t, dir, nil, filepath.Join(bin, "kubeadm")); got != "Pod Node v1.2.3\n" {
+			t.Errorf("%s: kubeadm printed %q", release, got)
+		}
+		if got := mustRun(t, dir, nil, filepath.Join(bin, "hello"), "you"); got != "hello from you\n" {
+			t.Errorf("%s: hello printed %q", release, got)
+		}
+		if got := mustRun(t, dir, nil, "git", "status", "--porcelain"); got != "" {
+			t.Errorf("%s: git status after a build: %q, want nothing", release, got)
+		}
+	}
+	if err := Write("0.1", t.TempDir(), ""); err == nil || !strings.Contains(err.Error(), "1.20") {
+		t.Errorf("a tree of 0.1: %v", err)
+	}
+}

@@ -1,0 +1,13 @@
+#!/bin/bash
+
+# Runs a command, usually make, in the build container.
+
+set -o errexit
+set -o nounset
+set -o pipefail
+
+KUBE_ROOT=$(dirname "${BASH_SOURCE}")/..
+source "${KUBE_ROOT}/build/common.sh"
+
+kube::build::verify_prereqs
+kube::build::run_build_command "$@"
