@@ -252,6 +252,8 @@ type versionShape struct {
 	// dashes: distances are told from suffixes by the number of dashes, as
 	// from 1.4 on.
 	dashes bool
+	// plain: what git describe says is left as it is, as before August 2015.
+	plain bool
 	// pluses: a version with a plus sign has no distance to a release.
 	pluses bool
 	// match are the options that say which tags count.
@@ -279,7 +281,7 @@ func (t Tree) versionShape() (versionShape, error) {
 	if err != nil {
 		return versionShape{}, err
 	}
-	shape := versionShape{dashes: s.has(`^[ \t]*DASHES_IN_VERSION=`), pluses: s.has(`^[ \t]*PLUSES_IN_VERSION=`)}
+	shape := versionShape{plain: !s.has(`\{14\\?\}`), dashes: s.has(`^[ \t]*DASHES_IN_VERSION=`), pluses: s.has(`^[ \t]*PLUSES_IN_VERSION=`)}
 	for _, m := range matchesVersion.FindAllStringSubmatch(s.text, -1) {
 		// The s flag is what bash does: a dot is any character there.
 		expression, err := regexp.Compile("(?s)" + m[2])
@@ -324,6 +326,9 @@ func (s versionShape) number(v *Version) {
 // semantic makes a semantic version of what git describe says:
 // v1.2.0-beta.0-246-ge9a3ef28bd9b37 becomes v1.2.0-beta.0.246+e9a3ef28bd9b37.
 func (s versionShape) semantic(described string) string {
+	if s.plain {
+		return described
+	}
 	if s.dashes {
 		switch strings.Count(described, "-") {
 		case 2: // v1.4.0-1-g...
