@@ -23,11 +23,12 @@ func TestImports(t *testing.T) {
 		"storage/storagetest":   {"storage"},
 		"mirror":                {"storage"},
 		"mirror/mirrortest":     {},
+		"mirror/toolchain":      {},
 		"builder":               {"builder/kube", "storage"},
 		"builder/preflight":     {"builder", "storage"},
 		"cmd/kbuild-bench":      {"builder/kube", "builder/kube/kubetest", "mirror/mirrortest"},
 		"cmd/kbuild": {
-			"builder", "builder/kube", "builder/kube/kubetest", "builder/preflight", "mirror", "mirror/mirrortest", "storage",
+			"builder", "builder/kube", "builder/kube/kubetest", "builder/preflight", "mirror", "mirror/mirrortest", "mirror/toolchain", "storage",
 		},
 	}
 	only := map[string][]string{ // library: the packages that may import it
@@ -40,6 +41,7 @@ func TestImports(t *testing.T) {
 		"github.com/containers/buildah":                       {"builder", "cmd/kbuild"},
 		"github.com/containers/buildah/imagebuildah":          {"builder"},
 		"github.com/google/go-containerregistry/pkg/registry": {"mirror/mirrortest"},
+		"golang.org/x/mod/sumdb":                              {"mirror/toolchain"},
 		"github.com/sirupsen/logrus":                          {"builder"},
 		"github.com/spf13/cobra":                              {"cmd/kbuild"},
 	}

@@ -1,0 +1,386 @@
+// Package toolchain brings a Go toolchain from where its releases are kept, the
+// Go module proxy, or from this host, and proves that it is the one asked for.
+// It knows module proxies and the checksum database, and nothing of containers
+// or Kubernetes.
+//
+// The proxy serves every release as the module golang.org/toolchain, version
+// v0.0.1-goVERSION.GOOS-GOARCH; see "Go Toolchains" at go.dev/doc/toolchain.
+package toolchain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// modulePath is the module whose versions are the releases of Go.
+const modulePath = "golang.org/toolchain"
+
+// A Toolchain is a Go toolchain that lies on this host, checked.
+type Toolchain struct {
+	// Version is what its VERSION file says, such as "go1.15.15".
+	Version string
+	// Path is the archive, or the GOROOT directory.
+	Path string
+	// Sum is the module's hash, "h1:...", as in a go.sum file; empty for a
+	// local toolchain, which is taken as it is.
+	Sum string
+	// Source says where it came from, for people.
+	Source string
+	// Relocated is whether it may have been made for another directory than
+	// /usr/local/go, so that it has to be told where it is.
+	Relocated bool
+}
+
+// Options say where toolchains come from and what they are held against. The
+// zero value does what the go command does.
+type Options struct {
+	// Arch is Go's name of the processor it is to run on; empty is this host's.
+	Arch string
+	// Sum is what the module's hash has to be: "h1:..." itself, or a go.sum
+	// file that has a line for it. Empty: the checksum database says.
+	Sum string
+	// Cache is the directory downloads are kept in. It is required.
+	Cache string
+	// Getenv is os.Getenv or a test's. GOPROXY, GOSUMDB and GOENV are asked of
+	// it, and the user's go env file is read as the go command reads it.
+	Getenv func(string) string
+	// Log gets one-line messages.
+	Log func(format string, args ...any)
+}
+
+func (o Options) arch() string {
+	if o.Arch != "" {
+		return o.Arch
+	}
+	return runtime.GOARCH
+}
+
+func (o Options) log(format string, args ...any) {
+	if o.Log != nil {
+		o.Log(format, args...)
+	}
+}
+
+// hinted is an error with a line that says what the user should do.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e *hinted) Hint() string  { return e.hint }
+func (e *hinted) Unwrap() error { return e.error }
+
+func withHint(err error, hint string) error { return &hinted{err, hint} }
+
+var releaseForm = regexp.MustCompile(`^(?:go)?([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?((?:rc|beta)[0-9]{1,4})?$`)
+
+// IsVersion tells a release of Go, "1.15.15" or "go1.4", from a path.
+func IsVersion(s string) bool { return releaseForm.MatchString(s) }
+
+// release is a release of Go. Before 1.21 the first of a line had no third
+// number; patch is -1 where a request leaves it open.
+type release struct {
+	major, minor, patch int
+	pre                 string // rc1, beta2
+}
+
+func parseRelease(s string) (release, bool) {
+	m := releaseForm.FindStringSubmatch(s)
+	if m == nil {
+		return release{}, false
+	}
+	r := release{patch: -1, pre: m[4]}
+	r.major, _ = strconv.Atoi(m[1]) // the expression admits nothing else
+	r.minor, _ = strconv.Atoi(m[2])
+	if m[3] != "" {
+		r.patch, _ = strconv.Atoi(m[3])
+	}
+	return r, true
+}
+
+// choose picks the release to take for one that is wanted, out of what a proxy
+// lists: the very one; the newest of its line where the patch is left open;
+// else, unless it has to be exact, the nearest patch release, of two that are
+// equally near the newer.
+func choose(listed []string, want release, exact bool) (string, bool) {
+	best, distance, newest := "", -1, -1
+	for _, v := range listed {
+		r, ok := parseRelease(v)
+		if !ok || r.major != want.major || r.minor != want.minor || r.pre != want.pre {
+			continue
+		}
+		patch := max(r.patch, 0)
+		d := want.patch - patch
+		if d < 0 {
+			d = -d
+		}
+		switch {
+		case want.patch < 0:
+			if patch > newest {
+				best, newest = v, patch
+			}
+		case exact && d != 0:
+		case distance < 0, d < distance, d == distance && patch > newest:
+			best, distance, newest = v, d, patch
+		}
+	}
+	return best, best != ""
+}
+
+// Find brings a release of Go, "1.15.15", from the module proxy, or takes the
+// one that an earlier Find left in the cache, and holds it against its sum. With
+// "1.15" it takes the newest patch release; unless exact is set, the nearest
+// where there is not the one wanted. Nothing that is not proven is left behind.
+func Find(ctx context.Context, version string, exact bool, opts Options) (Toolchain, error) {
+	t, err := find(ctx, version, exact, opts)
+	if err != nil {
+		return Toolchain{}, fmt.Errorf("get Go %s: %w", strings.TrimPrefix(version, "go"), err)
+	}
+	return t, nil
+}
+
+func find(ctx context.Context, version string, exact bool, opts Options) (Toolchain, error) {
+	want, ok := parseRelease(version)
+	if !ok {
+		return Toolchain{}, fmt.Errorf("%q is no release of Go", version)
+	}
+	if strings.HasPrefix(opts.Sum, "h1:") && len(opts.Sum) != len("h1:")+44 {
+		return Toolchain{}, fmt.Errorf("the sum %q is not h1: and 44 characters", opts.Sum)
+	}
+	env, err := readEnvironment(opts.Getenv)
+	if err != nil {
+		return Toolchain{}, err
+	}
+	proxies, err := parseProxies(env("GOPROXY"))
+	if err != nil {
+		return Toolchain{}, err
+	}
+	f := &finder{Options: opts, proxies: proxies, sumdb: env("GOSUMDB")}
+	if err := os.MkdirAll(opts.Cache, 0o700); err != nil {
+		return Toolchain{}, fmt.Errorf("make the cache: %w", err)
+	}
+	// One that is here asks nobody which others there are.
+	if want.patch >= 0 {
+		for _, name := range spellings(want) {
+			if _, err := os.Stat(f.cached(name)); err == nil {
+				return f.take(ctx, name)
+			}
+		}
+	}
+	name, err := f.choose(ctx, want, exact)
+	if err != nil {
+		return Toolchain{}, err
+	}
+	t, err := f.take(ctx, name)
+	for n := 0; err != nil && !exact && refused(err) && n < others; n++ {
+		// Some proxies list more than they hand out.
+		f.log("%s is listed and not to be had: %v", name, err)
+		f.unavailable = append(f.unavailable, name)
+		next, chooseErr := f.choose(ctx, want, exact)
+		if chooseErr != nil || slices.Contains(f.unavailable, next) {
+			break
+		}
+		name = next
+		t, err = f.take(ctx, name)
+	}
+	return t, err
+}
+
+// others is how many more releases are tried.
+const others = 8
+
+// spellings are the names a release can have: before 1.21, go1.20 and not
+// go1.20.0.
+func spellings(r release) []string {
+	line := fmt.Sprintf("go%d.%d", r.major, r.minor)
+	if r.patch == 0 && r.minor < 21 {
+		return []string{line + r.pre}
+	}
+	return []string{fmt.Sprintf("%s.%d%s", line, r.patch, r.pre)}
+}
+
+// finder is one Find.
+type finder struct {
+	Options
+	proxies []proxy
+	sumdb   string
+	// unavailable are releases that were listed and not to be had.
+	unavailable []string
+}
+
+// moduleVersion is the version of the module for a release such as go1.4.3.
+func (f *finder) moduleVersion(name string) string {
+	return "v0.0.1-" + name + ".linux-" + f.arch()
+}
+
+func (f *finder) cached(name string) string {
+	return filepath.Join(f.Cache, f.moduleVersion(name)+".zip")
+}
+
+// choose asks the proxies which releases there are.
+func (f *finder) choose(ctx context.Context, want release, exact bool) (string, error) {
+	var listed []string
+	err := f.each(func(p proxy) error {
+		text, err := p.get(ctx, modulePath+"/@v/list", longestList)
+		if err != nil {
+			return err
+		}
+		listed = nil
+		for _, line := range strings.Fields(string(text)) {
+			if v, ok := strings.CutPrefix(line, "v0.0.1-"); ok {
+				if v, ok = strings.CutSuffix(v, ".linux-"+f.arch()); ok && !slices.Contains(f.unavailable, v) {
+					listed = append(listed, v)
+				}
+			}
+		}
+		if name, ok := choose(listed, want, exact); ok {
+			listed = []string{name}
+			return nil
+		}
+		return errNotThere
+	})
+	switch {
+	case err == nil:
+		return listed[0], nil
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case want.patch >= 0 && errors.Is(err, errNotThere) && !slices.ContainsFunc(listed, IsVersion):
+		// A proxy that lists nothing may have it all the same.
+		return spellings(want)[0], nil
+	case !errors.Is(err, errNotThere):
+		return "", err
+	}
+	hint := "give another with --go, or a local toolchain: --go DIRECTORY or --go FILE"
+	if near, ok := choose(listed, want, false); ok {
+		hint = "the nearest there is: --go " + strings.TrimPrefix(near, "go")
+	}
+	return "", withHint(fmt.Errorf("no module proxy of GOPROXY has it for linux/%s", f.arch()), hint)
+}
+
+// take has a release in the cache, checked.
+func (f *finder) take(ctx context.Context, name string) (Toolchain, error) {
+	want, from, err := f.wanted(ctx, name)
+	if err != nil {
+		return Toolchain{}, err
+	}
+	file := f.cached(name)
+	source := "the cache"
+	if _, err := os.Stat(file); err == nil {
+		got, err := hashZip(ctx, file)
+		if err != nil || got != want {
+			f.log("%s in the cache is not what %s says: it is brought anew", name, from)
+			if err := os.Remove(file); err != nil {
+				return Toolchain{}, err
+			}
+		}
+	}
+	if _, err := os.Stat(file); err != nil {
+		if source, err = f.download(ctx, name, file, want, from); err != nil {
+			return Toolchain{}, err
+		}
+	}
+	t := Toolchain{Path: file, Sum: want, Source: source}
+	if err := t.inspect(ctx, f.arch()); err != nil {
+		return Toolchain{}, err
+	}
+	return t, nil
+}
+
+// download brings a release from the first proxy that has it. It gets its place
+// in the cache only when its hash is the one wanted.
+func (f *finder) download(ctx context.Context, name, file, want, from string) (source string, err error) {
+	part, err := os.CreateTemp(f.Cache, "incoming-*")
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		part.Close()
+		os.Remove(part.Name()) //nolint:errcheck // it is renamed, or rubbish
+	}()
+	path := modulePath + "/@v/" + f.moduleVersion(name) + ".zip"
+	err = f.each(func(p proxy) error {
+		f.log("%s comes from %s", name, p)
+		source = p.String()
+		if err := part.Truncate(0); err != nil {
+			return err
+		}
+		return p.copy(ctx, path, part)
+	})
+	if errors.Is(err, errNotThere) {
+		return "", fmt.Errorf("no module proxy of GOPROXY has %s: %w", f.moduleVersion(name), err)
+	}
+	if err != nil {
+		return "", err
+	}
+	if err := part.Sync(); err != nil {
+		return "", err
+	}
+	got, err := hashZip(ctx, part.Name())
+	if err != nil {
+		return "", fmt.Errorf("%s from %s: %w", name, source, err)
+	}
+	if got != want {
+		return "", &SumError{Source: source, Module: f.moduleVersion(name), Has: got, Want: want, From: from}
+	}
+	return source, os.Rename(part.Name(), file)
+}
+
+// Local takes a toolchain of this host as it is: a GOROOT directory, a .tar.gz
+// as go.dev/dl has it, or the module's .zip; the last is held against opts.Sum
+// where that is set.
+func Local(ctx context.Context, path string, opts Options) (Toolchain, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return Toolchain{}, fmt.Errorf("Go toolchain %s: %w", path, err)
+	}
+	t := Toolchain{Path: abs, Source: abs}
+	info, err := os.Stat(abs)
+	if errors.Is(err, os.ErrNotExist) {
+		err = withHint(fmt.Errorf("Go toolchain %q is neither a release nor a file", path), "a release is written like 1.15.15")
+		return Toolchain{}, err
+	}
+	if err != nil {
+		return Toolchain{}, fmt.Errorf("Go toolchain: %w", err)
+	}
+	t.Relocated = info.IsDir()
+	if opts.Sum != "" {
+		if !isZip(abs) {
+			return Toolchain{}, fmt.Errorf("Go toolchain %s: a go.sum hash is that of a module's .zip, not of this", path)
+		}
+		if err := t.checkLocal(ctx, opts); err != nil {
+			return Toolchain{}, err
+		}
+	}
+	if err := t.inspect(ctx, opts.arch()); err != nil {
+		return Toolchain{}, err
+	}
+	return t, nil
+}
+
+func (t *Toolchain) checkLocal(ctx context.Context, opts Options) error {
+	if err := t.inspect(ctx, opts.arch()); err != nil {
+		return err
+	}
+	f := &finder{Options: opts}
+	want, from, err := f.wanted(ctx, t.Version)
+	if err != nil {
+		return err
+	}
+	got, err := hashZip(ctx, t.Path)
+	if err != nil {
+		return fmt.Errorf("Go toolchain %s: %w", t.Path, err)
+	}
+	if got != want {
+		return &SumError{Source: t.Path, Module: f.moduleVersion(t.Version), Has: got, Want: want, From: from}
+	}
+	t.Sum = want
+	return nil
+}
