@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/containers/image/v5/docker/reference"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/kbuild/kbuild/storage"
@@ -46,6 +47,14 @@ func ReadOrigin(store *storage.Store, id string) (Origin, bool, error) {
 		return Origin{}, false, fmt.Errorf("origin of image %s: %w", id, err)
 	}
 	return origin, true, nil
+}
+
+// RecordOrigin keeps with an image of the store that it was made here, and of
+// what, see [Origin].
+func RecordOrigin(store *storage.Store, img storage.Image, name reference.Named, source string, now time.Time) error {
+	return writeOrigin(store, img.ID, Origin{
+		Name: name.String(), Source: source, Digest: img.Digest, Time: now.UTC().Truncate(time.Second),
+	})
 }
 
 func writeOrigin(store *storage.Store, id string, origin Origin) error {

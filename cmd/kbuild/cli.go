@@ -99,7 +99,7 @@ func (a *app) root() *cobra.Command {
 	a.tree.platformFlag(root.Flags())
 	root.AddCommand(
 		a.checkCommand(), a.mirrorCommand(), a.imageCommand(), a.compileCommand(), a.runCommand(), a.shellCommand(),
-		a.imagesCommand(), a.cleanCommand(), a.inspectCommand(), a.demoCommand(), a.versionCommand(), a.removeCommand(),
+		a.crossCommand(), a.imagesCommand(), a.cleanCommand(), a.inspectCommand(), a.demoCommand(), a.versionCommand(), a.removeCommand(),
 	)
 	return root
 }

@@ -62,6 +62,8 @@ type request struct {
 	StateDir   string   // kbuild's own, for this tree
 	CacheDir   string   // kbuild's own
 	TempDir    string   // for files that live as long as the run
+
+	Cross crossRequest // of goalCross
 }
 
 // mirrorFlags are the flags that say where images come from.

@@ -74,6 +74,9 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 	if w.Goal == goalClean {
 		return 0, w.withStore(func(store *storage.Store) error { return w.clean(store) })
 	}
+	if w.Goal == goalCross {
+		return 0, w.withStore(func(store *storage.Store) error { return w.cross(ctx, store) })
+	}
 	inner := false
 	err = w.withStore(func(store *storage.Store) error {
 		if err := builder.RemoveLeftovers(store, w.Tree.Recipe.PathID); err != nil {

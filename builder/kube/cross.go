@@ -1,0 +1,107 @@
+package kube
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// CrossBases are the images that the tree's own Dockerfile of its base image
+// begins with, as it names them: "golang:1.4.2". Its own stages are not among
+// them. A tree without such a Dockerfile is an error.
+func (t Tree) CrossBases() ([]string, error) {
+	_, bases, err := t.crossDockerfile(nil)
+	return bases, err
+}
+
+// CrossBuildfile is the tree's own Dockerfile of its base image, with other
+// words for the images it begins with: ids, where a name would be looked for.
+func (t Tree) CrossBuildfile(ids map[string]string) ([]byte, error) {
+	text, _, err := t.crossDockerfile(ids)
+	return []byte(text), err
+}
+
+func (t Tree) crossDockerfile(ids map[string]string) (text string, bases []string, err error) {
+	name := t.Recipe.CrossDockerfile
+	if name == "" {
+		return "", nil, withHint(fmt.Errorf("%s has no Dockerfile of its base image", t.Root),
+			"kbuild cross --rootfs makes it from a root file system archive and a Go toolchain; --mirror brings it from a registry")
+	}
+	data, err := readTreeFile(t.Root, name)
+	if err != nil {
+		return "", nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	text = string(data)
+	arguments, stages := map[string]string{}, map[string]bool{"scratch": true}
+	for _, instruction := range instructions(text) {
+		words := strings.Fields(strings.ReplaceAll(instruction, "\\\n", " "))
+		switch {
+		case len(words) < 2:
+		case strings.EqualFold(words[0], "ARG") && len(stages) == 1:
+			argument, value, _ := strings.Cut(words[1], "=")
+			arguments[argument] = strings.Trim(value, `"'`)
+		case strings.EqualFold(words[0], "FROM"):
+			at := 1
+			for at < len(words)-1 && strings.HasPrefix(words[at], "--") {
+				at++
+			}
+			image := expandArguments(words[at], arguments)
+			if strings.Contains(image, "$") {
+				return "", nil, fmt.Errorf("%s: FROM %s: the build argument has no value", name, words[at])
+			}
+			if !stages[image] {
+				bases = append(bases, image)
+				if id := ids[image]; id != "" {
+					words[at] = id
+					text = strings.Replace(text, instruction, strings.Join(words, " ")+"\n", 1)
+				}
+			}
+			stages[fmt.Sprint("stage ", len(stages))] = true
+			if at+2 < len(words) && strings.EqualFold(words[at+1], "AS") {
+				stages[words[at+2]] = true
+			}
+		}
+	}
+	if len(stages) == 1 {
+		return "", nil, fmt.Errorf("%s: cannot find FROM", name)
+	}
+	return text, bases, nil
+}
+
+// CrossGo is the release of Go that the base image has to have: what its name
+// promises, else what the tree's own Dockerfile of it begins with. golang:1.4
+// is "1.4": any patch release, the newest best.
+func (t Tree) CrossGo() (string, bool) {
+	if v, ok := GoPromised(t.Recipe.BaseImage); ok {
+		return v.String(), true
+	}
+	bases, err := t.CrossBases()
+	if err != nil || len(bases) == 0 {
+		return "", false
+	}
+	image, _, _ := strings.Cut(bases[len(bases)-1], "@")
+	repository, tag, _ := strings.Cut(path.Base(image), ":")
+	tag, _, _ = strings.Cut(tag, "-") // 1.15.5-buster
+	if _, ok := ParseGo("go" + tag); !ok || repository != "golang" {
+		return "", false
+	}
+	return tag, true
+}
+
+// CrossEnvironment are the variables that the tree's Dockerfile of the build
+// image takes from its base image, goroot being where that has Go, as
+// NAME=value. From 1.5 to 1.6 there was a second toolchain, patched for linux/arm
+// (k/k#29904); others are built with the first.
+func (t Tree) CrossEnvironment(goroot string) ([]string, error) {
+	if t.Recipe.Dockerfile == "" {
+		return nil, nil
+	}
+	data, err := readTreeFile(t.Root, t.Recipe.Dockerfile)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", t.Recipe.Dockerfile, err)
+	}
+	if strings.Contains(string(data), "K8S_PATCHED_GOROOT") {
+		return []string{"K8S_PATCHED_GOROOT=" + goroot}, nil
+	}
+	return nil, nil
+}
