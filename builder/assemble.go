@@ -69,7 +69,8 @@ func (a assembly) assemble(ctx context.Context) (string, error) {
 		return a.whole(ctx)
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %q %q", a.Base.ID, dockerfile, a.Tree.Recipe.SourceList)
+	r := a.Tree.Recipe
+	fmt.Fprintf(h, "%s %q %q %s %q %q", a.Base.ID, dockerfile, r.SourceList, r.SourceFilter, r.BuildArgs, a.Context.Files)
 	key := hex.EncodeToString(h.Sum(nil))
 	if id, ok, err := a.onPrevious(ctx, key); err != nil || ok {
 		return id, err
@@ -78,8 +79,12 @@ func (a assembly) assemble(ctx context.Context) (string, error) {
 }
 
 // cutSources takes the last instruction off a Dockerfile, if it is the one that
-// adds the archive to the working directory.
+// adds the archive to the working directory. Where upstream copies the sources
+// into a container later, no instruction does.
 func cutSources(dockerfile []byte, r kube.Recipe) ([]byte, bool) {
+	if r.Way == kube.WaySync {
+		return dockerfile, true
+	}
 	text := strings.TrimRight(string(dockerfile), " \t\n")
 	start := strings.LastIndexByte(text, '\n') + 1
 	fields := strings.Fields(text[start:])
@@ -116,7 +121,7 @@ func (a assembly) onPrevious(ctx context.Context, key string) (id string, ok boo
 		return "", false, nil // its own tree's kbuild may just have replaced it
 	}
 	defer func() { err = errors.Join(err, b.Delete()) }()
-	id, err = a.commit(ctx, b, layer, m, fmt.Sprintf("changes of %s since %s", a.Tree.Recipe.Archive, previous.ID[:12]))
+	id, err = a.commit(ctx, b, layer, m, fmt.Sprintf("changes of %s since %s", sourcesName(a.Tree.Recipe), previous.ID[:12]))
 	return id, true, err
 }
 
@@ -179,12 +184,26 @@ func (a assembly) onScaffold(ctx context.Context, key string, dockerfile []byte)
 	if err = errors.Join(err, b.Unmount()); err != nil {
 		return "", err
 	}
-	if !plain {
-		return a.whole(ctx)
-	}
+	r := a.Tree.Recipe
 	m := made{Scaffold: key, Parents: parents}
 	layer := sourceLayer{tree: a.Tree, parents: parents, changed: a.Sources}
-	return a.commit(ctx, b, layer, m, fmt.Sprintf("ADD %s in %s", a.Tree.Recipe.Archive, a.Tree.Recipe.Workdir))
+	switch {
+	case plain && r.Way == kube.WaySync:
+		layer.version = a.Version.File() // the Dockerfile adds no version file
+	case r.Way == kube.WaySync:
+		return "", withHint(fmt.Errorf("%s makes no directory %s", r.Dockerfile, r.Workdir), "upstream's has WORKDIR for that")
+	case !plain:
+		return a.whole(ctx)
+	}
+	return a.commit(ctx, b, layer, m, fmt.Sprintf("ADD %s in %s", sourcesName(r), r.Workdir))
+}
+
+// sourcesName is what the sources are called in an image's history.
+func sourcesName(r kube.Recipe) string {
+	if r.Archive != "" {
+		return r.Archive
+	}
+	return "sources"
 }
 
 // whole runs the whole Dockerfile, which is of a form not known here.
@@ -295,6 +314,17 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 // buildOptions fills buildah's wide struct; the one place that does.
 func buildOptions(opts AssembleOptions, policy, runtime string, log io.Writer) define.BuildOptions {
 	created := kube.CanonicalTime
+	network := opts.Network
+	if network == "" {
+		network = NetworkNone
+	}
+	common := commonOptions()
+	common.HTTPProxy = network == NetworkHost
+	args := map[string]string{}
+	for _, a := range opts.Tree.Recipe.BuildArgs {
+		name, value, _ := strings.Cut(a, "=")
+		args[name] = value
+	}
 	return define.BuildOptions{
 		ContextDirectory:        opts.Context.Dir,
 		PullPolicy:              define.PullNever,
@@ -304,10 +334,11 @@ func buildOptions(opts AssembleOptions, policy, runtime string, log io.Writer) d
 		Isolation:               opts.Host.Isolation.define(),
 		Runtime:                 runtime,
 		RuntimeArgs:             opts.Host.runtimeArgs(),
-		NamespaceOptions:        namespaces(NetworkNone),
-		ConfigureNetwork:        define.NetworkDisabled,
+		Args:                    args,
+		NamespaceOptions:        namespaces(network),
+		ConfigureNetwork:        configure(network),
 		NetworkInterface:        noNetwork{},
-		CommonBuildOpts:         commonOptions(),
+		CommonBuildOpts:         common,
 		SignaturePolicyPath:     policy,
 		ContainerSuffix:         containerMark(opts.Tree.Recipe.PathID),
 		RemoveIntermediateCtrs:  true,

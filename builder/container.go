@@ -54,11 +54,16 @@ type RunOptions struct {
 	Environment []string // KEY=value, over the image's own
 	Mounts      []Mount
 	Network     Network
-	Terminal    bool // give the command a terminal
+	Workdir     string // "": the image's own
+	Terminal    bool   // give the command a terminal
 	Host        Host
 	Stdin       io.Reader
 	Stdout      io.Writer
 	Stderr      io.Writer
+	// Before is called before the command runs, and After when it ended with
+	// status 0, with the directory at which the container's root is mounted.
+	// Whatever ran in the container may have put links there.
+	Before, After func(root string) error
 }
 
 // Run runs a command in a new container of an image and removes the container
@@ -100,6 +105,7 @@ func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int
 		Args:             opts.Host.runtimeArgs(),
 		User:             userOf(b),
 		Hostname:         "kube-build",
+		WorkingDir:       opts.Workdir,
 		Mounts:           mounts,
 		Env:              opts.Environment,
 		NamespaceOptions: namespaces(opts.Network),
@@ -113,6 +119,9 @@ func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int
 		run.Terminal = buildah.WithTerminal
 	}
 
+	if err := atRoot(b, opts.Before); err != nil {
+		return 0, err
+	}
 	stop := passOn(ctx)
 	err = b.Run(wrap(opts.Command), run)
 	stop()
@@ -122,7 +131,25 @@ func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int
 	if err != nil {
 		return 0, fmt.Errorf("run the container: %w", err)
 	}
-	return commandStatus(report)
+	if status, err = commandStatus(report); err == nil && status == 0 {
+		err = atRoot(b, opts.After)
+	}
+	return status, err
+}
+
+// atRoot calls do with the container's root, if it is not nil.
+func atRoot(b *buildah.Builder, do func(root string) error) error {
+	if do == nil {
+		return nil
+	}
+	root, err := b.Mount("")
+	if err != nil {
+		return fmt.Errorf("look into the container: %w", err)
+	}
+	if err := errors.Join(do(root), b.Unmount()); err != nil {
+		return fmt.Errorf("look into the container: %w", err)
+	}
+	return nil
 }
 
 // userOf is whom a container's command runs as. Where the image names nobody, it

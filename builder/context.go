@@ -1,7 +1,6 @@
 package builder
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,14 +10,16 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/kbuild/kbuild/builder/kube"
 )
 
-// Context is a build context on disk, as upstream's build_image leaves it:
-// the archive of the sources, the version definitions and the Dockerfile.
+// Context is a build context on disk, as upstream's build_image leaves it: the
+// Dockerfile and what it adds, such as the archive of the sources and the
+// version definitions.
 type Context struct {
 	// Dir is its directory.
 	Dir string
@@ -27,11 +28,15 @@ type Context struct {
 	Digest string
 	// Changed says whether anything had to be written.
 	Changed bool
+	// Files identifies what is in it besides the Dockerfile, the sources and
+	// the version.
+	Files string
 
 	archive chan error // of the archive being written; closed when it is there
 }
 
-// Wait returns when the archive is there, and says if it could not be written.
+// Wait returns when the archive is there, if there is to be one, and says if it
+// could not be written.
 func (c Context) Wait() error { return <-c.archive }
 
 // archiveStamp is what kbuild remembers of the archive it wrote: while the
@@ -48,11 +53,11 @@ type archiveStamp struct {
 // all, and belongs to the owner of the tree. The archive is still being written
 // when it returns, since neither the image nor the compile waits for it: the
 // caller calls [Context.Wait] before the run ends. state is a directory of
-// kbuild's own for this tree.
-func WriteContext(ctx context.Context, tree kube.Tree, sources kube.Manifest, version kube.Version, dockerfile []byte, state string) (Context, error) {
+// kbuild's own for this tree; files are what [ReadContextFiles] found.
+func WriteContext(ctx context.Context, tree kube.Tree, sources kube.Manifest, version kube.Version, dockerfile []byte, state string, files ...ContextFile) (Context, error) {
 	r := tree.Recipe
 	digest := sources.Digest()
-	c := Context{Dir: filepath.Join(tree.Root, r.Context), Digest: contextDigest(digest, version, dockerfile)}
+	c := Context{Dir: filepath.Join(tree.Root, r.Context), Digest: contextDigest(digest, version, dockerfile, files), Files: filesDigest(files)}
 	owner, err := OwnerOf(tree.Root)
 	if err != nil {
 		return Context{}, fmt.Errorf("write the build context: %w", err)
@@ -63,19 +68,21 @@ func WriteContext(ctx context.Context, tree kube.Tree, sources kube.Manifest, ve
 	if err := removeUnfinished(c.Dir); err != nil {
 		return Context{}, fmt.Errorf("write the build context: %w", err)
 	}
-	for name, data := range map[string][]byte{r.VersionDefs: version.File(), "Dockerfile": dockerfile} {
-		file := filepath.Join(c.Dir, name)
-		if held, err := os.ReadFile(file); err == nil && bytes.Equal(held, data) {
-			continue
-		}
-		c.Changed = true
-		err := writeWhole(file, 0o644, owner, func(w io.Writer) error {
-			_, err := w.Write(data)
-			return err
-		})
+	files = append(slices.Clone(files), ContextFile{Name: "Dockerfile", Data: dockerfile})
+	if r.VersionDefs != "" {
+		files = append(files, ContextFile{Name: r.VersionDefs, Data: version.File()})
+	}
+	for _, f := range files {
+		changed, err := f.write(c.Dir, owner)
 		if err != nil {
 			return Context{}, fmt.Errorf("write the build context: %w", err)
 		}
+		c.Changed = c.Changed || changed
+	}
+	if r.Archive == "" {
+		c.archive = make(chan error)
+		close(c.archive)
+		return c, nil
 	}
 
 	archive, stampFile := filepath.Join(c.Dir, r.Archive), filepath.Join(state, "archive.json")
@@ -110,9 +117,9 @@ func writeArchive(ctx context.Context, tree kube.Tree, sources kube.Manifest, ar
 }
 
 // contextDigest identifies what is in a build context.
-func contextDigest(sources string, version kube.Version, dockerfile []byte) string {
+func contextDigest(sources string, version kube.Version, dockerfile []byte, files []ContextFile) string {
 	h := sha256.New()
-	for _, part := range []string{sources, string(version.File()), string(dockerfile)} {
+	for _, part := range []string{sources, string(version.File()), string(dockerfile), filesDigest(files)} {
 		fmt.Fprintf(h, "%d %s", len(part), part)
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))

@@ -30,7 +30,7 @@ func newContextTree(t *testing.T) *contextTree {
 	return &contextTree{
 		t: t, version: kube.Version{Commit: "c"}, dockerfile: "FROM x\n", state: t.TempDir(),
 		tree: kube.Tree{Root: root, Recipe: kube.Recipe{
-			Context: "_output/images/x", SourceList: []string{"src"}, Archive: "s.tar.gz", VersionDefs: "defs",
+			Way: kube.WayArchive, Context: "_output/images/x", SourceList: []string{"src"}, Archive: "s.tar.gz", VersionDefs: "defs",
 		}},
 	}
 }

@@ -43,6 +43,9 @@ type AssembleOptions struct {
 	BaseName reference.Named
 	Names    []reference.Named
 	Host     Host
+	// Network is what the steps of the Dockerfile see of the network; "" is
+	// none.
+	Network Network
 	// Log receives what the assembly prints, line by line.
 	Log io.Writer
 }
@@ -97,14 +100,14 @@ func contentOf(context string, base storage.Image, baseName string) string {
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
 
-// Current says whether an image was assembled from just these sources, version
-// and Dockerfile on this base.
-func Current(store *storage.Store, img storage.Image, sources kube.Manifest, version kube.Version, dockerfile []byte, base storage.Image, baseName string) (bool, error) {
+// Current says whether an image was assembled from just these sources, version,
+// Dockerfile and files on this base.
+func Current(store *storage.Store, img storage.Image, sources kube.Manifest, version kube.Version, dockerfile []byte, base storage.Image, baseName string, files ...ContextFile) (bool, error) {
 	config, err := imageConfig(store, img.ID)
 	if err != nil {
 		return false, err
 	}
-	return config.Config.Labels[labelContext] == contentOf(contextDigest(sources.Digest(), version, dockerfile), base, baseName), nil
+	return config.Config.Labels[labelContext] == contentOf(contextDigest(sources.Digest(), version, dockerfile, files), base, baseName), nil
 }
 
 // Created is when an image was assembled here or, for others, the time in its

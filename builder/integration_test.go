@@ -145,7 +145,7 @@ func working(t *testing.T, store *storage.Store) Host {
 	t.Helper()
 	dir := t.TempDir()
 	staticProbe(t, dir, 0)
-	host, attempts, err := FindHost(context.Background(), store, "", dir, t.TempDir())
+	host, attempts, err := FindHost(context.Background(), store, "", "t", dir, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestFindHost(t *testing.T) {
 		for _, asked := range []Isolation{"", IsolationOCI, IsolationRootless} {
 			dir := t.TempDir()
 			staticProbe(t, dir, 0)
-			host, attempts, err := FindHost(ctx, store, asked, dir, t.TempDir())
+			host, attempts, err := FindHost(ctx, store, asked, "t", dir, t.TempDir())
 			if len(attempts) != 2 || !strings.HasSuffix(attempts[0].Runtime, "/runc") || attempts[1].Answer != `no "crun" today` {
 				t.Errorf("%q: attempts %v", asked, attempts)
 			}
@@ -190,7 +190,7 @@ func TestFindHost(t *testing.T) {
 	})
 	t.Run("chroot asked for", func(t *testing.T) {
 		calls := wrapped(t, nil)
-		host, attempts, err := FindHost(ctx, store, IsolationChroot, t.TempDir(), t.TempDir())
+		host, attempts, err := FindHost(ctx, store, IsolationChroot, "t", t.TempDir(), t.TempDir())
 		if err != nil || host.Isolation != IsolationChroot || host.Runtime != "" || len(attempts) != 0 || calls() != 0 {
 			t.Errorf("host %+v, attempts %v, %v", host, attempts, err)
 		}
@@ -205,7 +205,7 @@ func TestFindHost(t *testing.T) {
 		calls := wrapped(t, map[string]string{"crun": "exec " + real.Runtime + ` "$@"`})
 		dir, cache := t.TempDir(), t.TempDir()
 		staticProbe(t, dir, 0)
-		host, attempts, err := FindHost(ctx, store, "", dir, cache)
+		host, attempts, err := FindHost(ctx, store, "", "t", dir, cache)
 		if err != nil || filepath.Base(host.Runtime) != "crun" || len(attempts) != 1 || attempts[0].Answer != `no "runc" today` {
 			t.Errorf("host %+v, attempts %v, %v", host, attempts, err)
 		}
@@ -226,7 +226,7 @@ func TestFindHost(t *testing.T) {
 			case 3: // a record that cannot be read
 				write(t, filepath.Join(cache, "runtime.json"), "{")
 			}
-			if _, _, err := FindHost(ctx, store, "", dir, cache); err != nil {
+			if _, _, err := FindHost(ctx, store, "", "t", dir, cache); err != nil {
 				t.Fatal(err)
 			}
 			if got := calls(); got != want {
@@ -238,7 +238,7 @@ func TestFindHost(t *testing.T) {
 		wrapped(t, map[string]string{"runc": "exec " + real.Runtime + ` "$@"`})
 		dir := t.TempDir()
 		staticProbe(t, dir, 9)
-		host, attempts, err := FindHost(ctx, store, "", dir, t.TempDir())
+		host, attempts, err := FindHost(ctx, store, "", "t", dir, t.TempDir())
 		if err != nil || host.Isolation != IsolationChroot || len(attempts) != 2 {
 			t.Errorf("host %+v, attempts %v, %v", host, attempts, err)
 		}

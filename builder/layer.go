@@ -64,9 +64,18 @@ func (l sourceLayer) write(ctx context.Context, file string) (err error) {
 
 func (l sourceLayer) writeTo(ctx context.Context, w *tar.Writer) error {
 	prefix := strings.TrimPrefix(l.tree.Recipe.Workdir, "/")
+	versionFile := strings.TrimPrefix(l.tree.Recipe.VersionFile, "/")
+	if len(l.changed)+len(l.gone) > 0 || l.version != nil && strings.HasPrefix(versionFile, prefix+"/") {
+		for _, p := range l.parents {
+			h := tar.Header{Typeflag: tar.TypeDir, Name: p.Path + "/", Mode: p.Mode, Uid: p.UID, Gid: p.GID, ModTime: kube.CanonicalTime}
+			if err := w.WriteHeader(&h); err != nil {
+				return err
+			}
+		}
+	}
 	if l.version != nil {
 		h := tar.Header{
-			Typeflag: tar.TypeReg, Name: strings.TrimPrefix(l.tree.Recipe.VersionFile, "/"), Mode: 0o644,
+			Typeflag: tar.TypeReg, Name: versionFile, Mode: 0o644,
 			Size: int64(len(l.version)), ModTime: kube.CanonicalTime,
 		}
 		if err := w.WriteHeader(&h); err != nil {
@@ -78,12 +87,6 @@ func (l sourceLayer) writeTo(ctx context.Context, w *tar.Writer) error {
 	}
 	if len(l.changed) == 0 && len(l.gone) == 0 {
 		return nil
-	}
-	for _, p := range l.parents {
-		h := tar.Header{Typeflag: tar.TypeDir, Name: p.Path + "/", Mode: p.Mode, Uid: p.UID, Gid: p.GID, ModTime: kube.CanonicalTime}
-		if err := w.WriteHeader(&h); err != nil {
-			return err
-		}
 	}
 	for _, dir := range l.implied() {
 		h := tar.Header{Typeflag: tar.TypeDir, Name: path.Join(prefix, dir) + "/", Mode: 0o755, ModTime: kube.CanonicalTime}

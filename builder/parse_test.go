@@ -112,7 +112,7 @@ func TestWriteContext(t *testing.T) {
 	root := t.TempDir()
 	write(t, filepath.Join(root, "src/a.go"), "package a")
 	tree := kube.Tree{Root: root, Recipe: kube.Recipe{
-		Context: "_output/images/x", SourceList: []string{"src"}, Archive: "s.tar.gz", VersionDefs: "defs",
+		Way: kube.WayArchive, Context: "_output/images/x", SourceList: []string{"src"}, Archive: "s.tar.gz", VersionDefs: "defs",
 	}}
 	state := t.TempDir()
 	do := func() Context {

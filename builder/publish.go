@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -43,8 +44,9 @@ func OwnerOf(dir string) (Owner, error) {
 // <os>/<arch> directory appears with all its new files in one step; files of
 // it that staging does not have stay, and so do files whose bytes are the same.
 // A link or a special file in staging is refused, and then nothing is
-// published.
-func Publish(staging, host string, owner Owner) (list []Published, err error) {
+// published. With wanted only the files it approves of are published, by their
+// paths below staging.
+func Publish(staging, host string, owner Owner, wanted func(file string) bool) (list []Published, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("publish to %s: %w", host, err)
@@ -55,8 +57,13 @@ func Publish(staging, host string, owner Owner) (list []Published, err error) {
 		return nil, err
 	}
 	var dirs []string
-	for dir := range groups {
-		dirs = append(dirs, dir)
+	for dir, files := range groups {
+		if wanted != nil {
+			files = slices.DeleteFunc(files, func(file string) bool { return !wanted(filepath.Join(dir, file)) })
+		}
+		if groups[dir] = files; len(files) > 0 {
+			dirs = append(dirs, dir)
+		}
 	}
 	sort.Strings(dirs)
 	for _, dir := range dirs {
@@ -133,7 +140,7 @@ func publishDir(from, to, host string, files []string, owner Owner) ([]Published
 	if err := os.Chmod(next, 0o755); err != nil {
 		return nil, err
 	}
-	if err := keepOthers(to, next, changed); err != nil {
+	if err := keepOthers(to, next, changed, owner); err != nil {
 		return nil, err
 	}
 	for _, file := range files {
@@ -150,13 +157,13 @@ func publishDir(from, to, host string, files []string, owner Owner) ([]Published
 	if to == host {
 		// The output directory itself may be a mount or a link: its files
 		// are renamed one by one.
-		return list, renameEach(next, to, files, changed)
+		return list, renameEach(next, to, files, changed, owner)
 	}
-	return list, exchange(next, to, files, changed)
+	return list, exchange(next, to, files, changed, owner)
 }
 
 // exchange puts the directory next where to is, in one step.
-func exchange(next, to string, files []string, changed map[string]bool) error {
+func exchange(next, to string, files []string, changed map[string]bool, owner Owner) error {
 	err := unix.Renameat2(unix.AT_FDCWD, next, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
 	switch {
 	case err == nil:
@@ -164,17 +171,17 @@ func exchange(next, to string, files []string, changed map[string]bool) error {
 	case errors.Is(err, unix.ENOENT):
 		return os.Rename(next, to)
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EXDEV), errors.Is(err, unix.EBUSY):
-		return renameEach(next, to, files, changed)
+		return renameEach(next, to, files, changed, owner)
 	}
 	return err
 }
 
-func renameEach(next, to string, files []string, changed map[string]bool) error {
+func renameEach(next, to string, files []string, changed map[string]bool, owner Owner) error {
 	for _, file := range files {
 		if !changed[file] {
 			continue
 		}
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, file)), 0o755); err != nil {
+		if err := makeDirs(filepath.Dir(filepath.Join(to, file)), owner); err != nil {
 			return err
 		}
 		if err := os.Rename(filepath.Join(next, file), filepath.Join(to, file)); err != nil {
@@ -185,7 +192,7 @@ func renameEach(next, to string, files []string, changed map[string]bool) error 
 }
 
 // keepOthers links what is published already, and stays, into next.
-func keepOthers(to, next string, changed map[string]bool) error {
+func keepOthers(to, next string, changed map[string]bool, owner Owner) error {
 	return filepath.WalkDir(to, func(p string, d fs.DirEntry, err error) error {
 		if notExist(err) && p == to {
 			return nil
@@ -198,7 +205,7 @@ func keepOthers(to, next string, changed map[string]bool) error {
 			return err
 		}
 		if d.IsDir() {
-			return os.Mkdir(filepath.Join(next, rel), 0o755)
+			return makeDirs(filepath.Join(next, rel), owner)
 		}
 		return os.Link(p, filepath.Join(next, rel))
 	})
@@ -216,7 +223,7 @@ func copyFile(from, to string, owner Owner) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+	if err := makeDirs(filepath.Dir(to), owner); err != nil {
 		return err
 	}
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

@@ -55,7 +55,7 @@ func published(t *testing.T, host string, want map[string]string) {
 
 func mustPublish(t *testing.T, staging, host string) {
 	t.Helper()
-	if _, err := Publish(staging, host, self()); err != nil {
+	if _, err := Publish(staging, host, self(), nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -79,7 +79,7 @@ func TestPublishLeavesAlone(t *testing.T) {
 	for _, content := range []string{"1", "2", "3"} {
 		write(t, filepath.Join(staging, "linux/amd64/kubelet"), content)
 		before := stat(t, filepath.Join(host, "linux/amd64/kubelet"))
-		list, err := Publish(staging, host, self())
+		list, err := Publish(staging, host, self(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +214,7 @@ func TestPublishOver(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			_, err := Publish(staging, host, self())
+			_, err := Publish(staging, host, self(), nil)
 			if test.want == nil {
 				var hint interface{ Hint() string }
 				if err == nil || !strings.Contains(err.Error(), "publish to "+host) || test.hint && !errors.As(err, &hint) {
@@ -281,7 +281,7 @@ func TestReadOnly(t *testing.T) {
 	if err := Writable(filepath.Join(host, "linux/arm")); !errors.Is(err, unix.EROFS) || !errors.As(err, &hint) {
 		t.Errorf("Writable: %v", err)
 	}
-	if _, err := Publish(staging, host, self()); !errors.Is(err, unix.EROFS) {
+	if _, err := Publish(staging, host, self(), nil); !errors.Is(err, unix.EROFS) {
 		t.Errorf("Publish: %v", err)
 	}
 	published(t, host, map[string]string{"linux/amd64/kubelet": "old"})

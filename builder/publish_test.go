@@ -70,7 +70,7 @@ func TestPublish(t *testing.T) {
 				}
 			}
 			_, before := files(t, host)
-			published, err := Publish(staging, host, owner)
+			published, err := Publish(staging, host, owner, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -123,7 +123,7 @@ func TestPublishRefuses(t *testing.T) {
 			if err := odd(filepath.Join(dir, "staging/linux/amd64/odd")); err != nil {
 				t.Fatal(err)
 			}
-			_, err := Publish(filepath.Join(dir, "staging"), filepath.Join(dir, "bin"), Owner{os.Getuid(), os.Getgid()})
+			_, err := Publish(filepath.Join(dir, "staging"), filepath.Join(dir, "bin"), Owner{os.Getuid(), os.Getgid()}, nil)
 			if err == nil || !strings.Contains(err.Error(), "linux/amd64/odd is neither a file nor a directory") {
 				t.Errorf("error %v", err)
 			}

@@ -104,8 +104,9 @@ type hostRecord struct {
 // FindHost chooses how to run containers: asked if it is not "", otherwise the
 // first OCI runtime that really starts a container, otherwise chroot. Trying
 // takes a moment, so the answer is kept in the cache directory until the next
-// boot. The attempts tell which runtimes did not start, and why.
-func FindHost(ctx context.Context, store *storage.Store, asked Isolation, dir, cache string) (Host, []Attempt, error) {
+// boot. The attempts tell which runtimes did not start, and why. tree is the
+// hash of the tree's path, by which [RemoveLeftovers] finds what a kill leaves.
+func FindHost(ctx context.Context, store *storage.Store, asked Isolation, tree, dir, cache string) (Host, []Attempt, error) {
 	host := Host{Isolation: asked, Dir: dir}
 	if asked == IsolationChroot {
 		return host, nil, nil
@@ -130,7 +131,7 @@ func FindHost(ctx context.Context, store *storage.Store, asked Isolation, dir, c
 			known.Size == record.Size && known.Time.Equal(record.Time) {
 			return host, attempts, nil
 		}
-		if err := try(ctx, store, host); err != nil {
+		if err := try(ctx, store, tree, host); err != nil {
 			if ctx.Err() != nil {
 				return Host{}, nil, ctx.Err()
 			}
@@ -171,13 +172,13 @@ const ProbeName = "/kbuild-probe"
 
 // try starts this static binary in an otherwise empty container, the way a
 // compile would be started.
-func try(ctx context.Context, store *storage.Store, host Host) error {
+func try(ctx context.Context, store *storage.Store, tree string, host Host) error {
 	// A copy, because /proc/self/exe may be a bound file that has no path.
 	program := filepath.Join(host.Dir, "probe")
 	if err := copyFile("/proc/self/exe", program, self()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("copy this program: %w", err)
 	}
-	b, err := newContainer(ctx, store, RunOptions{Tree: "probe", Network: NetworkNone, Host: host}, "")
+	b, err := newContainer(ctx, store, RunOptions{Tree: tree + "-probe", Network: NetworkNone, Host: host}, "")
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func OpenState(dir string, recipe kube.Recipe, key StateKey, further ...string) 
 	if err := os.Chtimes(s.dir, now, now); err != nil {
 		return nil, fmt.Errorf("kept state: %w", err)
 	}
-	return s, pruneStates(filepath.Join(dir, "kept"))
+	return s, pruneStates(filepath.Join(dir, "kept"), name)
 }
 
 // Close ends the use of the state.
@@ -181,22 +181,30 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-func pruneStates(dir string) error {
+// pruneStates removes all but the newest states, and never the one in use. A
+// time in the future, from before a clock was set right, says nothing.
+func pruneStates(dir, current string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("kept state: %w", err)
 	}
-	age := map[string]time.Time{}
+	age, now := map[string]time.Time{}, time.Now()
 	var names []string
 	for _, e := range entries {
 		info, err := e.Info()
 		if err != nil {
 			return fmt.Errorf("kept state: %w", err)
 		}
+		if e.Name() == current {
+			continue
+		}
 		names, age[e.Name()] = append(names, e.Name()), info.ModTime()
+		if info.ModTime().After(now) {
+			age[e.Name()] = time.Time{}
+		}
 	}
 	sort.Slice(names, func(i, j int) bool { return age[names[i]].After(age[names[j]]) })
-	for _, name := range names[min(keptStates, len(names)):] {
+	for _, name := range names[min(keptStates-1, len(names)):] {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("remove old kept state: %w", err)
 		}
@@ -444,14 +452,24 @@ func (b Base) Kept() (paths, environment []string) {
 // of the same size and time for unchanged. This is what "go clean -testcache"
 // writes.
 func (s *State) ExpireTests() error {
-	dir := s.kept(goCache)
-	if _, err := os.Stat(dir); err != nil {
-		if notExist(err) {
-			return nil
-		}
-		return err
+	caches := []string{s.kept(goCache)}
+	for _, p := range s.recipe.Persistent {
+		// Where the scripts of 1.12 and newer put Go's cache themselves.
+		caches = append(caches, filepath.Join(s.kept(p), "cache"), filepath.Join(s.kept(p), "cache", "build"))
 	}
-	return os.WriteFile(filepath.Join(dir, "testexpire.txt"), fmt.Appendf(nil, "%d\n", time.Now().UnixNano()), 0o666)
+	for _, dir := range caches {
+		if _, err := os.Stat(dir); err != nil {
+			if notExist(err) {
+				continue
+			}
+			return err
+		}
+		err := os.WriteFile(filepath.Join(dir, "testexpire.txt"), fmt.Appendf(nil, "%d\n", time.Now().UnixNano()), 0o666)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // RemoveState removes everything kept for a tree.

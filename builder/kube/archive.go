@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -19,6 +20,17 @@ import (
 // that an archive depends on content alone and no source looks newer than a
 // compiled standard library. It is never changed.
 var CanonicalTime = time.Date(2014, time.June, 6, 0, 0, 0, 0, time.UTC)
+
+// SourceTime is the time that a source has in the container: [CanonicalTime],
+// and a second less for what make generates, where it lies among the sources.
+// Make compares times, and of two that are the same takes the generated file
+// for up to date, whatever it was made from.
+func SourceTime(name string) time.Time {
+	if strings.HasPrefix(path.Base(name), "zz_generated.") || strings.HasPrefix(name, ".make/") {
+		return CanonicalTime.Add(-time.Second)
+	}
+	return CanonicalTime
+}
 
 // A ChangedError says that an entry of the sources is not, or no longer, what
 // it was when the sources were first looked at.
@@ -36,7 +48,7 @@ func (e *ChangedError) Hint() string {
 }
 
 // WriteArchive writes the sources that m describes to w as a tar.gz, in the
-// order of m. The bytes depend on m alone: every entry has CanonicalTime,
+// order of m. The bytes depend on m alone: every entry has its [SourceTime],
 // belongs to user and group 0 without names, and has mode 0755 or 0644, by the
 // owner's right to execute as in git, or 0777 for a link. Directories on the
 // way to a listed path are no entries, as in an archive that tar makes of the
@@ -114,7 +126,7 @@ func (a *archiver) add(e *Entry) error {
 	if !validPath(e.Path) {
 		return fmt.Errorf("%q is not a path in a tree", e.Path)
 	}
-	h := tar.Header{Name: path.Join(a.prefix, e.Path), ModTime: CanonicalTime, Mode: 0o644}
+	h := tar.Header{Name: path.Join(a.prefix, e.Path), ModTime: SourceTime(e.Path), Mode: 0o644}
 	switch e.Kind {
 	case File:
 		h.Typeflag, h.Size = tar.TypeReg, e.Size

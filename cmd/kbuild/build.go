@@ -29,6 +29,15 @@ func (w *worker) build(ctx context.Context, store *storage.Store, host builder.H
 			return 0, err
 		}
 	}
+	if w.Tree.Recipe.Way == kube.WayMount {
+		if w.Goal != goalCompile {
+			w.say("image", "the tree is built in %s itself: nothing to assemble", w.Tree.Recipe.BaseImage)
+		}
+		if w.Goal == goalImage {
+			return 0, nil
+		}
+		return w.compile(ctx, store, host, base, img, sources, nil)
+	}
 	if w.Goal == goalCompile {
 		image, err := w.assembled(store, names, sources, img)
 		if err != nil {
@@ -36,7 +45,7 @@ func (w *worker) build(ctx context.Context, store *storage.Store, host builder.H
 		}
 		return w.compile(ctx, store, host, base, image, sources, nil)
 	}
-	made, err := builder.WriteContext(ctx, w.Tree, sources, w.Version, w.Dockerfile, w.StateDir)
+	made, err := builder.WriteContext(ctx, w.Tree, sources, w.Version, w.Dockerfile, w.StateDir, w.Files...)
 	if err != nil {
 		return 0, err
 	}
@@ -57,13 +66,17 @@ func (w *worker) build(ctx context.Context, store *storage.Store, host builder.H
 
 func (w *worker) assemble(ctx context.Context, store *storage.Store, host builder.Host, names []reference.Named, sources kube.Manifest, base storage.Image, made builder.Context) (storage.Image, error) {
 	start := time.Now()
-	baseName, err := reference.ParseNormalizedNamed(w.Tree.Recipe.BaseImage)
+	baseName, err := w.baseName()
 	if err != nil {
 		return storage.Image{}, err
 	}
 	opts := builder.AssembleOptions{
 		Tree: w.Tree, Version: w.Version, Sources: sources, Context: made,
 		Base: base, BaseName: baseName, Names: names, Host: host,
+	}
+	steps := w.Tree.Recipe.NetworkSteps
+	if w.AsUpstream && len(steps) > 0 {
+		opts.Network = builder.NetworkHost
 	}
 	if w.LogLevel == "debug" || w.LogLevel == "trace" {
 		opts.Log = os.Stderr
@@ -73,6 +86,9 @@ func (w *worker) assemble(ctx context.Context, store *storage.Store, host builde
 		return storage.Image{}, err
 	}
 	w.mark("image")
+	if changed && !w.AsUpstream && len(steps) > 0 {
+		w.say("image", "%s fetches programs, which the base image has to have: left out %d steps; --as-upstream runs them", w.Tree.Recipe.Dockerfile, len(steps))
+	}
 	if changed || made.Changed {
 		w.say("image", "%s assembled from %s %s", strings.Join(w.Names, ", "), w.Tree.Recipe.Context, took(start))
 	} else {
@@ -85,10 +101,14 @@ func (w *worker) assemble(ctx context.Context, store *storage.Store, host builde
 // is now.
 func (w *worker) assembled(store *storage.Store, names []reference.Named, sources kube.Manifest, base storage.Image) (storage.Image, error) {
 	mine := names[len(names)-1]
+	baseName, err := w.baseName()
+	if err != nil {
+		return storage.Image{}, err
+	}
 	image, err := store.Lookup(mine)
 	if err == nil {
 		var current bool
-		current, err = builder.Current(store, image, sources, w.Version, w.Dockerfile, base, w.Tree.Recipe.BaseImage)
+		current, err = builder.Current(store, image, sources, w.Version, w.Dockerfile, base, baseName.String(), w.Files...)
 		if err == nil && !current {
 			err = fmt.Errorf("%s does not hold the sources as they are now", w.Names[len(w.Names)-1])
 		}
@@ -108,7 +128,7 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host builder
 	paths, environment := base.Kept()
 	environment = append(append([]string(nil), r.Environment...), environment...)
 	key := builder.StateKey{Base: base.ID, Dockerfile: w.Dockerfile, Environment: environment, Flags: w.Flags}
-	if w.Goal != goalBuild && w.Goal != goalCompile {
+	if !w.ownCommand() {
 		key.Command = w.Command
 	}
 	state, err := builder.OpenState(w.StateDir, r, key, paths...)
@@ -130,6 +150,26 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host builder
 			return 0, err
 		}
 	}
+	workdir := ""
+	if r.Way == kube.WayMount {
+		workdir = r.Workdir
+		tree, err := builder.MountTree(w.Tree, w.Version, mounts)
+		if err != nil {
+			return 0, err
+		}
+		mounts = append([]builder.Mount{tree}, mounts...)
+		defer func() { err = errors.Join(err, builder.GiveBack(w.Tree.Root, start)) }()
+	}
+	wanted := make([]func(string) bool, len(r.Outputs))
+	for i, o := range r.Outputs {
+		if wanted[i], err = w.wanted(state.Staging(o)); err != nil {
+			return 0, err
+		}
+	}
+	before, after, err := w.hooks(state, sources, mounts)
+	if err != nil {
+		return 0, err
+	}
 	for _, m := range r.Mounts {
 		if isOutput(r, m) {
 			continue
@@ -150,7 +190,7 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host builder
 	}
 	status, err := builder.Run(ctx, store, builder.RunOptions{
 		Image: image.ID, Tree: r.PathID, Command: w.Command, Environment: environment, Mounts: mounts,
-		Network: w.Network, Terminal: w.Goal == goalShell, Host: host,
+		Network: w.Network, Workdir: workdir, Terminal: w.Goal == goalShell, Host: host, Before: before, After: after,
 		Stdin: stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	})
 	if err != nil {
@@ -169,12 +209,16 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host builder
 			return 0, err
 		}
 	}
+	if r.Way == kube.WaySync && r.NoCopyBack {
+		w.say(step, "nothing comes back, as KUBE_RUN_COPY_OUTPUT says %s", took(start))
+		return 0, nil
+	}
 	owner, err := builder.OwnerOf(w.Tree.Root)
 	if err != nil {
 		return 0, err
 	}
-	for _, o := range r.Outputs {
-		published, err := builder.Publish(state.Staging(o), o.Host, owner)
+	for i, o := range r.Outputs {
+		published, err := builder.Publish(state.Staging(o), o.Host, owner, wanted[i])
 		if err != nil {
 			return 0, err
 		}

@@ -97,6 +97,7 @@ func (a *app) root() *cobra.Command {
 	a.mirrorFlags(root.Flags())
 	a.networkFlag(root.Flags())
 	a.tree.platformFlag(root.Flags())
+	a.tree.upstreamFlag(root.Flags())
 	root.AddCommand(
 		a.checkCommand(), a.mirrorCommand(), a.imageCommand(), a.compileCommand(), a.runCommand(), a.shellCommand(),
 		a.crossCommand(), a.imagesCommand(), a.cleanCommand(), a.inspectCommand(), a.demoCommand(), a.versionCommand(), a.removeCommand(),
@@ -145,6 +146,7 @@ func (a *app) imageCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return a.build(cmd, goalImage, nil) },
 	}
 	a.mirrorFlags(cmd.Flags())
+	a.tree.upstreamFlag(cmd.Flags())
 	return cmd
 }
 
@@ -155,6 +157,7 @@ func (a *app) compileCommand() *cobra.Command {
 	}
 	a.networkFlag(cmd.Flags())
 	a.tree.platformFlag(cmd.Flags())
+	a.tree.upstreamFlag(cmd.Flags())
 	return cmd
 }
 
@@ -172,6 +175,7 @@ func (a *app) runCommand() *cobra.Command {
 	cmd.Flags().SetInterspersed(false)
 	a.mirrorFlags(cmd.Flags())
 	a.networkFlag(cmd.Flags())
+	a.tree.upstreamFlag(cmd.Flags())
 	return cmd
 }
 
@@ -183,6 +187,7 @@ func (a *app) shellCommand() *cobra.Command {
 	}
 	a.mirrorFlags(cmd.Flags())
 	a.networkFlag(cmd.Flags())
+	a.tree.upstreamFlag(cmd.Flags())
 	return cmd
 }
 

@@ -174,7 +174,7 @@ func (w *worker) crossDockerfile(ctx context.Context, store *storage.Store) (mak
 		return nil, "", "", err
 	}
 	make = func(ctx context.Context) (storage.Image, error) {
-		host, attempts, err := builder.FindHost(ctx, store, w.Isolation, w.TempDir, w.CacheDir)
+		host, attempts, err := builder.FindHost(ctx, store, w.Isolation, w.Tree.Recipe.PathID, w.TempDir, w.CacheDir)
 		if err != nil {
 			return storage.Image{}, err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -59,7 +60,11 @@ func (a *app) prepare(cmd *cobra.Command, req request, tree kube.Tree, args []st
 		return req, err
 	}
 	req.Names = tree.ImageNames(req.Version)
-	if req.Dockerfile, err = tree.BuildDockerfile(false); err != nil {
+	if req.Dockerfile, err = tree.BuildDockerfile(a.tree.asUpstream); err != nil {
+		return req, err
+	}
+	req.AsUpstream = a.tree.asUpstream
+	if req.Files, err = builder.ReadContextFiles(tree); err != nil {
 		return req, err
 	}
 	if req.Sources, err = sources.MarshalBinary(); err != nil {
@@ -80,6 +85,10 @@ func (a *app) commandLine(cmd *cobra.Command, req *request, args []string) error
 			return &usageError{&hinted{errors.New("shell needs a terminal"), "for a command without one: kbuild run -- COMMAND"}}
 		}
 		req.Command, req.Flags = []string{"bash"}, []string{"shell"}
+		// build/shell.sh brings nothing back unless it is told to.
+		if os.Getenv("KUBE_RUN_COPY_OUTPUT") == "" {
+			req.Tree.Recipe.NoCopyBack = true
+		}
 		return nil
 	case goalBuild, goalCompile:
 		targets, rest := args, []string(nil)
@@ -95,9 +104,16 @@ func (a *app) commandLine(cmd *cobra.Command, req *request, args []string) error
 			return err
 		}
 		for _, r := range rest {
-			if strings.HasPrefix(r, "-") {
+			// Variables of make are flags, too.
+			if strings.HasPrefix(r, "-") || strings.Contains(r, "=") {
 				req.Flags = append(req.Flags, r)
 			}
+		}
+		if len(a.tree.platforms) > 0 {
+			req.Flags = append(req.Flags, "for "+strings.Join(a.tree.platforms, ","))
+		}
+		for _, t := range resolved {
+			req.Programs = append(req.Programs, path.Base(t))
 		}
 	}
 	return nil
@@ -149,7 +165,10 @@ func (a *app) build(cmd *cobra.Command, goal goal, args []string) error {
 	}
 	a.seen.keep()
 	out.say("check", "%s %s", describe(req), took(start))
-	return a.enter(ctx, req, lock)
+	if err := a.enter(ctx, req, lock); err != nil {
+		return err
+	}
+	return a.bringBack(ctx, req)
 }
 
 // describe says in half a line what the check step found.
@@ -224,7 +243,7 @@ func (a *app) clean(cmd *cobra.Command) error {
 	req.ownDirs()
 	out := steps{a.stderr, a.quiet}
 	if a.dryRun {
-		out.say("clean", "would remove %s, %s and the images kube-build of this tree", filepath.Join(tree.Root, "_output"), req.StateDir)
+		out.say("clean", "would remove %s, %s and the images kube-build of this tree", filepath.Join(tree.Root, tree.Recipe.OutputRoot), req.StateDir)
 		return nil
 	}
 	lock, err := builder.Lock(cmd.Context(), tree.Root, func() { out.say("clean", "another kbuild works in %s: waiting for it", tree.Root) })
@@ -271,7 +290,7 @@ func (a *app) dry(cmd *cobra.Command, req request, tree kube.Tree, args []string
 		}
 		out.say("mirror", "would copy %s from %s, if the store has none", req.Tree.Recipe.BaseImage, from)
 	}
-	if goal != goalMirror && goal != goalCompile {
+	if goal != goalMirror && goal != goalCompile && req.Tree.Recipe.Way != kube.WayMount {
 		out.say("image", "would write %s and assemble %s", filepath.Join(req.Tree.Root, req.Tree.Recipe.Context), strings.Join(req.Names, ", "))
 	}
 	if len(req.Command) > 0 {

@@ -16,12 +16,15 @@ import (
 // provide is the mirror step: the base image is in the store and is what its
 // name promises.
 func (w *worker) provide(ctx context.Context, store *storage.Store) (builder.Base, storage.Image, error) {
-	name, err := reference.ParseNormalizedNamed(w.Tree.Recipe.BaseImage)
+	name, err := w.baseName()
 	if err != nil {
-		return builder.Base{}, storage.Image{}, fmt.Errorf("base image %q of %s: %w", w.Tree.Recipe.BaseImage, w.Tree.Recipe.BaseFrom, err)
+		return builder.Base{}, storage.Image{}, err
 	}
 	img, err := store.Lookup(name)
 	switch {
+	case errors.Is(err, storage.ErrNotFound) && w.Tree.Recipe.BaseLocal && len(w.Mirror.Sources) == 0:
+		return builder.Base{}, storage.Image{}, &hinted{fmt.Errorf("base %w: the tree's own scripts make it, no registry has it", err),
+			"kbuild cross makes it from " + w.Tree.Recipe.CrossDockerfile + "\nkbuild mirror --mirror REF brings one that somebody made"}
 	case errors.Is(err, storage.ErrNotFound) && w.Goal == goalCompile:
 		return builder.Base{}, storage.Image{}, &hinted{err, "kbuild mirror brings it into the store"}
 	case errors.Is(err, storage.ErrNotFound):
@@ -49,6 +52,19 @@ func (w *worker) provide(ctx context.Context, store *storage.Store) (builder.Bas
 		w.say("mirror", "%s is in the store (%s): nothing to do", name, img.Digest)
 	}
 	return base, img, err
+}
+
+// baseName is the name of the base image in the store.
+func (w *worker) baseName() (reference.Named, error) {
+	r := w.Tree.Recipe
+	if r.BaseLocal {
+		return storage.LocalName(r.BaseImage)
+	}
+	name, err := reference.ParseNormalizedNamed(r.BaseImage)
+	if err != nil {
+		return nil, fmt.Errorf("base image %q of %s: %w", r.BaseImage, r.BaseFrom, err)
+	}
+	return name, nil
 }
 
 // look holds an image against its name. note is what to say of one that is

@@ -56,6 +56,9 @@ type request struct {
 	Version    kube.Version
 	Sources    []byte // kube.Manifest, marshalled
 	Dockerfile []byte
+	Files      []builder.ContextFile
+	AsUpstream bool     // with the steps of the Dockerfile that need a network
+	Programs   []string // names of the targets; none is all
 	Names      []string // of the kube-build image
 	Command    []string // what runs in the container
 	Flags      []string // those of Command that are not targets

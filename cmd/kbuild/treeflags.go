@@ -15,6 +15,7 @@ type treeFlags struct {
 	dir        string
 	gitVersion string
 	platforms  []string
+	asUpstream bool
 }
 
 // versionFlag is for every command that looks at a tree.
@@ -25,6 +26,11 @@ func (t *treeFlags) versionFlag(f *pflag.FlagSet) {
 // platformFlag is for the commands that compile targets.
 func (t *treeFlags) platformFlag(f *pflag.FlagSet) {
 	f.StringSliceVar(&t.platforms, "build-platform", nil, "`os/arch` to compile for, several with commas or one by one (default: the container's, or KUBE_BUILD_PLATFORMS where the tree's age passes it on)")
+}
+
+// upstreamFlag is for the commands that assemble the build image, or need it.
+func (t *treeFlags) upstreamFlag(f *pflag.FlagSet) {
+	f.BoolVar(&t.asUpstream, "as-upstream", false, "run the steps of the tree's own Dockerfile that need a network, with the network on (1.0 and 1.1)")
 }
 
 // openTree finds the tree.

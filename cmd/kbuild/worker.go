@@ -88,14 +88,23 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 			return err
 		}
 		w.mark("base image")
-		host, attempts, err := builder.FindHost(ctx, store, w.Isolation, w.TempDir, w.CacheDir)
+		host, attempts, err := builder.FindHost(ctx, store, w.Isolation, w.Tree.Recipe.PathID, w.TempDir, w.CacheDir)
 		if err != nil {
 			return err
 		}
 		w.tellHost(host, attempts)
 		w.mark("runtime")
 		if inner = host.Isolation == builder.IsolationChroot && w.Network == builder.NetworkNone && !w.Isolated; inner {
-			return nil
+			if !w.AsUpstream || w.Goal == goalCompile {
+				return nil
+			}
+			// The steps that need the network come before it is taken away.
+			goal := w.Goal
+			w.Goal = goalImage
+			status, err = w.build(ctx, store, host, base, img)
+			w.Goal = goal
+			inner = goal != goalImage
+			return err
 		}
 		status, err = w.build(ctx, store, host, base, img)
 		return err
@@ -166,7 +175,7 @@ func (w *worker) clean(store *storage.Store) error {
 	}
 	var removed []string
 	for _, d := range []struct{ dir, what string }{
-		{filepath.Join(w.Tree.Root, "_output"), "_output"},
+		{filepath.Join(w.Tree.Root, w.Tree.Recipe.OutputRoot), w.Tree.Recipe.OutputRoot},
 		{filepath.Join(w.StateDir, "kept"), "what was kept between runs"},
 		{w.StateDir, ""},
 	} {
