@@ -57,7 +57,7 @@ type archiveStamp struct {
 func WriteContext(ctx context.Context, tree kube.Tree, sources kube.Manifest, version kube.Version, dockerfile []byte, state string, files ...ContextFile) (Context, error) {
 	r := tree.Recipe
 	digest := sources.Digest()
-	c := Context{Dir: filepath.Join(tree.Root, r.Context), Digest: contextDigest(digest, version, dockerfile, files), Files: filesDigest(files)}
+	c := Context{Dir: filepath.Join(tree.Root, r.Context), Digest: contextDigest(digest, version, dockerfile, files...), Files: filesDigest(files)}
 	owner, err := OwnerOf(tree.Root)
 	if err != nil {
 		return Context{}, fmt.Errorf("write the build context: %w", err)
@@ -117,7 +117,7 @@ func writeArchive(ctx context.Context, tree kube.Tree, sources kube.Manifest, ar
 }
 
 // contextDigest identifies what is in a build context.
-func contextDigest(sources string, version kube.Version, dockerfile []byte, files []ContextFile) string {
+func contextDigest(sources string, version kube.Version, dockerfile []byte, files ...ContextFile) string {
 	h := sha256.New()
 	for _, part := range []string{sources, string(version.File()), string(dockerfile), filesDigest(files)} {
 		fmt.Fprintf(h, "%d %s", len(part), part)

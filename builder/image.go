@@ -107,7 +107,7 @@ func Current(store *storage.Store, img storage.Image, sources kube.Manifest, ver
 	if err != nil {
 		return false, err
 	}
-	return config.Config.Labels[labelContext] == contentOf(contextDigest(sources.Digest(), version, dockerfile, files), base, baseName), nil
+	return config.Config.Labels[labelContext] == contentOf(contextDigest(sources.Digest(), version, dockerfile, files...), base, baseName), nil
 }
 
 // Created is when an image was assembled here or, for others, the time in its
