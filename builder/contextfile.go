@@ -98,10 +98,8 @@ func (f ContextFile) write(dir string, owner Owner) (bool, error) {
 	case f.Exec:
 		mode = 0o755
 	}
-	if info, err := os.Lstat(file); err == nil && info.Mode() == mode {
-		if held, err := os.ReadFile(file); err == nil && bytes.Equal(held, data) {
-			return false, nil
-		}
+	if held, err := os.ReadFile(file); err == nil && bytes.Equal(held, data) {
+		return false, nil
 	}
 	return true, writeWhole(file, mode, owner, func(w io.Writer) error {
 		_, err := w.Write(data)
