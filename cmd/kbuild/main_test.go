@@ -128,7 +128,7 @@ func (w *world) environ(home string) []string {
 		"HOME=" + home, "XDG_CACHE_HOME=" + filepath.Join(home, "cache"), "XDG_CONFIG_HOME=" + filepath.Join(home, "config"),
 		"STORE=" + filepath.Join(w.store, "host"), "SMALL=" + filepath.Join(w.store, "small"), "OLD=" + filepath.Join(w.store, "old"),
 		"REGISTRY=" + w.registry.Host(), "REGISTRY_SLASH=" + strings.ReplaceAll(w.registry.Host(), ":", "/"), "TAG=" + w.tag,
-		"MIRROR=" + w.registry.Host() + "/xuxinkun/kubernetes",
+		"OWNER=" + strconv.Itoa(os.Getuid()), "MIRROR=" + w.registry.Host() + "/xuxinkun/kubernetes",
 		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_AUTHOR_NAME=t", "GIT_AUTHOR_EMAIL=t@example.com", "GIT_COMMITTER_NAME=t", "GIT_COMMITTER_EMAIL=t@example.com",
 	}
@@ -173,6 +173,12 @@ func TestScripts(t *testing.T) {
 				dir := ts.MkAbs(args[0])
 				ts.Check(kubetest.Release12(dir, args[1]))
 				ts.Check(kubetest.Commit(context.Background(), dir, "v1.2.3"))
+			},
+			// release NAME DIR TAG: a small tree shaped like that release.
+			"release": func(ts *testscript.TestScript, neg bool, args []string) {
+				dir := ts.MkAbs(args[1])
+				ts.Check(kubetest.Write(args[0], dir, args[2]))
+				ts.Check(kubetest.Commit(context.Background(), dir, "v"+args[0]+".3"))
 			},
 			// exits STATUS COMMAND...: the command ends with just this status.
 			"exits": func(ts *testscript.TestScript, neg bool, args []string) { exits(ts, args) },
