@@ -134,12 +134,19 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 			return Version{}, withHint(fmt.Errorf("KUBE_GIT_VERSION_FILE: %w", nameFile(file, err)),
 				"KUBE_GIT_VERSION_FILE names a file of lines such as KUBE_GIT_VERSION='v1.2.0'; without it git is asked")
 		}
-		return v, nil
+		if t.gitVersion == "" {
+			return v, nil
+		}
 	}
 
 	shape, err := t.versionShape()
 	if err != nil {
 		return Version{}, err
+	}
+	if t.env("KUBE_GIT_VERSION_FILE") != "" {
+		v.GitVersion, v.Major, v.Minor = t.gitVersion, "", ""
+		shape.number(&v)
+		return v, nil
 	}
 	if shape.archive != nil {
 		v.Commit, v.TreeState = shape.archive.Commit, shape.archive.TreeState
@@ -201,8 +208,9 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 }
 
 // WithGitVersion is the tree with a version given by hand, "v1.20.2", which
-// takes the place of what git, the environment and git archive say; the rest of
-// what they say stays. Anything that is no semantic version is an error.
+// takes the place of what git, the environment, git archive and
+// KUBE_GIT_VERSION_FILE say; the rest of what they say stays. Anything that is
+// no semantic version is an error.
 func (t Tree) WithGitVersion(version string) (Tree, error) {
 	if !semanticVersion.MatchString(version) {
 		return Tree{}, withHint(fmt.Errorf("%q is not a version", version), "a version is such as v1.20.2 or v1.3.0-beta.1+mine")
