@@ -66,13 +66,28 @@ func (t Tree) branch(ctx context.Context) string {
 // far as a person would notice.
 var imageSyntax = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(?:@sha256:[0-9a-f]{64})?$`)
 
-// checkImage is whether a name that was read from the tree can be an image's.
-func checkImage(image, from string) error {
+// damaged is the hint of an image's name that cannot be right.
+const damaged = "what the tree or the environment says of its images is damaged; in a git checkout, git diff tells what changed"
+
+// checkImage is whether the name of the tree's "base image" or "build image"
+// can be an image's.
+func checkImage(what, image, from string) error {
 	if imageSyntax.MatchString(image) {
 		return nil
 	}
-	return withHint(fmt.Errorf("%s: the base image would be %q, which is no name of an image with a tag", from, image),
-		"what the tree or the environment says of kube-cross is damaged; in a git checkout, git diff tells what changed")
+	return withHint(fmt.Errorf("%s: the %s would be %q, which is no name of an image with a tag", from, what, image), damaged)
+}
+
+var tagSyntax = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+
+// checkCrossTag is whether what the scripts take for the tag of kube-cross can
+// be one. Of "v1 v2" a Dockerfile would be made that names another image.
+func checkCrossTag(v *variables, m marks) error {
+	tag, set, err := v.lookup(crossTagName)
+	if err != nil || !set || tagSyntax.MatchString(tag) {
+		return err
+	}
+	return withHint(fmt.Errorf("%s: the tag of kube-cross would be %q, which is no tag of an image", crossTagFrom(m), tag), damaged)
 }
 
 // baseFrom is where the tag of the base image comes from.
@@ -82,6 +97,11 @@ func baseFrom(v *variables, m marks) string {
 			return name
 		}
 	}
+	return crossTagFrom(m)
+}
+
+// crossTagFrom is the file that the scripts take the tag of kube-cross from.
+func crossTagFrom(m marks) string {
 	if m.readsCrossVersion {
 		return m.buildDir + "/build-image/cross/VERSION"
 	}

@@ -65,13 +65,21 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	if r.BaseImage, err = t.baseImage(); err != nil {
 		return Recipe{}, err
 	}
-	return r, checkImage(r.BaseImage, r.BaseFrom)
+	if err := checkImage("base image", r.BaseImage, r.BaseFrom); err != nil {
+		return Recipe{}, err
+	}
+	// A build image of another age's Dockerfile would hold no sources.
+	text, err := readTreeFile(t.Root, r.Dockerfile)
+	if err == nil && !strings.Contains(string(text), r.Archive) {
+		err = withHint(fmt.Errorf("%s does not add %s, in which %s packs the sources", r.Dockerfile, r.Archive, m.common.name), mixed)
+	}
+	return r, err
 }
 
 // common is what the recipes of all ages have in common. The context is only
 // the directory that contexts are in.
 func common(ctx context.Context, t Tree, m marks, v *variables) (Recipe, error) {
-	if _, _, err := v.lookup(crossTagName); err != nil {
+	if err := checkCrossTag(v, m); err != nil {
 		return Recipe{}, err
 	}
 	id, err := t.pathID(ctx, v, m.common)

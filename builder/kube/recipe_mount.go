@@ -32,5 +32,5 @@ func mountRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	if r.BaseImage, err = v.expand(`"${KUBE_CROSS_IMAGE}:${KUBE_CROSS_VERSION}"`); err != nil {
 		return Recipe{}, err
 	}
-	return r, checkImage(r.BaseImage, r.BaseFrom)
+	return r, checkImage("base image", r.BaseImage, r.BaseFrom)
 }

@@ -63,10 +63,10 @@ func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	if r.BaseImage, err = t.baseImage(); err != nil {
 		return Recipe{}, err
 	}
-	if err := checkImage(r.BaseImage, r.BaseFrom); err != nil {
+	if err := checkImage("base image", r.BaseImage, r.BaseFrom); err != nil {
 		return Recipe{}, err
 	}
-	return r, checkImage("kube-build:build-"+r.PathID+r.ImageVersion, m.buildDir+"/build-image/VERSION")
+	return r, checkImage("build image", "kube-build:build-"+r.PathID+r.ImageVersion, m.buildDir+"/build-image/VERSION")
 }
 
 // ownFilter leaves out what is never a source: git's directory, which upstream

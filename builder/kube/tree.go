@@ -160,8 +160,11 @@ func (e *AgeError) Hint() string {
 	if e.Age == "" {
 		return "kbuild builds Kubernetes since 1.0"
 	}
-	return "the tree is incomplete or mixed from two; in a git checkout, git status tells what is missing"
+	return mixed
 }
+
+// mixed is the hint of a tree that does not hold together.
+const mixed = "the tree is incomplete or mixed from two; in a git checkout, git status tells what is missing"
 
 // exists is whether there is a file or directory of that name in the tree.
 func exists(root, name string) bool {
