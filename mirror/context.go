@@ -29,6 +29,10 @@ func (p platform) String() string {
 	return s
 }
 
+// DefaultPlatform is the platform of images where none is asked for: linux on
+// this host's architecture.
+func DefaultPlatform() string { return platform{os: "linux", arch: runtime.GOARCH}.String() }
+
 // parsePlatform reads os/arch or os/arch/variant; empty is this host's linux.
 func parsePlatform(s string) (platform, error) {
 	if s == "" {

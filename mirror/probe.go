@@ -22,6 +22,18 @@ type found struct {
 	keeps   bool
 	schema1 bool
 	signed  bool // a signature was verified
+	// config and layers are what a lock holds of an image besides; empty for
+	// schema 1, which does not tell.
+	config digest.Digest
+	layers []digest.Digest
+	list   []byte   // the list of platforms, or nil
+	urls   []string // where layers are that are not with the image
+	size   int64    // of the layers as they are stored there, as far as told
+}
+
+// identity is what a lock's entry is held against.
+func (f found) identity() identity {
+	return identity{manifest: f.digest, madeUp: !f.keeps && !f.schema1, index: f.index, config: f.config, layers: f.layers}
 }
 
 // mostLayers is how many layers the overlay driver of containers/storage
@@ -53,7 +65,7 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 		if err := chosen.Validate(); err != nil {
 			return found{}, fmt.Errorf("is not an image: it lists one by the digest %q: %w", chosen, err)
 		}
-		f.index, f.digest = f.digest, chosen
+		f.index, f.digest, f.list = f.digest, chosen, blob
 		unparsed = image.UnparsedInstance(src, &chosen)
 		if _, mime, err = unparsed.Manifest(ctx); err != nil {
 			return found{}, err
@@ -95,7 +107,40 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 	if !has.runs(want) {
 		return found{}, &PlatformError{Has: []string{has.String()}, Want: want.String()}
 	}
-	return f, nil
+	for _, layer := range img.LayerInfos() {
+		f.urls = append(f.urls, layer.URLs...)
+		f.size += max(layer.Size, 0)
+	}
+	if f.schema1 {
+		return f, nil
+	}
+	config, err := img.ConfigBlob(ctx)
+	if err != nil {
+		return found{}, err
+	}
+	if f.config, err = runDigest(config); err != nil {
+		return found{}, fmt.Errorf("is not an image: configuration: %w", err)
+	}
+	f.layers, err = diffIDs(config)
+	return f, err
+}
+
+// diffIDs are the digests of the unpacked layers that a configuration tells.
+func diffIDs(config []byte) ([]digest.Digest, error) {
+	var c struct {
+		RootFS struct {
+			DiffIDs []digest.Digest `json:"diff_ids"`
+		} `json:"rootfs"`
+	}
+	if err := json.Unmarshal(config, &c); err != nil {
+		return nil, fmt.Errorf("is not an image: configuration: %w", err)
+	}
+	for _, d := range c.RootFS.DiffIDs {
+		if err := d.Validate(); err != nil {
+			return nil, fmt.Errorf("is not an image: configuration: layer %q: %w", d, err)
+		}
+	}
+	return c.RootFS.DiffIDs, nil
 }
 
 // storable checks the layers that a manifest speaks of.

@@ -69,6 +69,11 @@ type Options struct {
 	Progress io.Writer
 	// Log gets one-line messages without a line's end.
 	Log func(format string, args ...any)
+	// Lock is what the image has to be. An image that is another one is refused
+	// with a [*LockError], and the next source is tried. Nil: any.
+	Lock *LockEntry
+	// Offline refuses to ask registries, with an [*OfflineError].
+	Offline bool
 	// Accept looks into an image that arrived, before it gets its name. An
 	// error refuses the image.
 	Accept func(ctx context.Context, img storage.Image) error
@@ -101,6 +106,15 @@ const (
 // One process at a time pulls into a store. Who waited for another one that
 // provided want takes that.
 func Pull(ctx context.Context, store *storage.Store, want reference.Named, sources []Source, opts Options) (storage.Image, Origin, error) {
+	p, sources, err := newPuller(store, want, sources, opts)
+	if err != nil {
+		return storage.Image{}, Origin{}, err
+	}
+	return p.pull(ctx, sources)
+}
+
+// newPuller reads the options of a Pull. The sources returned are those to try.
+func newPuller(store *storage.Store, want reference.Named, sources []Source, opts Options) (*puller, []Source, error) {
 	want = reference.TagNameOnly(want)
 	original, given := len(sources) == 0, sources
 	if original {
@@ -111,14 +125,17 @@ func Pull(ctx context.Context, store *storage.Store, want reference.Named, sourc
 	}
 	set, err := readSettings(store, given, opts)
 	if err != nil {
-		return storage.Image{}, Origin{}, fmt.Errorf("mirror %s: %w", want, err)
+		return nil, nil, fmt.Errorf("mirror %s: %w", want, err)
 	}
-	p := &puller{store: store, want: want, settings: set, opts: opts, original: original, told: map[string]bool{}}
+	return &puller{store: store, want: want, settings: set, opts: opts, original: original, told: map[string]bool{}}, sources, nil
+}
 
-	if opts.Timeout > 0 {
-		late := &timeout{after: opts.Timeout}
+// pull is Pull, which does not wait for what heeds no context.
+func (p *puller) pull(ctx context.Context, sources []Source) (storage.Image, Origin, error) {
+	if p.opts.Timeout > 0 {
+		late := &timeout{after: p.opts.Timeout}
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, opts.Timeout, late)
+		ctx, cancel = context.WithTimeoutCause(ctx, p.opts.Timeout, late)
 		defer cancel()
 	}
 	type outcome struct {
@@ -148,7 +165,7 @@ func Pull(ctx context.Context, store *storage.Store, want reference.Named, sourc
 	}
 	var failed *PullError
 	if o.err != nil && !errors.As(o.err, &failed) {
-		o.err = fmt.Errorf("mirror %s: %w", want, o.err)
+		o.err = fmt.Errorf("mirror %s: %w", p.want, o.err)
 	}
 	return o.img, o.origin, o.err
 }
@@ -168,6 +185,8 @@ type puller struct {
 	told     map[string]bool // what was said and need not be said again
 	scratch  atomic.Pointer[string]
 	left     atomic.Bool // the caller is gone
+	// instead, if set, takes an image that passed, in place of the store.
+	instead func(ctx context.Context, a arrival, copyTo func(types.ImageReference, found) error) error
 }
 
 // leave is called when the caller does not wait any longer: nothing is said
@@ -198,7 +217,7 @@ func (p *puller) run(ctx context.Context, sources []Source) (img storage.Image, 
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
 	p.scratch.Store(&in.Dir)
-	if in.Waited {
+	if in.Waited && p.instead == nil {
 		if img, origin, ok := p.provided(ctx, earlier); ok {
 			return img, origin, nil
 		}
@@ -271,6 +290,11 @@ func (p *puller) provided(ctx context.Context, earlier string) (storage.Image, O
 	origin, ok, err := ReadOrigin(p.store, img.ID)
 	if err != nil || !ok {
 		return storage.Image{}, Origin{}, false
+	}
+	if p.opts.Lock != nil {
+		if _, err := MatchStored(p.store, img, *p.opts.Lock); err != nil {
+			return storage.Image{}, Origin{}, false
+		}
 	}
 	if p.opts.Accept != nil && p.opts.Accept(ctx, img) != nil {
 		return storage.Image{}, Origin{}, false
@@ -349,6 +373,9 @@ func (p *puller) try(ctx context.Context, candidate Source) (storage.Image, Orig
 		p.discard(incoming)
 		return storage.Image{}, Origin{}, explain(err, candidate, p.settings)
 	}
+	if p.instead != nil {
+		return storage.Image{}, Origin{}, nil
+	}
 	img, origin, err := p.admit(ctx, a)
 	if err != nil {
 		p.discard(incoming)
@@ -368,6 +395,9 @@ type arrival struct {
 
 // fetch copies a candidate into the store under the name incoming.
 func (p *puller) fetch(ctx context.Context, candidate Source, incoming reference.Named, pin *digest.Digest) (a arrival, err error) {
+	if p.opts.Offline && candidate.transport == transportDocker {
+		return arrival{}, &OfflineError{}
+	}
 	sys := p.settings.context(candidate, *p.scratch.Load())
 	asked, guard := p.guarded(ctx, candidate, sys)
 	defer guard.give(nil)
@@ -392,19 +422,13 @@ func (p *puller) fetch(ctx context.Context, candidate Source, incoming reference
 	if err = guard.done(err); err != nil {
 		return arrival{}, err
 	}
-	if pinned, ok := p.want.(reference.Digested); ok {
-		if d := pinned.Digest(); d != a.found.digest && d != a.found.index {
-			return arrival{}, &DigestError{Has: a.found.digest.String(), Want: d.String()}
-		}
+	if err := p.pinned(candidate, a.found); err != nil {
+		return arrival{}, err
 	}
-	if candidate.inStore() {
+	if candidate.inStore() && p.instead == nil {
 		img, err := candidate.stored(p.store)
 		a.id = img.ID
 		return a, err
-	}
-	to, err := p.store.Reference(incoming)
-	if err != nil {
-		return arrival{}, err
 	}
 	policy, outcome := p.trust.context, func(_ context.Context, err error) error { return err }
 	if candidate.transport == transportDocker {
@@ -414,7 +438,17 @@ func (p *puller) fetch(ctx context.Context, candidate Source, incoming reference
 		wrapped := &resumed{ImageSource: o.ImageSource, p: p, source: candidate, sys: sys, kept: p.kept, whole: &p.whole}
 		from.source, outcome = wrapped, wrapped.outcome
 	}
-	if err := outcome(ctx, copyImage(ctx, policy, to, from, sys, a.found, p.opts.Progress)); err != nil {
+	copyTo := func(to types.ImageReference, image found) error {
+		return outcome(ctx, copyImage(ctx, policy, to, from, sys, image, p.opts.Progress))
+	}
+	if p.instead != nil {
+		return a, p.instead(ctx, a, copyTo)
+	}
+	to, err := p.store.Reference(incoming)
+	if err != nil {
+		return arrival{}, err
+	}
+	if err := copyTo(to, a.found); err != nil {
 		return arrival{}, err
 	}
 	img, err := p.store.Lookup(incoming)
@@ -426,6 +460,9 @@ func (p *puller) fetch(ctx context.Context, candidate Source, incoming reference
 func (p *puller) admit(ctx context.Context, a arrival) (storage.Image, Origin, error) {
 	img, err := p.store.LookupID(a.id)
 	if err != nil {
+		return storage.Image{}, Origin{}, err
+	}
+	if err := p.locked(img, a.found); err != nil {
 		return storage.Image{}, Origin{}, err
 	}
 	if p.opts.Accept != nil {

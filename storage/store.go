@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -220,6 +221,30 @@ func (s *Store) Config(id string) ([]byte, error) {
 		return nil, fmt.Errorf("configuration of image %s: %w", id, err)
 	}
 	return data, nil
+}
+
+// DiffIDs are the digests of an image's unpacked layers, the lowest first, as
+// the store computed them when it unpacked them. Nil when it does not know them
+// all.
+func (s *Store) DiffIDs(id string) ([]digest.Digest, error) {
+	img, err := s.store.Image(id)
+	if err != nil {
+		return nil, fmt.Errorf("layers of image %s: %w", id, err)
+	}
+	var list []digest.Digest
+	for next := img.TopLayer; next != ""; {
+		layer, err := s.store.Layer(next)
+		if err != nil {
+			return nil, fmt.Errorf("layers of image %s: %w", id, err)
+		}
+		if layer.UncompressedDigest == "" {
+			return nil, nil
+		}
+		list = append(list, layer.UncompressedDigest)
+		next = layer.Parent
+	}
+	slices.Reverse(list)
+	return list, nil
 }
 
 // SetRecord keeps a small note with an image, under a key of kbuild's own;

@@ -35,6 +35,7 @@ type app struct {
 	tlsVerify bool
 	format    string
 	timings   bool
+	offline   bool
 
 	status int
 	spans  spans
@@ -94,12 +95,13 @@ func (a *app) root() *cobra.Command {
 	global.BoolVar(&a.timings, "timings", false, "say at the end where the time went")
 	global.BoolVar(&a.dryRun, "dry-run", false, "say what would be done and do nothing")
 
+	a.offlineFlag(global)
 	a.mirrorFlags(root.Flags())
 	a.networkFlag(root.Flags())
 	a.tree.platformFlag(root.Flags())
 	a.tree.upstreamFlag(root.Flags())
 	root.AddCommand(
-		a.checkCommand(), a.mirrorCommand(), a.imageCommand(), a.compileCommand(), a.runCommand(), a.shellCommand(),
+		a.checkCommand(), a.mirrorCommand(), a.lockCommand(), a.imageCommand(), a.compileCommand(), a.runCommand(), a.shellCommand(),
 		a.crossCommand(), a.imagesCommand(), a.cleanCommand(), a.inspectCommand(), a.demoCommand(), a.versionCommand(), a.removeCommand(),
 	)
 	return root
@@ -116,6 +118,7 @@ func (a *app) mirrorFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.mirror.Policy, "policy", "", "signature policy `file`")
 	a.registryFlags(f)
 	f.BoolVar(&a.mirror.Force, "force", false, "take a base image that is not what its name promises")
+	a.frozenFlag(f)
 }
 
 func (a *app) networkFlag(f *pflag.FlagSet) {
@@ -158,6 +161,7 @@ func (a *app) compileCommand() *cobra.Command {
 	a.networkFlag(cmd.Flags())
 	a.tree.platformFlag(cmd.Flags())
 	a.tree.upstreamFlag(cmd.Flags())
+	a.frozenFlag(cmd.Flags())
 	return cmd
 }
 
@@ -288,12 +292,19 @@ func (a *app) parsed(cmd *cobra.Command) (request, error) {
 	if f := cmd.Flags().Lookup("tls-verify"); f != nil && f.Changed {
 		m.TLSVerify = &a.tlsVerify
 	}
+	offline, err := a.isOffline(cmd.Flags())
+	if err != nil {
+		return usage(err)
+	}
+	if offline && network == builder.NetworkHost {
+		return usage(&hinted{fmt.Errorf("--offline and --network host exclude each other"), "leave out one of them"})
+	}
 	cache, err := cacheDir(a.store)
 	if err != nil {
 		return request{}, err
 	}
 	return request{
 		Store: a.store, Isolation: isolation, Network: network, Mirror: m, Quiet: a.quiet, Format: a.format, Timings: a.timings,
-		LogLevel: a.logLevel, Terminal: isTerminal(a.stderr), CacheDir: cache,
+		LogLevel: a.logLevel, Offline: offline, Terminal: isTerminal(a.stderr), CacheDir: cache,
 	}, nil
 }

@@ -23,6 +23,9 @@ type listed struct {
 	Created time.Time `json:"created"`
 	Size    int64     `json:"size"` // bytes
 	Origin  string    `json:"origin"`
+	// From is all that is known of where kbuild brought the image from; nil when
+	// it did not.
+	From *mirror.Origin `json:"from,omitempty"`
 }
 
 // listImages shows the kube-cross and kube-build images: those named so, and
@@ -38,9 +41,9 @@ func (w *worker) listImages(store *storage.Store, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		from := ""
+		from, brought := "", (*mirror.Origin)(nil)
 		if known {
-			from = origin.Source
+			from, brought = origin.Source, &origin
 		}
 		created := builder.Created(store, img)
 		for _, n := range img.Names {
@@ -61,7 +64,7 @@ func (w *worker) listImages(store *storage.Store, out io.Writer) error {
 				tag = tagged.Tag()
 			}
 			rows = append(rows, listed{
-				Name: named.Name(), Tag: tag, ID: img.ID, Digest: img.Digest.String(), Created: created, Size: size, Origin: from,
+				Name: named.Name(), Tag: tag, ID: img.ID, Digest: img.Digest.String(), Created: created, Size: size, Origin: from, From: brought,
 			})
 		}
 	}
@@ -73,8 +76,12 @@ func (w *worker) listImages(store *storage.Store, out io.Writer) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NAME\tTAG\tID\tDIGEST\tCREATED\tSIZE\tORIGIN")
 	for _, r := range rows {
+		from := r.Origin
+		if r.From != nil {
+			from = fmt.Sprintf("%s %s, %s", from, r.From.Digest, r.From.Time.Format("2006-01-02 15:04"))
+		}
 		fmt.Fprintf(t, "%s\t%s\t%.12s\t%.19s\t%s\t%d MB\t%s\n", r.Name, r.Tag, r.ID, r.Digest,
-			r.Created.Format("2006-01-02 15:04"), (r.Size+500_000)/1_000_000, r.Origin)
+			r.Created.Format("2006-01-02 15:04"), (r.Size+500_000)/1_000_000, from)
 	}
 	return t.Flush()
 }

@@ -29,7 +29,10 @@ func (a *app) prepare(cmd *cobra.Command, req request, tree kube.Tree, args []st
 	a.spans.mark("host")
 	req.Tree, req.Tools = tree, tree.Recipe.Tools()
 	req.ownDirs()
-	if req.Goal == goalMirror {
+	if err := req.prepareLock(); err != nil {
+		return req, err
+	}
+	if req.Goal.imagesOnly() {
 		return req, nil
 	}
 	if err := a.commandLine(cmd, &req, args); err != nil {
@@ -173,7 +176,7 @@ func (a *app) build(cmd *cobra.Command, goal goal, args []string) error {
 
 // describe says in half a line what the check step found.
 func describe(req request) string {
-	if req.Goal == goalMirror {
+	if req.Goal.imagesOnly() {
 		return fmt.Sprintf("%s asks for %s", req.Tree.Root, req.Tree.Recipe.BaseImage)
 	}
 	return fmt.Sprintf("%s is fine (%s, %s)", req.Tree.Root, req.Tree.Recipe.Name, versionLine(req.Tree, req.Version))
@@ -283,6 +286,10 @@ func (a *app) dry(cmd *cobra.Command, req request, tree kube.Tree, args []string
 	}
 	out := steps{a.stderr, a.quiet}
 	out.say("check", "%s", describe(req))
+	if goal == goalLock || goal == goalLockCheck {
+		out.say("lock", "would look up the digest of %s", req.Tree.Recipe.BaseImage)
+		return nil
+	}
 	if goal != goalCompile {
 		from := "its own registry"
 		if len(req.Mirror.Sources) > 0 {

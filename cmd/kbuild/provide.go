@@ -31,6 +31,15 @@ func (w *worker) provide(ctx context.Context, store *storage.Store) (builder.Bas
 		return w.pull(ctx, store, name)
 	case err != nil:
 		return builder.Base{}, storage.Image{}, err
+	}
+	match, err := w.matchesLock(store, name, img)
+	var other *mirror.LockError
+	switch {
+	case errors.As(err, &other) && w.Goal != goalCompile && !w.Isolated:
+		w.say("mirror", "%v: asking for it again", err)
+		return w.pull(ctx, store, name)
+	case err != nil:
+		return builder.Base{}, storage.Image{}, err
 	case w.Isolated, w.Goal == goalCompile:
 		// An earlier step judged it.
 		base, err := builder.LookInto(store, img, w.Tools)
@@ -49,7 +58,7 @@ func (w *worker) provide(ctx context.Context, store *storage.Store) (builder.Bas
 		return w.pull(ctx, store, name)
 	}
 	if err == nil {
-		w.say("mirror", "%s is in the store (%s): nothing to do", name, img.Digest)
+		w.say("mirror", "%s is in the store (%s)%s: nothing to do", name, img.Digest, said(match))
 	}
 	return base, img, err
 }
@@ -89,6 +98,11 @@ func (w *worker) pull(ctx context.Context, store *storage.Store, name reference.
 	}
 	var base builder.Base
 	opts := w.Mirror.options()
+	opts.Offline = w.Offline
+	entry, locked := w.locked(name)
+	if locked {
+		opts.Lock = &entry
+	}
 	opts.Log = func(format string, args ...any) { w.say("mirror", format, args...) }
 	opts.Accept = func(_ context.Context, img storage.Image) (err error) {
 		var note string
@@ -115,6 +129,13 @@ func (w *worker) pull(ctx context.Context, store *storage.Store, name reference.
 			return builder.Base{}, storage.Image{}, err
 		}
 	}
-	w.say("mirror", "%s copied from %s, %s %s", name, origin.Source, origin.Digest, took(start))
+	match, err := w.matchesLock(store, name, img)
+	if err != nil {
+		return builder.Base{}, storage.Image{}, err
+	}
+	w.say("mirror", "%s copied from %s, %s%s %s", name, origin.Source, origin.Digest, said(match), took(start))
+	if !locked {
+		w.say("mirror", "no %s holds it to that digest: kbuild lock writes one", mirror.LockFile)
+	}
 	return base, img, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
 )
 
@@ -18,15 +19,17 @@ import (
 type goal string
 
 const (
-	goalMirror  goal = "mirror"  // the base image is in the store
-	goalImage   goal = "image"   // and the kube-build image
-	goalBuild   goal = "build"   // and the tree's own command ran in it
-	goalCompile goal = "compile" // the last step alone
-	goalRun     goal = "run"     // any command in the build container
-	goalShell   goal = "shell"   // an interactive one
-	goalImages  goal = "images"  // list images
-	goalClean   goal = "clean"   // remove what belongs to the tree
-	goalRemove  goal = "remove"  // remove directories of subordinate ids' files
+	goalMirror    goal = "mirror"  // the base image is in the store
+	goalImage     goal = "image"   // and the kube-build image
+	goalBuild     goal = "build"   // and the tree's own command ran in it
+	goalCompile   goal = "compile" // the last step alone
+	goalRun       goal = "run"     // any command in the build container
+	goalShell     goal = "shell"   // an interactive one
+	goalImages    goal = "images"  // list images
+	goalClean     goal = "clean"   // remove what belongs to the tree
+	goalLock      goal = "lock"    // kbuild.lock is written
+	goalLockCheck goal = "lock --check"
+	goalRemove    goal = "remove" // remove directories of subordinate ids' files
 )
 
 // request is all a run needs to know, typed: what the flags say and what was
@@ -50,6 +53,10 @@ type request struct {
 	Sent    time.Time
 	// Isolated says that this worker has a network namespace of its own.
 	Isolated bool
+
+	// Offline says that no connection may be attempted.
+	Offline bool
+	Lock    mirror.Lock // what the tree's images have to be
 
 	Tree       kube.Tree
 	Tools      []string // the tree's scripts run them in the base image
@@ -79,6 +86,7 @@ type mirrorFlags struct {
 	Platform  string
 	Policy    string
 	Force     bool
+	Frozen    bool
 
 	RegistriesConf string
 	RegistriesDir  string

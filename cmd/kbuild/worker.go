@@ -83,6 +83,9 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 			return err
 		}
 		w.mark("store opened")
+		if w.Goal == goalLock || w.Goal == goalLockCheck {
+			return w.lock(ctx, store)
+		}
 		base, img, err := w.provide(ctx, store)
 		if err != nil || w.Goal == goalMirror {
 			return err
