@@ -48,7 +48,7 @@ func (s Source) open(ctx context.Context, store *storage.Store, sys *types.Syste
 	src, err := o.ref.NewImageSource(ctx, sys)
 	if err != nil {
 		o.done()
-		if s.transport == transportDocker || s.transport == transportStorage {
+		if s.transport == transportDocker || s.transport == transportStorage || s.transport == transportBundle {
 			return nil, err
 		}
 		return nil, notThat(s.transport, err)
@@ -78,6 +78,8 @@ func (s Source) locate(ctx context.Context, o *opened, store *storage.Store, sys
 		err = s.locateDockerArchive(o, sys, want)
 	case transportStorage:
 		o.ref, err = s.locateStored(store)
+	case transportBundle:
+		err = s.locateBundle(o, want)
 	default:
 		err = errors.New("is no source")
 	}

@@ -19,9 +19,10 @@ const (
 	transportDockerArchive = "docker-archive"
 	transportDir           = "dir"
 	transportStorage       = "containers-storage"
+	transportBundle        = "bundle" // a file of kbuild's own
 )
 
-const transportList = "docker://, oci:, oci-archive:, docker-archive:, dir: and containers-storage:"
+const transportList = "docker://, oci:, oci-archive:, docker-archive:, dir:, bundle: and containers-storage:"
 
 // A Source is one place to try: a registry or a part of one, a repository with
 // or without tag or digest, or an image in one of the other forms of
@@ -45,6 +46,9 @@ type Source struct {
 // neither files nor hosts.
 func ParseSource(s string) (Source, error) {
 	transport, rest, _ := strings.Cut(s, ":")
+	if IsBundle(s) {
+		return Source{transport: transportBundle, rest: s}, nil
+	}
 	switch transport {
 	case "":
 		return Source{}, withHint(errors.New("the mirror's name is empty"),
@@ -59,7 +63,7 @@ func ParseSource(s string) (Source, error) {
 			return Source{}, withHint(fmt.Errorf("mirror %q has no // after docker:", s), "write docker://"+rest)
 		}
 		return parseRepository(s, bare)
-	case transportOCI, transportOCIArchive, transportDockerArchive, transportDir, transportStorage:
+	case transportOCI, transportOCIArchive, transportDockerArchive, transportDir, transportStorage, transportBundle:
 		return parseTransport(s, transport, rest)
 	case "docker-daemon", "sif", "tarball", "ostree", "atomic":
 		if rest != "" && !strings.Contains(transport, ".") {
@@ -73,7 +77,7 @@ func ParseSource(s string) (Source, error) {
 // parseTransport reads what follows the name of a transport other than docker.
 func parseTransport(s, transport, rest string) (Source, error) {
 	path, _, _ := strings.Cut(rest, ":")
-	if transport == transportDir || transport == transportStorage {
+	if transport == transportDir || transport == transportStorage || transport == transportBundle {
 		path = rest
 	}
 	if path == "" {
@@ -100,6 +104,7 @@ var usage = map[string]string{
 	transportOCIArchive:    "oci-archive:FILE[:NAME]",
 	transportDockerArchive: "docker-archive:FILE[:NAME:TAG]",
 	transportDir:           "dir:DIRECTORY",
+	transportBundle:        "bundle:FILE",
 	transportStorage:       "containers-storage:NAME:TAG, or containers-storage:@ID",
 }
 
@@ -109,7 +114,7 @@ func parseRepository(s, text string) (Source, error) {
 	switch isHost := strings.ContainsAny(host, ".:") || host == "localhost"; {
 	case strings.HasPrefix(text, "/"), strings.HasPrefix(text, "~"), host == ".", host == "..":
 		return Source{}, withHint(fmt.Errorf("mirror %q is a path, not an image", s),
-			fmt.Sprintf("say what it holds: docker-archive:%s, oci-archive:%[1]s, oci:%[1]s or dir:%[1]s", text))
+			fmt.Sprintf("say what it holds: docker-archive:%s, oci-archive:%[1]s, oci:%[1]s or dir:%[1]s; or give a file that kbuild bundle save made", text))
 	case strings.HasPrefix(text, "["):
 		return Source{}, withHint(fmt.Errorf("mirror %q: an IPv6 address cannot be part of an image's name", s),
 			"give the host a name")

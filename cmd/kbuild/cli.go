@@ -101,7 +101,7 @@ func (a *app) root() *cobra.Command {
 	a.tree.platformFlag(root.Flags())
 	a.tree.upstreamFlag(root.Flags())
 	root.AddCommand(
-		a.checkCommand(), a.mirrorCommand(), a.lockCommand(), a.imageCommand(), a.compileCommand(), a.runCommand(), a.shellCommand(),
+		a.checkCommand(), a.mirrorCommand(), a.lockCommand(), a.bundleCommand(), a.imageCommand(), a.compileCommand(), a.runCommand(), a.shellCommand(),
 		a.crossCommand(), a.imagesCommand(), a.cleanCommand(), a.inspectCommand(), a.demoCommand(), a.versionCommand(), a.removeCommand(),
 	)
 	return root

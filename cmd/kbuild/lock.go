@@ -50,7 +50,9 @@ func (a *app) frozenFlag(f *pflag.FlagSet) {
 
 // imagesOnly says whether a goal is about the images a build begins with, and
 // nothing of the tree but their names is needed.
-func (g goal) imagesOnly() bool { return g == goalMirror || g == goalLock || g == goalLockCheck }
+func (g goal) imagesOnly() bool {
+	return g == goalMirror || g == goalLock || g == goalLockCheck || g == goalBundleSave
+}
 
 // neededImages are the images that a build of the tree needs from somewhere
 // else, by their full names.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,6 +142,7 @@ func TestScripts(t *testing.T) {
 	if err := locked.push("small/kubernetes:v1.4.2-1", w.small); err != nil {
 		t.Fatal(err)
 	}
+	watched, connections := watch(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
@@ -147,7 +150,7 @@ func TestScripts(t *testing.T) {
 			env.Vars = append(env.Vars, w.environ(home)...)
 			// A store of the script's own, and one that stands for the user's.
 			own := []string{filepath.Join(env.WorkDir, "s"), filepath.Join(env.WorkDir, "ordinary")}
-			env.Vars = append(env.Vars, "S="+own[0], "LOCKED="+locked.Host())
+			env.Vars = append(env.Vars, "S="+own[0], "LOCKED="+locked.Host(), "WATCHED="+watched)
 			env.Defer(func() {
 				if err := removeAll(own...); err != nil {
 					t.Error(err)
@@ -165,6 +168,13 @@ func TestScripts(t *testing.T) {
 				}
 				return w.old, nil
 			}
+			if cond == "skopeo" {
+				_, err := exec.LookPath("skopeo")
+				if err != nil && os.Getenv("CI") != "" {
+					return false, fmt.Errorf("CI is set, and: %w", err)
+				}
+				return err == nil, nil
+			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -179,6 +189,12 @@ func TestScripts(t *testing.T) {
 				dir := ts.MkAbs(args[1])
 				ts.Check(kubetest.Write(args[0], dir, args[2]))
 				ts.Check(kubetest.Commit(context.Background(), dir, "v"+args[0]+".3"))
+			},
+			// touched: somebody connected to $WATCHED; with ! nobody did.
+			"touched": func(ts *testscript.TestScript, neg bool, args []string) {
+				if n := connections.Load(); (n == 0) != neg {
+					ts.Fatalf("%d connections were attempted", n)
+				}
 			},
 			// exits STATUS COMMAND...: the command ends with just this status.
 			"exits": func(ts *testscript.TestScript, neg bool, args []string) { exits(ts, args) },
@@ -225,9 +241,34 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+	if _, err := exec.LookPath("skopeo"); err != nil {
+		t.Logf("NOT TESTED whether skopeo reads bundles: %v", err)
+	}
 	if !w.old {
 		t.Logf("NOT TESTED with Go %s, which decides by times what is stale: %v", oldGo, w.oldErr)
 	}
+}
+
+// watch counts who connects to an address on loopback, and hangs up.
+func watch(t *testing.T) (address string, connections *atomic.Int64) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	connections = new(atomic.Int64)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			connections.Add(1)
+			conn.Close()
+		}
+	}()
+	return listener.Addr().String(), connections
 }
 
 func exits(ts *testscript.TestScript, args []string) {

@@ -19,17 +19,19 @@ import (
 type goal string
 
 const (
-	goalMirror    goal = "mirror"  // the base image is in the store
-	goalImage     goal = "image"   // and the kube-build image
-	goalBuild     goal = "build"   // and the tree's own command ran in it
-	goalCompile   goal = "compile" // the last step alone
-	goalRun       goal = "run"     // any command in the build container
-	goalShell     goal = "shell"   // an interactive one
-	goalImages    goal = "images"  // list images
-	goalClean     goal = "clean"   // remove what belongs to the tree
-	goalLock      goal = "lock"    // kbuild.lock is written
-	goalLockCheck goal = "lock --check"
-	goalRemove    goal = "remove" // remove directories of subordinate ids' files
+	goalMirror     goal = "mirror"  // the base image is in the store
+	goalImage      goal = "image"   // and the kube-build image
+	goalBuild      goal = "build"   // and the tree's own command ran in it
+	goalCompile    goal = "compile" // the last step alone
+	goalRun        goal = "run"     // any command in the build container
+	goalShell      goal = "shell"   // an interactive one
+	goalImages     goal = "images"  // list images
+	goalClean      goal = "clean"   // remove what belongs to the tree
+	goalLock       goal = "lock"    // kbuild.lock is written
+	goalLockCheck  goal = "lock --check"
+	goalBundleSave goal = "bundle save"
+	goalBundleLoad goal = "bundle load"
+	goalRemove     goal = "remove" // remove directories of subordinate ids' files
 )
 
 // request is all a run needs to know, typed: what the flags say and what was
@@ -57,6 +59,8 @@ type request struct {
 	// Offline says that no connection may be attempted.
 	Offline bool
 	Lock    mirror.Lock // what the tree's images have to be
+
+	Bundle bundleRequest
 
 	Tree       kube.Tree
 	Tools      []string // the tree's scripts run them in the base image

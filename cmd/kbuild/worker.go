@@ -19,14 +19,14 @@ import (
 
 // work is the worker: it does what a request asks for and returns the exit
 // status of the whole run.
-func work(ctx context.Context, raw json.RawMessage, _ []*os.File) int {
+func work(ctx context.Context, raw json.RawMessage, files []*os.File) int {
 	// A umask of 077 would make a container's / unreadable for its users.
 	syscall.Umask(0o022)
 	var req request
 	if err := json.Unmarshal(raw, &req); err != nil {
 		return report(os.Stderr, fmt.Errorf("read the worker's request: %w", err))
 	}
-	w := worker{request: req, steps: steps{os.Stderr, req.Quiet}, spans: &spans{req.Spans, req.Sent}}
+	w := worker{request: req, files: files, steps: steps{os.Stderr, req.Quiet}, spans: &spans{req.Spans, req.Sent}}
 	w.mark("namespaces")
 	status, err := w.do(ctx)
 	if w.Timings && !w.handedOn {
@@ -46,7 +46,8 @@ type worker struct {
 	request
 	steps
 	*spans
-	handedOn bool // to another worker
+	files    []*os.File // that came with the request
+	handedOn bool       // to another worker
 }
 
 func (w *worker) do(ctx context.Context) (status int, err error) {
@@ -65,6 +66,9 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 		return 0, w.withStore(func(store *storage.Store) error { return w.listImages(store, os.Stdout) })
 	}
 
+	if w.Goal == goalBundleLoad {
+		return 0, w.withStore(func(store *storage.Store) error { return w.loadBundle(ctx, store) })
+	}
 	if err := w.makeTemporary(); err != nil {
 		return 0, err
 	}
@@ -83,6 +87,9 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 			return err
 		}
 		w.mark("store opened")
+		if w.Goal == goalBundleSave {
+			return w.writeBundle(ctx, store)
+		}
 		if w.Goal == goalLock || w.Goal == goalLockCheck {
 			return w.lock(ctx, store)
 		}

@@ -1,0 +1,93 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/containers/image/v5/docker/reference"
+
+	"github.com/kbuild/kbuild/storage"
+)
+
+// Loaded is an image that [LoadBundle] provided.
+type Loaded struct {
+	Name reference.Named
+	// Image is the store's.
+	Image storage.Image
+	// Had says that the store had it under the name before.
+	Had bool
+}
+
+// LoadBundle brings all images of a bundle into the store, under their names,
+// or none: every byte of the bundle is verified before, and if one image cannot
+// be brought the names are given back to whom they belonged to. What opts says
+// of sources and platform is of no concern.
+func LoadBundle(ctx context.Context, store *storage.Store, path string, opts Options) (loaded []Loaded, err error) {
+	b, err := OpenBundle(path)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	if err := b.Verify(ctx); err != nil {
+		return nil, err
+	}
+	images, err := store.Images()
+	if err != nil {
+		return nil, err
+	}
+	before := map[string]bool{}
+	for _, img := range images {
+		before[img.ID] = true
+	}
+	var undo []func() error
+	defer func() {
+		if err == nil {
+			return
+		}
+		loaded = nil
+		for i := len(undo) - 1; i >= 0; i-- {
+			err = errors.Join(err, undo[i]())
+		}
+	}()
+	for _, i := range b.Index.Images {
+		name, err := reference.ParseNormalizedNamed(i.Name)
+		if err != nil {
+			return nil, err
+		}
+		entry, ok := b.Lock.Entry(i.Name, i.Platform)
+		if !ok {
+			return nil, fmt.Errorf("bundle %s has no lock's entry for %s", path, i.Name)
+		}
+		earlier, err := store.Lookup(name)
+		had := err == nil
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return nil, err
+		}
+		if had {
+			if _, err := MatchStored(store, earlier, entry); err == nil {
+				loaded = append(loaded, Loaded{name, earlier, true})
+				continue
+			}
+		}
+		opts.Lock, opts.Platform = &entry, i.Platform
+		img, _, err := Pull(ctx, store, name, []Source{{transport: transportBundle, rest: path}}, opts)
+		if err != nil {
+			return nil, err
+		}
+		loaded = append(loaded, Loaded{name, img, false})
+		undo = append(undo, func() error {
+			var err error
+			if had {
+				err = store.AddNames(earlier.ID, name)
+			} else if before[img.ID] {
+				err = store.RemoveName(img.ID, name)
+			}
+			if !before[img.ID] {
+				err = errors.Join(err, store.Delete(img.ID))
+			}
+			return err
+		})
+	}
+	return loaded, nil
+}

@@ -1,0 +1,288 @@
+package mirror
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containers/image/v5/directory"
+	"github.com/containers/image/v5/docker/reference"
+	"github.com/containers/image/v5/manifest"
+	"github.com/containers/image/v5/types"
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+
+	"github.com/kbuild/kbuild/storage"
+)
+
+// Bundling says what goes into a bundle.
+type Bundling struct {
+	// Images are the images, each with where it is to come from.
+	Images []Bundled
+	// Files are further members, by their names: [BundleProgram],
+	// [BundleSources], [BundleVersion].
+	Files map[string]string
+	// Kbuild is the version of this kbuild.
+	Kbuild string
+	// Dir is an empty directory for what is on its way.
+	Dir string
+	// Target is the directory that the bundle is written to, for which space is
+	// needed.
+	Target string
+}
+
+// Bundled is an image that goes into a bundle.
+type Bundled struct {
+	Name    reference.Named
+	Sources []Source
+	Lock    *LockEntry // what it has to be; nil: anything
+}
+
+// part is a member that will be written: a file, or bytes.
+type part struct {
+	BundleMember
+	file string
+	data []byte
+}
+
+// SaveBundle writes a bundle. Images come from the sources as
+// [Pull] has it, byte for byte: those of the store will not do, which keeps no
+// layer as it came. The same inputs make the same bytes. What is
+// written so far stays in out when it fails.
+func SaveBundle(ctx context.Context, store *storage.Store, out io.Writer, what Bundling, opts Options) (BundleIndex, error) {
+	index := BundleIndex{Version: bundleVersion, Kbuild: what.Kbuild, Images: []BundleImage{}}
+	var lock Lock
+	parts := map[string]part{}
+	add := func(p part) { parts[p.Name] = p }
+	for i, bundled := range what.Images {
+		image, entry, blobs, err := fetchForBundle(ctx, store, bundled, filepath.Join(what.Dir, fmt.Sprint(i)), opts)
+		if err != nil {
+			return BundleIndex{}, err
+		}
+		index.Images = append(index.Images, image)
+		lock.Set(entry)
+		for _, blob := range blobs {
+			add(blob)
+		}
+	}
+	slices.SortFunc(index.Images, func(a, b BundleImage) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Platform, b.Platform))
+	})
+	layout, err := layoutIndex(index.Images)
+	if err != nil {
+		return BundleIndex{}, err
+	}
+	for name, data := range map[string][]byte{layoutName: []byte(layoutContent), layoutIndexName: layout, LockFile: lock.Marshal()} {
+		add(part{BundleMember: BundleMember{name, int64(len(data)), digest.FromBytes(data)}, data: data})
+	}
+	for name, file := range what.Files {
+		p := part{BundleMember: BundleMember{Name: name}, file: file}
+		if err := p.measure(ctx); err != nil {
+			return BundleIndex{}, err
+		}
+		add(p)
+	}
+	var sorted []part
+	for _, p := range parts {
+		sorted = append(sorted, p)
+	}
+	slices.SortFunc(sorted, func(a, b part) int { return strings.Compare(a.Name, b.Name) })
+	total := int64(0)
+	for _, p := range sorted {
+		index.Members = append(index.Members, p.BundleMember)
+		total += tarBlock + p.Size + padding(p.Size)
+	}
+	if err := checkSpace(what.Target, total); err != nil {
+		return BundleIndex{}, err
+	}
+	return index, writeBundle(ctx, out, index, sorted)
+}
+
+// writeBundle writes the archive.
+func writeBundle(ctx context.Context, out io.Writer, index BundleIndex, parts []part) error {
+	data, err := json.MarshalIndent(index, "", " ")
+	if err != nil {
+		return err
+	}
+	data = append(data, '\n')
+	if len(data) > longestBundleList {
+		return fmt.Errorf("the bundle has too many members: its index would have %d bytes", len(data))
+	}
+	head := []part{
+		{BundleMember: BundleMember{Name: bundleIndexName, Size: int64(len(data)), Digest: digest.FromBytes(data)}, data: data},
+		{BundleMember: BundleMember{Name: bundleSumName, Size: int64(len(sum(data))), Digest: digest.FromBytes(sum(data))}, data: sum(data)},
+	}
+	for _, dir := range bundleDirs {
+		head = append(head, part{BundleMember: BundleMember{Name: dir, Digest: digest.FromBytes(nil)}})
+	}
+	for _, p := range append(head, parts...) {
+		if err := p.write(ctx, out); err != nil {
+			return fmt.Errorf("write %s: %w", p.Name, err)
+		}
+	}
+	_, err = out.Write(make([]byte, tarEnd))
+	return err
+}
+
+func (p part) open() (io.ReadCloser, error) {
+	if p.file == "" {
+		return io.NopCloser(bytes.NewReader(p.data)), nil
+	}
+	return os.Open(p.file)
+}
+
+// measure finds the size and the digest of a file.
+func (p *part) measure(ctx context.Context) error {
+	f, err := p.open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	digester := digest.Canonical.Digester()
+	counted := &counter{Writer: digester.Hash()}
+	if err := copyContext(ctx, counted, f); err != nil {
+		return fmt.Errorf("read %s: %w", p.file, err)
+	}
+	p.Size, p.Digest = counted.n, digester.Digest()
+	return nil
+}
+
+// write writes a member, which has to be what it was measured to be.
+func (p part) write(ctx context.Context, out io.Writer) error {
+	header, err := memberHeader(p.Name, p.Size)
+	if err != nil {
+		return err
+	}
+	if _, err := out.Write(header); err != nil {
+		return err
+	}
+	f, err := p.open()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	verifier := p.Digest.Verifier()
+	counted := &counter{Writer: io.MultiWriter(verifier, out)}
+	if err := copyContext(ctx, counted, f); err != nil {
+		return err
+	}
+	if counted.n != p.Size || !verifier.Verified() {
+		return errors.New("it changed while it was read")
+	}
+	_, err = out.Write(make([]byte, padding(p.Size)))
+	return err
+}
+
+type counter struct {
+	io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// checkSpace says when a file of so many bytes would not fit.
+func checkSpace(dir string, need int64) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return fmt.Errorf("space in %s: %w", dir, err)
+	}
+	if free := int64(st.Bavail) * st.Bsize; free < need {
+		return withHint(fmt.Errorf("no space in %s: %d MB are needed, %d MB are free", dir, (need+999_999)/1_000_000, free/1_000_000),
+			"free some space, or write the bundle elsewhere; TMPDIR says where what is on its way lies")
+	}
+	return nil
+}
+
+// fetchForBundle copies an image, byte for byte, into the directory dir.
+func fetchForBundle(ctx context.Context, store *storage.Store, bundled Bundled, dir string, opts Options) (image BundleImage, entry LockEntry, blobs []part, err error) {
+	opts.Lock, opts.Accept = bundled.Lock, nil
+	p, sources, err := newPuller(store, bundled.Name, bundled.Sources, opts)
+	if err != nil {
+		return BundleImage{}, LockEntry{}, nil, err
+	}
+	p.instead = func(ctx context.Context, a arrival, copyTo func(types.ImageReference, found) error) error {
+		if strings.HasPrefix(a.source, transportStorage+":") {
+			return withHint(errors.New("is an image of a store, which keeps no layer as it came"),
+				"name the registry or the archive that it came from")
+		}
+		// A second try begins with nothing.
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		if err := checkSpace(dir, a.found.size); err != nil {
+			return err
+		}
+		to, err := directory.NewReference(dir)
+		if err != nil {
+			return err
+		}
+		whole := a.found
+		whole.keeps, whole.schema1 = whole.keeps || whole.schema1, false
+		if err := copyTo(to, whole); err != nil {
+			return err
+		}
+		image, blobs, err = bundledImage(dir, a.found)
+		image.Name, image.Platform = p.want.String(), p.settings.platform.String()
+		entry = a.found.identity().entry(p.want, p.settings.platform)
+		return err
+	}
+	_, _, err = p.pull(ctx, sources)
+	return image, entry, blobs, err
+}
+
+// bundledImage lists the blobs of an image that was copied into a directory.
+func bundledImage(dir string, f found) (BundleImage, []part, error) {
+	data, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
+	if err != nil {
+		return BundleImage{}, nil, err
+	}
+	var blobs []part
+	small := func(data []byte, d digest.Digest) {
+		blobs = append(blobs, part{BundleMember: BundleMember{blobName(d), int64(len(data)), d}, data: data})
+	}
+	image := BundleImage{Manifest: digest.FromBytes(data), MediaType: manifest.GuessMIMEType(data), Size: int64(len(data))}
+	image.Digest = image.Manifest
+	small(data, image.Manifest)
+	if f.list != nil && image.Manifest == f.digest {
+		image.Digest, image.MediaType, image.Size = f.index, manifest.GuessMIMEType(f.list), int64(len(f.list))
+		small(f.list, f.index)
+	}
+	m, err := manifest.FromBlob(data, manifest.GuessMIMEType(data))
+	if err != nil {
+		return BundleImage{}, nil, err
+	}
+	needed := []digest.Digest{}
+	if d := m.ConfigInfo().Digest; d != "" {
+		needed = append(needed, d)
+	}
+	for _, layer := range m.LayerInfos() {
+		needed = append(needed, layer.Digest)
+	}
+	for _, d := range needed {
+		if d.Algorithm() != digest.Canonical {
+			return BundleImage{}, nil, fmt.Errorf("has a blob %s; bundles hold those of %s", d, digest.Canonical)
+		}
+		file := filepath.Join(dir, d.Encoded())
+		info, err := os.Stat(file)
+		if err != nil {
+			return BundleImage{}, nil, withHint(fmt.Errorf("did not bring the blob %s", d), "an image with all its layers would do")
+		}
+		blobs = append(blobs, part{BundleMember: BundleMember{blobName(d), info.Size(), d}, file: file})
+	}
+	return image, blobs, nil
+}

@@ -1,0 +1,94 @@
+package mirror
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/containers/image/v5/docker/reference"
+	"github.com/containers/image/v5/manifest"
+	ociarchive "github.com/containers/image/v5/oci/archive"
+	"github.com/containers/image/v5/types"
+	"github.com/opencontainers/go-digest"
+)
+
+// bundleRef is an image in a bundle. To a policy it is what skopeo would call
+// it: one of an OCI archive.
+type bundleRef struct {
+	types.ImageReference
+	bundle *Bundle
+	image  BundleImage
+}
+
+// locateBundle finds the image of a bundle.
+func (s Source) locateBundle(o *opened, want reference.Named) error {
+	b, err := OpenBundle(s.rest)
+	if err != nil {
+		return err
+	}
+	o.done = func() { b.Close() } //nolint:errcheck // nothing was written
+	image, err := b.image(want)
+	if err != nil {
+		return err
+	}
+	ref, err := ociarchive.NewReference(s.rest, image.Name)
+	if err != nil {
+		return err
+	}
+	o.ref = bundleRef{ref, b, image}
+	return nil
+}
+
+func (r bundleRef) NewImageSource(context.Context, *types.SystemContext) (types.ImageSource, error) {
+	return bundleSource(r), nil
+}
+
+// bundleSource reads an image where it lies in the bundle; nothing is unpacked.
+// Of blobs the reader verifies the digest, as it does for any source.
+type bundleSource bundleRef
+
+func (s bundleSource) Reference() types.ImageReference { return bundleRef(s) }
+
+// Close leaves the bundle open: who opened it closes it.
+func (s bundleSource) Close() error { return nil }
+
+func (s bundleSource) GetManifest(_ context.Context, instance *digest.Digest) ([]byte, string, error) {
+	d := s.image.Digest
+	if instance != nil {
+		d = *instance
+	}
+	if err := d.Validate(); err != nil {
+		return nil, "", fmt.Errorf("manifest %q: %w", d, err)
+	}
+	data, err := s.bundle.read(blobName(d), longestIndex)
+	if err != nil {
+		return nil, "", err
+	}
+	if instance == nil {
+		return data, s.image.MediaType, nil
+	}
+	return data, manifest.GuessMIMEType(data), nil
+}
+
+func (s bundleSource) HasThreadSafeGetBlob() bool { return true }
+
+func (s bundleSource) GetBlob(_ context.Context, info types.BlobInfo, _ types.BlobInfoCache) (io.ReadCloser, int64, error) {
+	if err := info.Digest.Validate(); err != nil {
+		return nil, 0, fmt.Errorf("blob %q: %w", info.Digest, err)
+	}
+	offset, ok := s.bundle.at[blobName(info.Digest)]
+	if !ok {
+		return nil, 0, fmt.Errorf("bundle %s holds no blob %s", s.bundle.path, info.Digest)
+	}
+	size := s.bundle.size[blobName(info.Digest)]
+	return io.NopCloser(io.NewSectionReader(s.bundle.file, offset, size)), size, nil
+}
+
+// GetSignatures: signatures do not travel in bundles, digests do.
+func (s bundleSource) GetSignatures(context.Context, *digest.Digest) ([][]byte, error) {
+	return nil, nil
+}
+
+func (s bundleSource) LayerInfosForCopy(context.Context, *digest.Digest) ([]types.BlobInfo, error) {
+	return nil, nil
+}
