@@ -186,6 +186,10 @@ func (s Source) String() string {
 	return s.transport + ":" + s.rest
 }
 
+// IsRegistry tells whether the source is a registry or a repository in one, and
+// so needs a connection.
+func (s Source) IsRegistry() bool { return s.transport == transportDocker }
+
 // host is the registry of a docker source.
 func (s Source) host() string {
 	if s.named == nil {

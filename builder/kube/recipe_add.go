@@ -42,8 +42,8 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 		return Recipe{}, err
 	}
 	// Where nearly everything in the root is a source, output elsewhere than in
-	// _output would be one, too.
-	r.SourceList = slices.DeleteFunc(r.SourceList, func(p string) bool { return p == "./"+r.OutputRoot })
+	// _output would be one, too, and the lock of images.
+	r.SourceList = slices.DeleteFunc(r.SourceList, func(p string) bool { return p == "./"+r.OutputRoot || p == "./"+imageLock })
 	if r.fills, err = fillsOf(v, m.common); err != nil {
 		return Recipe{}, err
 	}

@@ -69,12 +69,15 @@ func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	return r, checkImage("build image", "kube-build:build-"+r.PathID+r.ImageVersion, m.buildDir+"/build-image/VERSION")
 }
 
+// imageLock is the file in the tree's root that kbuild lock writes.
+const imageLock = "kbuild.lock"
+
 // ownFilter leaves out what is never a source: git's directory, which upstream
 // copies since 2022 and nothing in the container reads, because the version
-// comes from the version file; that file, which kbuild places itself; and all
-// output.
+// comes from the version file; that file, which kbuild places itself; the lock
+// of images, which no program reads; and all output.
 func ownFilter(outputRoot string) Filter {
-	return Filter{{Pattern: "/.git"}, {Pattern: "/" + dockerizedVersion}, {Pattern: "/" + outputRoot + "/"}, {Pattern: "/_output/"}}
+	return Filter{{Pattern: "/.git"}, {Pattern: "/" + dockerizedVersion}, {Pattern: "/" + imageLock}, {Pattern: "/" + outputRoot + "/"}, {Pattern: "/_output/"}}
 }
 
 // generated says what the tree's makefiles leave beside its sources: the notes

@@ -278,7 +278,7 @@ func (w *worker) writeBundle(ctx context.Context, store *storage.Store) (err err
 		mirror.BundleProgram: "/proc/self/exe",
 	}}
 	opts := w.Mirror.options()
-	opts.Offline = w.Offline
+	opts.SameName, opts.Offline = w.Tree.Recipe.BaseLocal, w.Offline
 	opts.Log = func(format string, args ...any) { w.say("bundle", format, args...) }
 	if w.Terminal && !w.Quiet {
 		opts.Progress = os.Stderr

@@ -74,8 +74,14 @@ func (a *app) cross(cmd *cobra.Command, flags crossFlags) error {
 	}
 	req.Goal, req.Cross.Push = goalCross, flags.push
 	for _, p := range flags.push {
-		if _, err := mirror.ParseDestination(p); err != nil {
+		to, err := mirror.ParseDestination(p)
+		if err != nil {
 			return &usageError{fmt.Errorf("--push: %w", err)}
+		}
+		if to.IsRegistry() {
+			if err := req.refuseOffline("--push "+p, "push to an archive, as oci-archive:FILE, and carry it"); err != nil {
+				return err
+			}
 		}
 	}
 	if flags.rootfs == "" && (flags.golang != "" || flags.sum != "") {
@@ -96,6 +102,13 @@ func (a *app) cross(cmd *cobra.Command, flags crossFlags) error {
 		if err != nil {
 			return err
 		}
+		if req.Lock, err = readLock(tree.Root); err != nil {
+			return err
+		}
+		err = req.refuseOffline("the tree's "+tree.Recipe.CrossDockerfile, "make it of files of this host: --rootfs ARCHIVE with --go DIRECTORY or --go FILE")
+		if err != nil {
+			return err
+		}
 		req.Cross.Proxies = builder.CrossProxies(os.Getenv)
 		if a.dryRun {
 			out.say("cross", "would run %s on %s, network host, as %s", tree.Recipe.CrossDockerfile, strings.Join(bases, ", "), tree.Recipe.BaseImage)
@@ -112,6 +125,12 @@ func (a *app) cross(cmd *cobra.Command, flags crossFlags) error {
 		if !given {
 			if version, given = tree.CrossGo(); !given {
 				return &hinted{fmt.Errorf("%s does not say which Go it holds", tree.Recipe.BaseImage), "say it with --go, such as --go 1.15.15"}
+			}
+		}
+		if toolchain.IsVersion(version) {
+			err := req.refuseOffline("Go "+version+" from the module proxy", "give a toolchain of this host: --go DIRECTORY or --go FILE")
+			if err != nil {
+				return err
 			}
 		}
 		if a.dryRun {

@@ -202,7 +202,14 @@ func (w *worker) crossBase(ctx context.Context, store *storage.Store, base strin
 		return storage.Image{}, fmt.Errorf("%s: FROM %s: %w", w.Tree.Recipe.CrossDockerfile, base, err)
 	}
 	name = reference.TagNameOnly(name)
+	entry, locked := w.locked(name)
+	if !locked && w.Mirror.Frozen {
+		return storage.Image{}, w.notLocked(name)
+	}
 	img, err := store.Lookup(name)
+	if err == nil {
+		_, err = w.matchesLock(store, name, img)
+	}
 	if err == nil || !errors.Is(err, storage.ErrNotFound) {
 		return img, err
 	}
@@ -212,6 +219,9 @@ func (w *worker) crossBase(ctx context.Context, store *storage.Store, base strin
 	}
 	opts := w.Mirror.options()
 	opts.SameName = true
+	if locked {
+		opts.Lock = &entry
+	}
 	opts.Log = func(format string, args ...any) { w.say("cross", format, args...) }
 	if w.Terminal && !w.Quiet {
 		opts.Progress = os.Stderr

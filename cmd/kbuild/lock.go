@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/kbuild/kbuild/builder"
@@ -57,27 +56,24 @@ func (g goal) imagesOnly() bool {
 // neededImages are the images that a build of the tree needs from somewhere
 // else, by their full names.
 func neededImages(tree kube.Tree) ([]reference.Named, error) {
-	image, from := tree.Recipe.BaseImage, tree.Recipe.BaseFrom
+	images, from := []string{tree.Recipe.BaseImage}, tree.Recipe.BaseFrom
 	if tree.Recipe.BaseLocal {
-		// Made here, of the one its own Dockerfile begins with.
+		// Made here, of those its own Dockerfile begins with.
+		var err error
+		if images, err = tree.CrossBases(); err != nil {
+			return nil, err
+		}
 		from = tree.Recipe.CrossDockerfile
-		data, err := os.ReadFile(filepath.Join(tree.Root, filepath.FromSlash(from)))
+	}
+	var names []reference.Named
+	for _, image := range images {
+		name, err := reference.ParseNormalizedNamed(image)
 		if err != nil {
-			return nil, fmt.Errorf("base of %s: %w", image, err)
+			return nil, fmt.Errorf("base image %q of %s: %w", image, from, err)
 		}
-		image = ""
-		for line := range strings.Lines(string(data)) {
-			if f := strings.Fields(line); len(f) > 1 && strings.EqualFold(f[0], "FROM") {
-				image = f[1]
-				break
-			}
-		}
+		names = append(names, reference.TagNameOnly(name))
 	}
-	name, err := reference.ParseNormalizedNamed(image)
-	if err != nil {
-		return nil, fmt.Errorf("base image %q of %s: %w", image, from, err)
-	}
-	return []reference.Named{reference.TagNameOnly(name)}, nil
+	return names, nil
 }
 
 // readLock reads the tree's lock; the zero value where there is none.
@@ -120,13 +116,18 @@ func (r *request) prepareLock() error {
 	}
 	for _, name := range needed {
 		if _, ok := r.locked(name); !ok {
-			return &hinted{
-				fmt.Errorf("%s has no entry in %s, and --frozen allows nothing else", r.describeImage(name), filepath.Join(r.Tree.Root, mirror.LockFile)),
-				"kbuild lock writes it",
-			}
+			return r.notLocked(name)
 		}
 	}
 	return nil
+}
+
+// notLocked is the error of an image that --frozen refuses.
+func (r request) notLocked(name reference.Named) error {
+	return &hinted{
+		fmt.Errorf("%s has no entry in %s, and --frozen allows nothing else", r.describeImage(name), filepath.Join(r.Tree.Root, mirror.LockFile)),
+		"kbuild lock writes it",
+	}
 }
 
 func (r request) describeImage(name reference.Named) string {
@@ -253,7 +254,8 @@ func (w *worker) lockEntry(ctx context.Context, store *storage.Store, name refer
 func (w *worker) resolving() ([]mirror.Source, mirror.Options, error) {
 	sources, err := w.Mirror.sources()
 	opts := w.Mirror.options()
-	opts.Offline = w.Offline
+	// A mirror of kube-cross is none of what kube-cross is made of.
+	opts.SameName, opts.Offline = w.Tree.Recipe.BaseLocal, w.Offline
 	opts.Log = func(format string, args ...any) { w.say("lock", format, args...) }
 	return sources, opts, err
 }
