@@ -99,6 +99,9 @@ func common(ctx context.Context, t Tree, m marks, v *variables) (Recipe, error) 
 		return Recipe{}, withHint(fmt.Errorf("output would go to %s, which is not below the tree", output),
 			"OUT_DIR is a directory in the tree, relative to it")
 	}
+	if err := checkOutputRoot(t.Root, inTree); err != nil {
+		return Recipe{}, err
+	}
 	workdir := "/go/src/" + golang
 	remote := workdir + "/_output/dockerized"
 	r := Recipe{

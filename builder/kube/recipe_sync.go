@@ -58,7 +58,6 @@ func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	if r.CopyBack, err = rsyncFilter(m.common, "kube::build::copy_output"); err != nil {
 		return Recipe{}, err
 	}
-	r.Generated = generated(r.SourceFilter)
 	t.Recipe = r
 	if r.BaseImage, err = t.baseImage(); err != nil {
 		return Recipe{}, err
@@ -78,16 +77,6 @@ const imageLock = "kbuild.lock"
 // of images, which no program reads; and all output.
 func ownFilter(outputRoot string) Filter {
 	return Filter{{Pattern: "/.git"}, {Pattern: "/" + dockerizedVersion}, {Pattern: "/" + imageLock}, {Pattern: "/" + outputRoot + "/"}, {Pattern: "/_output/"}}
-}
-
-// generated says what the tree's makefiles leave beside its sources: the notes
-// in .make that they decide by, and the generated code itself.
-func generated(sources Filter) Filter {
-	f := Filter{{true, "/.make/**"}, {true, "/.make/"}}
-	if !sources.Includes("pkg/zz_generated.deepcopy.go", false) {
-		f = append(f, Rule{true, "zz_generated.*"})
-	}
-	return append(f, Rule{true, "bindata.go"}, Rule{false, "**"})
 }
 
 // rsyncFilter reads the --filter options of the only call of rsync in a
