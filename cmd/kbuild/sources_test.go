@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/kbuild/kbuild/mirror/mirrortest"
 )
@@ -55,6 +57,14 @@ func (l *locked) push(name string, img v1.Image) error {
 // docker-archive, oci, oci-archive or dir.
 func pack(form, path string, img v1.Image) error {
 	switch form {
+	case "rootfs": // what docker export writes of it
+		f, err := os.Create(path)
+		if err != nil {
+			return err
+		}
+		content := mutate.Extract(img)
+		_, err = io.Copy(f, content)
+		return errors.Join(err, content.Close(), f.Close())
 	case "docker-archive":
 		tag, err := name.NewTag("registry.example/any/name:v1.4.2-1")
 		if err != nil {
