@@ -37,6 +37,7 @@ demo: prereqs build
 
 test:
 	@.ci/prereqs test
+	@$(MAKE) --no-print-directory build
 	@.ci/test
 
 # BENCH are flags of kbuild-bench: BENCH='-tree DIR -base oci-archive:FILE'.

@@ -24,9 +24,9 @@ func (w *worker) cross(ctx context.Context, store *storage.Store) error {
 	if err := builder.RemoveLeftovers(store, w.Tree.Recipe.PathID); err != nil {
 		return err
 	}
-	name, err := reference.ParseNormalizedNamed(w.Tree.Recipe.BaseImage)
+	name, err := w.baseName()
 	if err != nil {
-		return fmt.Errorf("base image %q of %s: %w", w.Tree.Recipe.BaseImage, w.Tree.Recipe.BaseFrom, err)
+		return err
 	}
 	img, err := w.crossImage(ctx, store, name)
 	if err != nil {
