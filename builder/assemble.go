@@ -248,7 +248,10 @@ func (a assembly) commit(ctx context.Context, b *buildah.Builder, layer sourceLa
 	id, _, _, err := b.Commit(ctx, nil, buildah.CommitOptions{
 		PreferredManifestType: define.OCIv1ImageManifest,
 		SignaturePolicyPath:   policy,
-		HistoryTimestamp:      &created,
+		// A HistoryTimestamp would be the time of every file, too, of generated
+		// ones among the sources as well: see kube.SourceTime.
+		SourceDateEpoch:       &created,
+		RewriteTimestamp:      true,
 		OmitLayerHistoryEntry: true,
 		ReportWriter:          io.Discard,
 	})
