@@ -6,13 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // checkOutputRoot refuses a directory of the tree that holds something else than
 // output: upstream's make clean, and so kbuild clean, removes it whole, and what
 // lies in it is not among the sources.
 func checkOutputRoot(root, name string) error {
-	if name == "_output" {
+	if name == "_output" || strings.HasPrefix(name, "_output/") {
 		return nil
 	}
 	dir := filepath.Join(root, name)

@@ -20,6 +20,7 @@ func TestCheckOutputRoot(t *testing.T) {
 		{"test", "test/images/Makefile", false},
 		{"file", "file", false},
 		{"_output", "_output/anything", true},
+		{"_output/put", "_output/put/anything", true},
 	} {
 		root := t.TempDir()
 		if c.file != "" {

@@ -297,7 +297,7 @@ func TestSourcesOfEveryAge(t *testing.T) {
 		if err := kubetest.Commit(context.Background(), root, "v1.2.3"); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{"pkg/api/zz_generated.kinds.go", ".make/x", "_tmp/x", "_output/x", ".dockerized-kube-version-defs", "pkg/_output/x", "out/x", "kbuild.lock", "pkg/kbuild.lock"} {
+		for _, name := range []string{"pkg/api/zz_generated.kinds.go", ".make/x", "_tmp/x", "_output/x", ".dockerized-kube-version-defs", "pkg/_output/x", "out/dockerized/x", "kbuild.lock", "pkg/kbuild.lock"} {
 			path := filepath.Join(root, name)
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 				t.Fatal(err)
@@ -323,7 +323,7 @@ func TestSourcesOfEveryAge(t *testing.T) {
 			"cmd/kubelet/kubelet.go": true, "pkg/_output/x": true, ".git/HEAD": false, ".git": false, "_output/x": false, "_tmp/x": false,
 			".dockerized-kube-version-defs": release == "1.4", ".gitignore": tree.Recipe.Way != kube.WayArchive,
 			"pkg/api/zz_generated.kinds.go": release != "1.5" && release != "1.20", ".make/x": slices.Contains([]string{"1.4", "1.28", "1.35"}, release),
-			"out/x": false, "kbuild.lock": false, "pkg/kbuild.lock": true,
+			"out/dockerized/x": false, "kbuild.lock": false, "pkg/kbuild.lock": true,
 		}
 		for name, in := range want {
 			if has[name] != in {
