@@ -141,13 +141,16 @@ func (a *answer) endsForm() bool {
 // explain makes one short line of what a source answered. The libraries wrap an
 // answer in up to six prefixes that repeat where it came from.
 func explain(err error, source Source, set settings) *answer {
-	var known *answer
-	if errors.As(err, &known) {
+	var own interface {
+		error
+		Hint() string
+	}
+	ours := errors.As(err, &own)
+	if known, ok := own.(*answer); ok {
 		return known
 	}
 	a := &answer{cause: err, text: plain(err.Error()), status: httpStatus(err)}
 	var (
-		own      interface{ Hint() string }
 		rejected signature.PolicyRequirementError
 		artifact manifest.NonImageArtifactError
 		dns      *net.DNSError
@@ -155,8 +158,9 @@ func explain(err error, source Source, set settings) *answer {
 		network  net.Error
 	)
 	switch {
-	case errors.As(err, &own):
-		a.hint = own.Hint()
+	case ours:
+		// Whole, however long the names in it are.
+		a.text, a.hint = own.Error(), own.Hint()
 	case a.status != 0:
 		a.explainStatus(err, source, set)
 	case errors.As(err, &rejected):

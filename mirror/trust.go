@@ -137,7 +137,7 @@ func (t trust) rejected(ref types.ImageReference, err error) error {
 	if named := ref.DockerReference(); named != nil {
 		name = named.String()
 	}
-	return withHint(fmt.Errorf("rejected by the policy %s for %s: %w", t.file, name, err), t.stanzas())
+	return withHint(fmt.Errorf("rejected by the policy %s for %s: %w", t.file, name, &answer{text: plain(err.Error()), cause: err}), t.stanzas())
 }
 
 // stanzas say what to write into the policy so that signed images are taken.

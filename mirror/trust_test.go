@@ -207,7 +207,8 @@ func TestPullSigned(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			opts := options(t)
-			opts.Policy, opts.RegistriesDir, opts.RequireSigned = write(t, "policy.json", test.policy), registriesD, test.required
+			// A long name: what follows it has to be there nevertheless.
+			opts.Policy, opts.RegistriesDir, opts.RequireSigned = write(t, strings.Repeat("long-", 40)+"policy.json", test.policy), registriesD, test.required
 			store := storagetest.Open(t)
 			_, origin, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+test.repository+":"+wantTag), opts)
 			if test.says == "" {
