@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/containers/buildah/imagebuildah"
+	lazy "github.com/containers/storage/pkg/regexp"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/storage"
 )
@@ -165,7 +165,7 @@ func (l *stepLog) Write(data []byte) (int, error) {
 	}
 }
 
-var stepTitle = regexp.MustCompile(`^(?:\[[0-9]+/[0-9]+\] )?STEP ([0-9]+/[0-9]+): (.*)`)
+var stepTitle = lazy.Delayed(`^(?:\[[0-9]+/[0-9]+\] )?STEP ([0-9]+/[0-9]+): (.*)`)
 
 func (l *stepLog) line(line string) {
 	if m := stepTitle.FindStringSubmatch(line); m != nil {
@@ -208,7 +208,7 @@ func (c CrossDockerfile) explain(err error, output *stepLog) error {
 	return withHint(&shortened{text + lastLines(strings.Join(lines, "\n"), 12), err}, hint)
 }
 
-var exitStatus = regexp.MustCompile(`exit status [0-9]+`)
+var exitStatus = lazy.Delayed(`exit status [0-9]+`)
 
 // lastCause is how a step's command ended, or what buildah says of the step.
 func lastCause(err error) string {
@@ -221,21 +221,21 @@ func lastCause(err error) string {
 
 var (
 	// What programs say of what they could not get; the first group names it.
-	notFound = []*regexp.Regexp{
-		regexp.MustCompile(`E: Unable to locate (package \S+)`),
-		regexp.MustCompile(`E: (Package '[^']+') has no installation candidate`),
-		regexp.MustCompile(`(?:E|W|Err): ?Failed to fetch (\S+)`),
-		regexp.MustCompile(`E: The repository '(\S+)[^']*' `),
-		regexp.MustCompile(`(?i)could not resolve(?: host)?:? '?([A-Za-z0-9.-]+)`),
-		regexp.MustCompile(`unable to resolve host address ['‘"]([A-Za-z0-9.-]+)`),
-		regexp.MustCompile(`(?i)failed to connect to (\S+)`),
-		regexp.MustCompile(`(package \S+): unrecognized import path`),
-		regexp.MustCompile(`(https?://\S+?)[:,]? .*(?:\b404\b|\b410\b|[Nn]ot [Ff]ound)`),
-		regexp.MustCompile(`fatal: unable to access '([^']+)'`),
+	notFound = []lazy.Regexp{
+		lazy.Delayed(`E: Unable to locate (package \S+)`),
+		lazy.Delayed(`E: (Package '[^']+') has no installation candidate`),
+		lazy.Delayed(`(?:E|W|Err): ?Failed to fetch (\S+)`),
+		lazy.Delayed(`E: The repository '(\S+)[^']*' `),
+		lazy.Delayed(`(?i)could not resolve(?: host)?:? '?([A-Za-z0-9.-]+)`),
+		lazy.Delayed(`unable to resolve host address ['‘"]([A-Za-z0-9.-]+)`),
+		lazy.Delayed(`(?i)failed to connect to (\S+)`),
+		lazy.Delayed(`(package \S+): unrecognized import path`),
+		lazy.Delayed(`(https?://\S+?)[:,]? .*(?:\b404\b|\b410\b|[Nn]ot [Ff]ound)`),
+		lazy.Delayed(`fatal: unable to access '([^']+)'`),
 	}
 	// troubled is what the output of a step says that did not get something.
-	troubled = regexp.MustCompile(`(?i)not found|could not|unable to|failed to|timed out|refused|unreachable|\b40[34]\b|\b410\b|not in gzip format|certificate|no such host|curl: \(`)
-	address  = regexp.MustCompile(`(?:https?|ftp)://[^\s'"|;)&<>]+`)
+	troubled = lazy.Delayed(`(?i)not found|could not|unable to|failed to|timed out|refused|unreachable|\b40[34]\b|\b410\b|not in gzip format|certificate|no such host|curl: \(`)
+	address  = lazy.Delayed(`(?:https?|ftp)://[^\s'"|;)&<>]+`)
 )
 
 // notGot names what a step could not get: what its output says, else the

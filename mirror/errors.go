@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/containers/image/v5/manifest"
 	"github.com/containers/image/v5/signature"
+	lazy "github.com/containers/storage/pkg/regexp"
 	"github.com/docker/distribution/registry/api/errcode"
 	v2 "github.com/docker/distribution/registry/api/v2"
 )
@@ -244,7 +244,7 @@ func (a *answer) explainStatus(err error, source Source, set settings) {
 
 // bodyStatus is how the library reports an HTTP status whose body it could not
 // parse.
-var bodyStatus = regexp.MustCompile(`StatusCode: ([1-5][0-9]{2})\b`)
+var bodyStatus = lazy.Delayed(`StatusCode: ([1-5][0-9]{2})\b`)
 
 // httpStatus finds the HTTP status in a library's error, or returns 0.
 func httpStatus(err error) int {
@@ -276,7 +276,7 @@ func httpStatus(err error) int {
 }
 
 // prefixes are what the libraries put before what happened.
-var prefixes = regexp.MustCompile(`^(?:` + strings.Join([]string{
+var prefixes = lazy.Delayed(`^(?:` + strings.Join([]string{
 	`(?:initializing source|initializing image from source|determining manifest MIME type for|reading manifest for) \S+`,
 	`reading manifest \S+ in \S+`,
 	`reading blob \S+`,

@@ -56,12 +56,51 @@ func Register(work Worker) {
 // kills the worker, and with it, being the first process of its PID namespace,
 // every process it started.
 func Enter(ctx context.Context, ns Namespaces, request any, files ...*os.File) (status int, err error) {
+	waiting := Begin(ctx, ns, files...)
+	defer waiting.Close()
+	return waiting.Do(request)
+}
+
+// A Waiting is a worker that has no request yet.
+type Waiting struct {
+	request chan []byte
+	done    chan struct{}
+	// What came of it, once done is closed.
+	status int
+	err    error
+}
+
+// Begin is [Enter] in two: the worker is started at once, so that its
+// namespaces are made while the caller finds out what to ask for. The caller
+// has to call Close. Why it could not be started is for Do to say.
+func Begin(ctx context.Context, ns Namespaces, files ...*os.File) *Waiting {
+	w := &Waiting{request: make(chan []byte, 1), done: make(chan struct{})}
+	go func() {
+		defer close(w.done)
+		w.status, w.err = enter(ctx, ns, w.request, files)
+	}()
+	return w
+}
+
+// Do hands the worker its request, the only one, and waits for its exit status.
+func (w *Waiting) Do(request any) (status int, err error) {
 	data, err := json.Marshal(request)
 	if err != nil {
 		return 0, fmt.Errorf("encode the worker's request: %w", err)
 	}
 	// A number has no end of its own, and the pipe ends only with the run.
-	data = append(data, '\n')
+	w.request <- append(data, '\n')
+	<-w.done
+	return w.status, w.err
+}
+
+// Close ends a worker that was given no request.
+func (w *Waiting) Close() {
+	close(w.request)
+	<-w.done
+}
+
+func enter(ctx context.Context, ns Namespaces, request <-chan []byte, files []*os.File) (status int, err error) {
 	control, feed, err := os.Pipe()
 	if err != nil {
 		return 0, fmt.Errorf("start the worker: %w", err)
@@ -91,11 +130,22 @@ func Enter(ctx context.Context, ns Namespaces, request any, files ...*os.File) (
 	}
 	control.Close()
 
-	go feed.Write(data) //nolint:errcheck // a worker that is gone is seen by Wait
 	done := make(chan struct{})
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
+		select {
+		case <-done:
+			return
+		case data, ok := <-request:
+			if !ok {
+				feed.Close() // the worker ends
+				<-done
+				return
+			}
+			go feed.Write(data) //nolint:errcheck // a worker that is gone is seen by Wait
+		case <-ctx.Done():
+		}
 		select {
 		case <-done:
 			return
@@ -320,7 +370,9 @@ func workerMain(work Worker) int {
 	defer cancel()
 	control := json.NewDecoder(os.NewFile(controlFD, "control"))
 	var request json.RawMessage
-	if err := control.Decode(&request); err != nil {
+	if err := control.Decode(&request); errors.Is(err, io.EOF) {
+		return 0 // there is nothing to do
+	} else if err != nil {
 		return fail(fmt.Errorf("read the worker's request: %w", err))
 	}
 	go func() {

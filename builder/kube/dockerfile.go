@@ -3,9 +3,10 @@ package kube
 import (
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
+
+	lazy "github.com/containers/storage/pkg/regexp"
 )
 
 // BuildDockerfile is the Dockerfile of the build image: the tree's own with
@@ -78,7 +79,7 @@ func (t Tree) baseImage() (string, error) {
 	return "", fmt.Errorf("%s: cannot find FROM", t.Recipe.Dockerfile)
 }
 
-var argument = regexp.MustCompile(`\$\{?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}?`)
+var argument = lazy.Delayed(`\$\{?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}?`)
 
 // expandArguments puts the values of build arguments in the place of their
 // names. One without a value stays, for an error that shows it.
@@ -115,7 +116,7 @@ func instructions(text string) []string {
 }
 
 // needsNetwork are the commands of 1.0's and 1.1's Dockerfile that do.
-var needsNetwork = regexp.MustCompile(`\b(?:go get|apt-get|curl|wget)\b`)
+var needsNetwork = lazy.Delayed(`\b(?:go get|apt-get|curl|wget)\b`)
 
 // networkSteps are the RUN instructions of a Dockerfile that need a network,
 // each in one line.
@@ -136,7 +137,7 @@ func isRun(instruction string) bool {
 
 // plainMkdir is mkdir without an option, which fails where the directory is
 // there.
-var plainMkdir = regexp.MustCompile(`\bmkdir[ \t]+([^-\s])`)
+var plainMkdir = lazy.Delayed(`\bmkdir[ \t]+([^-\s])`)
 
 // withoutNetwork cuts RUN instructions at the first command that needs a
 // network: what comes before it (a directory that is made) has its effect all
@@ -196,7 +197,7 @@ func fillsOf(v *variables, common script) ([]fill, error) {
 	return fills, nil
 }
 
-var appendedLine = regexp.MustCompile(`(?m)^[ \t]*echo "(ENV [a-z_]+[ =])(\$\{?[A-Z_]+\}?)"[ \t]*>>`)
+var appendedLine = lazy.Delayed(`(?m)^[ \t]*echo "(ENV [a-z_]+[ =])(\$\{?[A-Z_]+\}?)"[ \t]*>>`)
 
 // appendedTo are the lines that kube::build::set_proxy appends to the
 // Dockerfile: one for each proxy that is set.
@@ -214,7 +215,7 @@ func appendedTo(v *variables, common script) ([]string, error) {
 	return lines, nil
 }
 
-var buildArgument = regexp.MustCompile(`--build-arg[= ]([A-Z_]+)=(\$\{[A-Z_]+\})`)
+var buildArgument = lazy.Delayed(`--build-arg[= ]([A-Z_]+)=(\$\{[A-Z_]+\})`)
 
 // buildArguments are what the function that makes the build image passes to
 // its Dockerfile.

@@ -3,8 +3,9 @@ package kube
 import (
 	"fmt"
 	"os"
-	"regexp"
 	"strings"
+
+	lazy "github.com/containers/storage/pkg/regexp"
 )
 
 // containerEnvironment are the variables that the tree's own function passes to
@@ -138,9 +139,9 @@ func (r *optionReader) add(t bashToken, word string) error {
 }
 
 var (
-	ifSet      = regexp.MustCompile(`^\[\[ -v ([A-Za-z_][A-Za-z0-9_]*) \]\]$`)
-	ifNotEmpty = regexp.MustCompile(`^\[\[? -n "?(\$(?:\{[A-Za-z0-9_]+(?::?-)?\}|[A-Za-z0-9_]+))"? \]\]?$`)
-	ifFile     = regexp.MustCompile(`^\[\[? -[ef] (/[A-Za-z0-9_./-]+) \]\]?$`)
+	ifSet      = lazy.Delayed(`^\[\[ -v ([A-Za-z_][A-Za-z0-9_]*) \]\]$`)
+	ifNotEmpty = lazy.Delayed(`^\[\[? -n "?(\$(?:\{[A-Za-z0-9_]+(?::?-)?\}|[A-Za-z0-9_]+))"? \]\]?$`)
+	ifFile     = lazy.Delayed(`^\[\[? -[ef] (/[A-Za-z0-9_./-]+) \]\]?$`)
 )
 
 // holds evaluates a condition.

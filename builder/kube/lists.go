@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
+
+	lazy "github.com/containers/storage/pkg/regexp"
 )
 
 // The lists of Kubernetes' scripts (source paths, targets) are arrays that
@@ -19,18 +20,18 @@ type listReader struct {
 }
 
 var (
-	localArray   = regexp.MustCompile(`(?m)^[ \t]*local[ \t]+(?:-[a-zA-Z]+[ \t]+)?([a-zA-Z_][a-zA-Z0-9_]*)=\(`)
-	contribIf    = regexp.MustCompile(`^if \[\[? -n "?\$\{KUBERNETES_CONTRIB:-\}"? \]?\]; then$`)
-	contribFor   = regexp.MustCompile(`^for contrib in "\$\{KUBERNETES_CONTRIB\}"; do$`)
-	contribAdd   = regexp.MustCompile(`^([a-zA-Z_][a-zA-Z0-9_]*)\+=\(\$\(eval "kube::contrib::\$\{contrib\}::([a-z_]+)"\)\)$`)
-	echoArray    = regexp.MustCompile(`^echo "\$\{([a-zA-Z_][a-zA-Z0-9_]*)\[@\]\}"$`)
-	arrayRef     = regexp.MustCompile(`^"\$\{([a-zA-Z_][a-zA-Z0-9_]*)\[@\]\}"$`)
-	functionCall = regexp.MustCompile(`^"?\$\(([a-zA-Z_][a-zA-Z0-9_:-]*)\)"?$`)
-	linuxIf      = regexp.MustCompile(`^if \[\[ "?\$\{OSTYPE:-\}"? == "?linux"?\* \]\]; then$`)
-	arrayAdd     = regexp.MustCompile(`^([a-zA-Z_][a-zA-Z0-9_]*)\+=\(([^$\x60]*)\)$`)
-	rootEntries  = regexp.MustCompile(`^\$\(find \. -mindepth 1 -maxdepth 1 -not \\\( \\\( (-path \S+(?: -o -path \S+)*) \\\) -prune \\\) ?\)$`)
-	contribName  = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]*$`)
-	blanks       = regexp.MustCompile(`[ \t]+`)
+	localArray   = lazy.Delayed(`(?m)^[ \t]*local[ \t]+(?:-[a-zA-Z]+[ \t]+)?([a-zA-Z_][a-zA-Z0-9_]*)=\(`)
+	contribIf    = lazy.Delayed(`^if \[\[? -n "?\$\{KUBERNETES_CONTRIB:-\}"? \]?\]; then$`)
+	contribFor   = lazy.Delayed(`^for contrib in "\$\{KUBERNETES_CONTRIB\}"; do$`)
+	contribAdd   = lazy.Delayed(`^([a-zA-Z_][a-zA-Z0-9_]*)\+=\(\$\(eval "kube::contrib::\$\{contrib\}::([a-z_]+)"\)\)$`)
+	echoArray    = lazy.Delayed(`^echo "\$\{([a-zA-Z_][a-zA-Z0-9_]*)\[@\]\}"$`)
+	arrayRef     = lazy.Delayed(`^"\$\{([a-zA-Z_][a-zA-Z0-9_]*)\[@\]\}"$`)
+	functionCall = lazy.Delayed(`^"?\$\(([a-zA-Z_][a-zA-Z0-9_:-]*)\)"?$`)
+	linuxIf      = lazy.Delayed(`^if \[\[ "?\$\{OSTYPE:-\}"? == "?linux"?\* \]\]; then$`)
+	arrayAdd     = lazy.Delayed(`^([a-zA-Z_][a-zA-Z0-9_]*)\+=\(([^$\x60]*)\)$`)
+	rootEntries  = lazy.Delayed(`^\$\(find \. -mindepth 1 -maxdepth 1 -not \\\( \\\( (-path \S+(?: -o -path \S+)*) \\\) -prune \\\) ?\)$`)
+	contribName  = lazy.Delayed(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]*$`)
+	blanks       = lazy.Delayed(`[ \t]+`)
 )
 
 // printed is what a function of the script prints, word by word. The function

@@ -7,15 +7,16 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	lazy "github.com/containers/storage/pkg/regexp"
 )
 
 // hashedPath finds what the scripts derive the tree's id from; they hash other
 // things, too.
-var hashedPath = regexp.MustCompile(`(?m)^[^#\n]*\$\(kube::build::short_hash[ \t]+("[^"\n]*\bKUBE_ROOT\b[^"\n]*")\)`)
+var hashedPath = lazy.Delayed(`(?m)^[^#\n]*\$\(kube::build::short_hash[ \t]+("[^"\n]*\bKUBE_ROOT\b[^"\n]*")\)`)
 
 // pathID computes the ten hex digits that the tree's scripts put in the names
 // of its images: those of the MD5 sum, without a newline, of the tree's path,
@@ -64,7 +65,7 @@ func (t Tree) branch(ctx context.Context) string {
 
 // imageSyntax is what a registry takes for the name of an image with a tag, as
 // far as a person would notice.
-var imageSyntax = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(?:@sha256:[0-9a-f]{64})?$`)
+var imageSyntax = lazy.Delayed(`^[a-zA-Z0-9][a-zA-Z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(?:@sha256:[0-9a-f]{64})?$`)
 
 // damaged is the hint of an image's name that cannot be right.
 const damaged = "what the tree or the environment says of its images is damaged; in a git checkout, git diff tells what changed"
@@ -78,7 +79,7 @@ func checkImage(what, image, from string) error {
 	return withHint(fmt.Errorf("%s: the %s would be %q, which is no name of an image with a tag", from, what, image), damaged)
 }
 
-var tagSyntax = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+var tagSyntax = lazy.Delayed(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 
 // checkCrossTag is whether what the scripts take for the tag of kube-cross can
 // be one. Of "v1 v2" a Dockerfile would be made that names another image.

@@ -2,16 +2,17 @@ package kube
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
+
+	lazy "github.com/containers/storage/pkg/regexp"
 )
 
 // platformsVariable is what the scripts of every age read the platforms to
 // compile for from.
 const platformsVariable = "KUBE_BUILD_PLATFORMS"
 
-var platformSyntax = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9]+$`)
+var platformSyntax = lazy.Delayed(`^[a-z0-9]+/[a-z0-9]+$`)
 
 // ForPlatforms makes a command that builds the tree, as of
 // [Recipe.CommandLine], compile for the platforms, each as "linux/arm64": it

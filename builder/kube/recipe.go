@@ -1,9 +1,10 @@
 package kube
 
 import (
-	"regexp"
 	"slices"
 	"strings"
+
+	lazy "github.com/containers/storage/pkg/regexp"
 )
 
 // A Recipe is how a tree of one age is built. Paths in the container are
@@ -189,4 +190,4 @@ func (t Tree) ImageNames(v Version) []string {
 }
 
 // commitName is what may follow "build-" in a tag.
-var commitName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+var commitName = lazy.Delayed(`^[A-Za-z0-9_.-]+$`)

@@ -7,9 +7,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+
+	lazy "github.com/containers/storage/pkg/regexp"
 )
 
 // goPackage is the import path of the tree's root.
@@ -135,7 +136,7 @@ func (n targetNames) resolve(arg string) (string, error) {
 
 // looksLikeDomain is how the scripts tell an import path from a directory of
 // the tree.
-var looksLikeDomain = regexp.MustCompile(`^([[:alnum:]]+\.)+[[:alnum:]]+/`)
+var looksLikeDomain = lazy.Delayed(`^([[:alnum:]]+\.)+[[:alnum:]]+/`)
 
 // short are the targets whose last part is the name, those that the tree lists
 // first.

@@ -2,9 +2,10 @@ package kube
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
+
+	lazy "github.com/containers/storage/pkg/regexp"
 )
 
 // A GoVersion is the version of a Go toolchain.
@@ -22,12 +23,12 @@ func (v GoVersion) SameMinor(other GoVersion) bool {
 // cross-1.4.2-1 (of kube-build, in 1.1), v1.4.2-1, and since 2021
 // v1.34.0-go1.24.5-bullseye.0, which begins with the version of Kubernetes.
 var (
-	promises = []*regexp.Regexp{
-		regexp.MustCompile(`^cross-([0-9]+)\.([0-9]+)(?:\.([0-9]+))?-[0-9]+$`),
-		regexp.MustCompile(`^v([0-9]+)\.([0-9]+)(?:\.([0-9]+))?-[0-9]+$`),
-		regexp.MustCompile(`-go([0-9]+)\.([0-9]+)(?:\.([0-9]+))?(?:rc[0-9]+|beta[0-9]+)?(?:-|$)`),
+	promises = []lazy.Regexp{
+		lazy.Delayed(`^cross-([0-9]+)\.([0-9]+)(?:\.([0-9]+))?-[0-9]+$`),
+		lazy.Delayed(`^v([0-9]+)\.([0-9]+)(?:\.([0-9]+))?-[0-9]+$`),
+		lazy.Delayed(`-go([0-9]+)\.([0-9]+)(?:\.([0-9]+))?(?:rc[0-9]+|beta[0-9]+)?(?:-|$)`),
 	}
-	goRelease = regexp.MustCompile(`^go([0-9]+)\.([0-9]+)(?:\.([0-9]+))?(?:rc[0-9]+|beta[0-9]+|b[0-9]+)?(?:[-+ \t].*)?$`)
+	goRelease = lazy.Delayed(`^go([0-9]+)\.([0-9]+)(?:\.([0-9]+))?(?:rc[0-9]+|beta[0-9]+|b[0-9]+)?(?:[-+ \t].*)?$`)
 )
 
 // GoPromised is the version of Go that the name of an image promises to hold:

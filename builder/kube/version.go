@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	lazy "github.com/containers/storage/pkg/regexp"
 )
 
 // A Version is what a tree says of itself in the binaries built from it. A
@@ -175,6 +177,21 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 			return v, nil
 		}
 	}
+	var (
+		described string
+		has       bool
+		failed    error
+		answered  = make(chan struct{})
+	)
+	// git status looks at every file: the other question is asked meanwhile.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer close(answered)
+		if v.GitVersion == "" {
+			described, has, failed = git.output(ctx, append(append([]string{"describe", "--tags"}, shape.match...), "--abbrev=14", v.Commit+"^{commit}")...)
+		}
+	}()
 	if v.TreeState == "" {
 		changes, ok, err := git.output(ctx, "status", "--porcelain")
 		if err != nil {
@@ -185,12 +202,12 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 			v.TreeState = "clean"
 		}
 	}
+	<-answered
 	if v.GitVersion == "" {
-		described, ok, err := git.output(ctx, append(append([]string{"describe", "--tags"}, shape.match...), "--abbrev=14", v.Commit+"^{commit}")...)
-		if err != nil {
-			return Version{}, err
+		if failed != nil {
+			return Version{}, failed
 		}
-		if !ok {
+		if !has {
 			return v, nil
 		}
 		v.GitVersion = described
@@ -220,11 +237,11 @@ func (t Tree) WithGitVersion(version string) (Tree, error) {
 }
 
 // semanticVersion is what the trees' own scripts take for one.
-var semanticVersion = regexp.MustCompile(`^v[0-9]+\.[0-9]+(\.[0-9]+)?(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+var semanticVersion = lazy.Delayed(`^v[0-9]+\.[0-9]+(\.[0-9]+)?(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
 
 // builtinVersion finds what the sources say their version is, for when nothing
 // else does.
-var builtinVersion = regexp.MustCompile(`(?m)^[ \t]*(?:var[ \t]+)?gitVersion[ \t]*(?:string[ \t]*)?=[ \t]*"([^"\n]*)"`)
+var builtinVersion = lazy.Delayed(`(?m)^[ \t]*(?:var[ \t]+)?gitVersion[ \t]*(?:string[ \t]*)?=[ \t]*"([^"\n]*)"`)
 
 // BuiltinVersion is the version that binaries report when the tree's is empty,
 // and the file that says so; both are empty if none does.
@@ -273,14 +290,14 @@ type versionShape struct {
 }
 
 var (
-	matchesVersion = regexp.MustCompile(`(?m)(! )?\[\[ "\$\{KUBE_GIT_VERSION\}" =~ (\^v\(\S+\$) \]\]`)
-	distanceDot    = regexp.MustCompile(`-([0-9]+)-g([0-9a-f]{14})$`)
-	distancePlus   = regexp.MustCompile(`-g([0-9a-f]{14})$`)
-	describeMatch  = regexp.MustCompile(`(?m)^[^#\n]*\bdescribe --tags --match='([^'\n]+)'`)
+	matchesVersion = lazy.Delayed(`(?m)(! )?\[\[ "\$\{KUBE_GIT_VERSION\}" =~ (\^v\(\S+\$) \]\]`)
+	distanceDot    = lazy.Delayed(`-([0-9]+)-g([0-9a-f]{14})$`)
+	distancePlus   = lazy.Delayed(`-g([0-9a-f]{14})$`)
+	describeMatch  = lazy.Delayed(`(?m)^[^#\n]*\bdescribe --tags --match='([^'\n]+)'`)
 	// git archive puts a percent sign here, and the ref names there.
-	isArchive     = regexp.MustCompile(`(?m)^[ \t]*if \[\[ '%' == "%" \]\]; then$`)
-	archiveCommit = regexp.MustCompile(`(?m)^[ \t]*KUBE_GIT_COMMIT='([0-9a-f]+)'$`)
-	archiveTag    = regexp.MustCompile(`(?m)\[\[ '[^'\n]*?tag: (v[^ ,'\n]+)[^'\n]*' =~ tag:`)
+	isArchive     = lazy.Delayed(`(?m)^[ \t]*if \[\[ '%' == "%" \]\]; then$`)
+	archiveCommit = lazy.Delayed(`(?m)^[ \t]*KUBE_GIT_COMMIT='([0-9a-f]+)'$`)
+	archiveTag    = lazy.Delayed(`(?m)\[\[ '[^'\n]*?tag: (v[^ ,'\n]+)[^'\n]*' =~ tag:`)
 )
 
 // versionShape reads the tree's version.sh.

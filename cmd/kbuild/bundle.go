@@ -178,6 +178,9 @@ func (a *app) saveBundle(cmd *cobra.Command, file string, targets []string, prov
 	if prove || sources {
 		req.Goal = goalBuild
 	}
+	if err := a.host(req); err != nil {
+		return err
+	}
 	if req, err = a.prepare(cmd, req, tree, targets); err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/kbuild/kbuild/builder"
-	"github.com/kbuild/kbuild/builder/preflight"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/mirror/toolchain"
 	"github.com/spf13/cobra"
@@ -91,7 +90,7 @@ func (a *app) cross(cmd *cobra.Command, flags crossFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := preflight.Err(preflight.Run(preflight.ThisHost(req.Isolation))); err != nil {
+	if err := a.host(req); err != nil {
 		return err
 	}
 	req.Tree, req.Tools = tree, tree.Recipe.Tools()

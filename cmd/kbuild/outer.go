@@ -20,13 +20,15 @@ import (
 // What happens outside the user namespace: reading flags, the host and the
 // tree, as the user, with the user's rights and git.
 
-// prepare is the check step: it looks at the host and the tree and fills the
-// request with what they say. Nothing is written.
+// host is the first half of the check step. Nothing is written.
+func (a *app) host(req request) error {
+	defer a.spans.mark("host")
+	return preflight.Err(preflight.Run(preflight.ThisHost(req.Isolation)))
+}
+
+// prepare is the other half: it looks at the tree and fills the request with
+// what it says. Nothing is written.
 func (a *app) prepare(cmd *cobra.Command, req request, tree kube.Tree, args []string) (request, error) {
-	if err := preflight.Err(preflight.Run(preflight.ThisHost(req.Isolation))); err != nil {
-		return req, err
-	}
-	a.spans.mark("host")
 	req.Tree, req.Tools = tree, tree.Recipe.Tools()
 	req.ownDirs()
 	if err := req.prepareLock(); err != nil {
@@ -163,12 +165,18 @@ func (a *app) build(cmd *cobra.Command, goal goal, args []string) error {
 	}
 	defer lock.Close()
 	a.spans.mark("lock")
+	if err := a.host(req); err != nil {
+		return err
+	}
+	// The namespaces are made while the tree is read.
+	worker := storage.Begin(ctx, storage.Namespaces{}, lock)
+	defer worker.Close()
 	if req, err = a.prepare(cmd, req, tree, args); err != nil {
 		return err
 	}
 	a.seen.keep()
 	out.say("check", "%s %s", describe(req), took(start))
-	if err := a.enter(ctx, req, lock); err != nil {
+	if err := a.ask(ctx, worker, req); err != nil {
 		return err
 	}
 	return a.bringBack(ctx, req)
@@ -182,10 +190,17 @@ func describe(req request) string {
 	return fmt.Sprintf("%s is fine (%s, %s)", req.Tree.Root, req.Tree.Recipe.Name, versionLine(req.Tree, req.Version))
 }
 
-// enter hands a request to the worker.
+// enter starts a worker and hands it a request.
 func (a *app) enter(ctx context.Context, req request, files ...*os.File) error {
+	worker := storage.Begin(ctx, storage.Namespaces{}, files...)
+	defer worker.Close()
+	return a.ask(ctx, worker, req)
+}
+
+// ask hands the worker its request.
+func (a *app) ask(ctx context.Context, worker *storage.Waiting, req request) error {
 	req.Spans, req.Sent = a.spans.list, a.spans.last
-	status, err := storage.Enter(ctx, storage.Namespaces{}, req, files...)
+	status, err := worker.Do(req)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -280,6 +295,9 @@ func (a *app) removeCommand() *cobra.Command {
 // dry says what the steps up to a goal would do.
 func (a *app) dry(cmd *cobra.Command, req request, tree kube.Tree, args []string) error {
 	goal := req.Goal
+	if err := a.host(req); err != nil {
+		return err
+	}
 	req, err := a.prepare(cmd, req, tree, args)
 	if err != nil {
 		return err

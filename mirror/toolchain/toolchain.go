@@ -13,11 +13,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+
+	lazy "github.com/containers/storage/pkg/regexp"
 )
 
 // modulePath is the module whose versions are the releases of Go.
@@ -80,7 +81,7 @@ func (e *hinted) Unwrap() error { return e.error }
 
 func withHint(err error, hint string) error { return &hinted{err, hint} }
 
-var releaseForm = regexp.MustCompile(`^(?:go)?([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?((?:rc|beta)[0-9]{1,4})?$`)
+var releaseForm = lazy.Delayed(`^(?:go)?([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?((?:rc|beta)[0-9]{1,4})?$`)
 
 // IsVersion tells a release of Go, "1.15.15" or "go1.4", from a path.
 func IsVersion(s string) bool { return releaseForm.MatchString(s) }

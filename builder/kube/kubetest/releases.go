@@ -7,9 +7,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+
+	lazy "github.com/containers/storage/pkg/regexp"
 )
 
 // The directory is called testdata so that the go command does not take its
@@ -23,7 +24,7 @@ const embeddedTag = "v1.4.2-1"
 
 // tagSyntax is what a registry accepts as a tag; it also keeps what is written
 // into a shell script harmless.
-var tagSyntax = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+var tagSyntax = lazy.Delayed(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 
 // A release says how the tree of one release comes from the embedded ones.
 type release struct {
