@@ -315,3 +315,16 @@ func TestRequestWithoutEnd(t *testing.T) {
 		t.Errorf("a request that cannot be encoded: %v", err)
 	}
 }
+
+// A worker that is asked for nothing does nothing, and leaves nothing.
+func TestBegin(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	waiting := storage.Begin(context.Background(), storage.Namespaces{}, w)
+	waiting.Close()
+	w.Close()
+	ends(t, r)
+}
