@@ -55,9 +55,18 @@ type stamp struct {
 func (s stamp) exec() bool { return s.mode&syscall.S_IXUSR != 0 }
 
 func fstat(fd int) (stamp, error) {
+	return stampOf(func(st *syscall.Stat_t) error { return syscall.Fstat(fd, st) })
+}
+
+// lstat does not follow a link in the place of the file.
+func lstat(name string) (stamp, error) {
+	return stampOf(func(st *syscall.Stat_t) error { return syscall.Lstat(name, st) })
+}
+
+func stampOf(stat func(*syscall.Stat_t) error) (stamp, error) {
 	var st syscall.Stat_t
 	for {
-		err := syscall.Fstat(fd, &st)
+		err := stat(&st)
 		if err == syscall.EINTR {
 			continue
 		}

@@ -36,11 +36,12 @@ func readFingerprint(file string) kube.Fingerprint {
 		return kube.Fingerprint{}
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > maxRecord {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxRecord {
 		return kube.Fingerprint{}
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxRecord))
-	if err != nil {
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, data); err != nil {
 		return kube.Fingerprint{}
 	}
 	known, err := kube.UnmarshalFingerprint(data)
