@@ -43,7 +43,7 @@ type resumed struct {
 func (s *resumed) GetBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache) (io.ReadCloser, int64, error) {
 	b := &blob{ctx: ctx, s: s, info: info, cache: cache, size: info.Size}
 	if info.Digest.Validate() == nil && info.Digest.Algorithm() == digest.SHA256 && info.Size > 0 {
-		b.file, b.have = s.kept.open(info.Digest, info.Size)
+		b.file, b.have = s.kept.open(ctx, info.Digest, info.Size)
 	}
 	if b.have > 0 {
 		s.pieced.Store(true)
@@ -146,7 +146,7 @@ func (b *blob) Read(p []byte) (int, error) {
 				return n, nil
 			}
 			// It goes on without what cannot be read.
-			b.s.kept.forget(b.info.Digest, b.file)
+			b.s.kept.forget(b.info.Digest, b.file, err)
 			b.file, b.have = nil, b.offset
 			b.s.p.log("%s: what was kept of it cannot be read: %v", b.name(), err)
 		}
@@ -162,7 +162,7 @@ func (b *blob) Read(p []byte) (int, error) {
 					if _, e := b.file.WriteAt(p[:n], b.offset); e != nil {
 						// A full disk, most likely: the room is better used for
 						// the image itself.
-						b.s.kept.forget(b.info.Digest, b.file)
+						b.s.kept.forget(b.info.Digest, b.file, e)
 						b.file = nil
 					}
 				}

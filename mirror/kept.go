@@ -1,7 +1,9 @@
 package mirror
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,12 +28,13 @@ const (
 type kept struct {
 	dir  string
 	mu   sync.Mutex
-	busy map[digest.Digest]bool
+	busy map[digest.Digest]chan struct{} // closed when it no longer is
 	used map[digest.Digest]bool
+	lost map[digest.Digest]error // why it is not kept to its end
 }
 
 func newKept(root string) *kept {
-	return &kept{dir: filepath.Join(root, keptDir), busy: map[digest.Digest]bool{}, used: map[digest.Digest]bool{}}
+	return &kept{dir: filepath.Join(root, keptDir), busy: map[digest.Digest]chan struct{}{}, used: map[digest.Digest]bool{}, lost: map[digest.Digest]error{}}
 }
 
 // prune removes what is too old.
@@ -49,17 +52,27 @@ func (k *kept) prune(now time.Time) {
 }
 
 // open returns the file for a blob and how many bytes it has; nil when nothing
-// can be kept of it, which is no reason not to download it.
-func (k *kept) open(d digest.Digest, size int64) (*os.File, int64) {
+// can be kept of it, which is no reason not to download it. A blob that the
+// image has twice is waited for.
+func (k *kept) open(ctx context.Context, d digest.Digest, size int64) (*os.File, int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.busy[d] {
-		return nil, 0 // the image has it twice
+	for k.busy[d] != nil {
+		other := k.busy[d]
+		k.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+		}
+		k.mu.Lock()
+		if ctx.Err() != nil {
+			return nil, 0
+		}
 	}
 	if err := os.MkdirAll(k.dir, 0o700); err != nil {
 		return nil, 0
 	}
-	path := filepath.Join(k.dir, d.Encoded())
+	path := k.path(d)
 	if info, err := os.Lstat(path); err == nil && (!info.Mode().IsRegular() || info.Size() > size) {
 		if err := os.RemoveAll(path); err != nil {
 			return nil, 0
@@ -76,13 +89,46 @@ func (k *kept) open(d digest.Digest, size int64) (*os.File, int64) {
 		file.Close() //nolint:errcheck // nothing was written
 		return nil, 0
 	}
-	k.busy[d], k.used[d] = true, true
+	k.busy[d], k.used[d] = make(chan struct{}), true
+	delete(k.lost, d)
 	return file, info.Size()
 }
+
+// holds tells whether a blob is being kept as it is read.
+func (k *kept) holds(d digest.Digest) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.busy[d] != nil
+}
+
+// whole is nil if the blob of that many bytes that was just read was kept.
+func (k *kept) whole(d digest.Digest, size int64) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	err := k.lost[d]
+	if err == nil {
+		var info fs.FileInfo
+		if info, err = os.Stat(k.path(d)); err == nil && info.Size() != size {
+			err = fmt.Errorf("%d bytes of %d", info.Size(), size)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("keep blob %s: %w", d, err)
+	}
+	return nil
+}
+
+// read opens a blob that is whole.
+func (k *kept) read(d digest.Digest) (*os.File, error) { return os.Open(k.path(d)) }
+
+func (k *kept) path(d digest.Digest) string { return filepath.Join(k.dir, d.Encoded()) }
 
 func (k *kept) close(d digest.Digest, file *os.File) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.busy[d] != nil {
+		close(k.busy[d])
+	}
 	delete(k.busy, d)
 	return file.Close()
 }
@@ -97,8 +143,11 @@ func (k *kept) use(d digest.Digest) {
 	k.used[d] = true
 }
 
-// forget removes one blob.
-func (k *kept) forget(d digest.Digest, file *os.File) {
+// forget removes one blob, for a reason.
+func (k *kept) forget(d digest.Digest, file *os.File, why error) {
+	k.mu.Lock()
+	k.lost[d] = why
+	k.mu.Unlock()
 	k.close(d, file)       //nolint:errcheck // it goes
 	os.Remove(file.Name()) //nolint:errcheck // who reads it again finds out
 }
@@ -109,7 +158,7 @@ func (k *kept) clear() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for d := range k.used {
-		os.Remove(filepath.Join(k.dir, d.Encoded())) //nolint:errcheck // pruned later
+		os.Remove(k.path(d)) //nolint:errcheck // pruned later
 	}
 	clear(k.used)
 	os.Remove(k.dir) //nolint:errcheck // unless it is empty

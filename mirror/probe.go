@@ -26,9 +26,10 @@ type found struct {
 	// schema 1, which does not tell.
 	config digest.Digest
 	layers []digest.Digest
-	list   []byte   // the list of platforms, or nil
-	urls   []string // where layers are that are not with the image
-	size   int64    // of the layers as they are stored there, as far as told
+	blobs  []types.BlobInfo // of the layers, as the manifest has them
+	list   []byte           // the list of platforms, or nil
+	urls   []string         // where layers are that are not with the image
+	size   int64            // of the layers as they are stored there, as far as told
 }
 
 // identity is what a lock's entry is held against.
@@ -121,6 +122,7 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 	if f.config, err = runDigest(config); err != nil {
 		return found{}, fmt.Errorf("is not an image: configuration: %w", err)
 	}
+	f.blobs = img.LayerInfos()
 	f.layers, err = diffIDs(config)
 	return f, err
 }

@@ -302,9 +302,12 @@ func (p *puller) provided(ctx context.Context, earlier string) (storage.Image, O
 	return img, origin, true
 }
 
-// sweep removes the incoming names that a killed Pull left, with their images
+// sweep removes the layers and incoming names that a killed Pull left, with their images
 // if they have no other, and notes what the store has. Nobody else pulls now.
 func (p *puller) sweep() error {
+	if err := p.store.RemoveLooseLayers(); err != nil {
+		return err
+	}
 	images, err := p.store.Images()
 	if err != nil {
 		return err
@@ -447,6 +450,9 @@ func (p *puller) fetch(ctx context.Context, candidate Source, incoming reference
 	to, err := p.store.Reference(incoming)
 	if err != nil {
 		return arrival{}, err
+	}
+	if candidate.transport == transportDocker {
+		to = &unpacking{to, p.store, p.kept, a.found}
 	}
 	if err := copyTo(to, a.found); err != nil {
 		return arrival{}, err

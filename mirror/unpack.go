@@ -1,0 +1,187 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/containers/image/v5/pkg/blobinfocache/none"
+	"github.com/containers/image/v5/types"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/kbuild/kbuild/storage"
+)
+
+// unpacking is the store as the place an image is copied to, and faster than the
+// library's own: that writes each blob to a file of its own, unpacks it once to
+// count its bytes and again, when all have come, into the store. Here the file
+// is the one in which a download is kept, and each layer is unpacked once, as
+// soon as it and those below it are there, while others are still on their way.
+// What is not as it ought to be for that is left to the library.
+type unpacking struct {
+	types.ImageReference
+	store *storage.Store
+	kept  *kept
+	image found
+}
+
+func (u *unpacking) NewImageDestination(ctx context.Context, sys *types.SystemContext) (types.ImageDestination, error) {
+	inner, err := u.ImageReference.NewImageDestination(ctx, sys)
+	if err != nil || len(u.image.blobs) != len(u.image.layers) {
+		return inner, err
+	}
+	d := &unpacker{ImageDestination: inner, unpacking: u, blobs: map[digest.Digest]*arriving{}, done: make(chan struct{})}
+	for _, info := range u.image.blobs {
+		d.blobs[info.Digest] = &arriving{come: make(chan struct{})}
+	}
+	go d.work()
+	return d, nil
+}
+
+// arriving is one blob. Come is closed when it is in the kept file, or will not
+// be.
+type arriving struct {
+	come  chan struct{}
+	once  sync.Once
+	whole bool // in the kept file
+}
+
+func (a *arriving) over(whole bool) {
+	a.once.Do(func() {
+		a.whole = whole
+		close(a.come)
+	})
+}
+
+// unpacker is the destination of one image.
+type unpacker struct {
+	types.ImageDestination
+	*unpacking
+	blobs map[digest.Digest]*arriving
+
+	done chan struct{} // closed when work has ended
+	made []string      // layers, the lowest first
+	err  error
+}
+
+// PutBlob reads a layer to its end, which leaves it in the kept file: the library
+// verifies the digest of what is read.
+func (d *unpacker) PutBlob(ctx context.Context, stream io.Reader, info types.BlobInfo, cache types.BlobInfoCache, isConfig bool) (types.BlobInfo, error) {
+	a := d.blobs[info.Digest]
+	if isConfig || a == nil || !d.kept.holds(info.Digest) {
+		if a != nil {
+			a.over(false)
+		}
+		return d.ImageDestination.PutBlob(ctx, stream, info, cache, isConfig)
+	}
+	n, err := io.Copy(io.Discard, stream)
+	if err == nil {
+		err = d.kept.whole(info.Digest, n)
+	}
+	a.over(err == nil)
+	return types.BlobInfo{Digest: info.Digest, Size: n}, err
+}
+
+// TryReusingBlob asks the store, and before anything is unpacked: it is locked
+// while that is done.
+func (d *unpacker) TryReusingBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache, canSubstitute bool) (bool, types.BlobInfo, error) {
+	a := d.blobs[info.Digest]
+	if a != nil {
+		select {
+		case <-a.come:
+			if a.whole {
+				return true, info, nil // the image has it twice
+			}
+		default:
+		}
+	}
+	has, reused, err := d.ImageDestination.TryReusingBlob(ctx, info, cache, canSubstitute)
+	if has && a != nil {
+		a.over(false)
+	}
+	return has, reused, err
+}
+
+// work unpacks one layer after another, up to the first that is left to the
+// library.
+func (d *unpacker) work() {
+	defer close(d.done)
+	parent := ""
+	for i, diffID := range d.image.layers {
+		id := storage.LayerID(parent, diffID)
+		blob := d.image.blobs[i].Digest
+		a := d.blobs[blob]
+		<-a.come
+		if d.store.HasLayer(id) {
+			parent = id
+			continue
+		}
+		if !a.whole {
+			return
+		}
+		file, err := d.kept.read(blob)
+		if err == nil {
+			_, err = d.store.UnpackLayer(parent, diffID, blob, file)
+			file.Close() //nolint:errcheck // nothing was written
+		}
+		if err != nil {
+			d.err = err
+			return
+		}
+		d.made = append(d.made, id)
+		parent = id
+	}
+}
+
+// Commit makes the image of the layers.
+func (d *unpacker) Commit(ctx context.Context, unparsed types.UnparsedImage) error {
+	if err := d.finish(); err != nil {
+		return err
+	}
+	for _, info := range d.image.blobs {
+		if !d.blobs[info.Digest].whole {
+			continue // the library has it
+		}
+		has, _, err := d.ImageDestination.TryReusingBlob(ctx, info, none.NoCache, false)
+		if err != nil {
+			return err
+		}
+		if has {
+			continue
+		}
+		file, err := d.kept.read(info.Digest)
+		if err != nil {
+			return err
+		}
+		_, err = d.ImageDestination.PutBlob(ctx, file, info, none.NoCache, false)
+		if err = errors.Join(err, file.Close()); err != nil {
+			return err
+		}
+	}
+	if err := d.ImageDestination.Commit(ctx, unparsed); err != nil {
+		return err
+	}
+	made := d.made
+	d.made = nil
+	return d.store.KeepLayers(made...)
+}
+
+// finish waits until nothing is unpacked any longer.
+func (d *unpacker) finish() error {
+	for _, a := range d.blobs {
+		a.over(false)
+	}
+	<-d.done
+	return d.err
+}
+
+// Close removes what was unpacked for an image that was not made.
+func (d *unpacker) Close() error {
+	d.finish() //nolint:errcheck // Commit told it, if it was to be told
+	var err error
+	if len(d.made) > 0 {
+		err = d.store.DropLayers(d.made...)
+	}
+	return errors.Join(err, d.ImageDestination.Close())
+}
