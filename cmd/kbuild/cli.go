@@ -74,6 +74,7 @@ func (a *app) root() *cobra.Command {
 		Use:                        "kbuild [flags] [TARGET...] [-- ARGUMENT...]",
 		Short:                      "compile Kubernetes in a container, with no daemon and no root",
 		Long:                       rootLong,
+		Version:                    version,
 		Args:                       cobra.ArbitraryArgs,
 		SuggestionsMinimumDistance: 2,
 		SilenceErrors:              true,
@@ -83,6 +84,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{&hinted{err, "see " + cmd.CommandPath() + " --help"}}
 	})
+	root.SetVersionTemplate("kbuild {{.Version}}\n")
 	global := root.PersistentFlags()
 	global.SortFlags = false
 	global.StringVar(&a.tree.dir, "tree", "", "`directory` of the Kubernetes tree (default: the one around the current directory)")
