@@ -351,6 +351,9 @@ func (b *blob) disconnect() {
 	if b.body == nil {
 		return
 	}
+	if r, ok := b.body.(*ranged); ok && r.stuck() {
+		b.s.whole.Store(true) // it need not happen twice
+	}
 	b.cancel(nil)
 	b.body.Close() //nolint:errcheck // it is given up
 	b.body = nil

@@ -55,7 +55,7 @@ func rangeOf(ctx context.Context, src types.ImageSource, info types.BlobInfo, of
 	select {
 	case body, ok := <-streams:
 		if ok {
-			return &ranged{body, streams, failures}, nil
+			return &ranged{ReadCloser: body, streams: streams, failures: failures}, nil
 		}
 	case <-time.After(rangeAnswers):
 	case <-ctx.Done():
@@ -72,9 +72,43 @@ type ranged struct {
 	io.ReadCloser
 	streams  chan io.ReadCloser
 	failures chan error
+	failed   error
 }
 
+// Read returns an error again and again; the library would panic.
+func (r *ranged) Read(p []byte) (int, error) {
+	if r.failed != nil {
+		return 0, r.failed
+	}
+	n, err := r.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		r.failed = err
+	}
+	return n, err
+}
+
+// stuck tells that the connection broke and that the library must not be told:
+// where the range was ignored it reads on when the body is closed, and panics.
+// An answer in parts is served in the same way; what serves any other one has
+// ended already.
+func (r *ranged) stuck() bool {
+	if r.failed == nil {
+		return false
+	}
+	select {
+	case _, more := <-r.streams:
+		return more
+	default:
+		return true
+	}
+}
+
+// Close leaves alone what is stuck: it is the memory of a few buffers, the
+// connection ends with the context.
 func (r *ranged) Close() error {
+	if r.stuck() {
+		return nil
+	}
 	go drain(r.streams, r.failures)
 	return r.ReadCloser.Close()
 }

@@ -100,6 +100,11 @@ func (f *faulty) serve(w http.ResponseWriter, r *http.Request, content []byte, h
 			status = http.StatusPartialContent
 			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(content)-1, len(content)))
 			content = content[:len(content)-from]
+		case rangeParts: // as if more than one had been asked for
+			status = http.StatusPartialContent
+			w.Header().Set("Content-Type", "multipart/byteranges; boundary=part")
+			head := fmt.Sprintf("--part\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes %d-%d/%d\r\n\r\n", from, len(content)-1, len(content))
+			content = append(append([]byte(head), content[from:]...), "\r\n--part--\r\n"...)
 		case rangeWrong: // sends another part, and says so
 			status = http.StatusPartialContent
 			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from/2, len(content)-1, len(content)))
@@ -124,6 +129,7 @@ const (
 	rangeIgnored
 	rangeRefused
 	rangeLies
+	rangeParts
 	rangeWrong
 )
 
@@ -133,6 +139,17 @@ func TestPullSurvives(t *testing.T) {
 	right, blobs := bigImage(t, 1)
 	content := blobs[0].content
 	half := len(content) / 2
+	// breaks says where the first answer breaks off, and where the one to our
+	// own request for the rest; the second is to the library's.
+	breaks := func(nth, first, third int) int {
+		switch nth {
+		case 1:
+			return first
+		case 3:
+			return third
+		}
+		return -1
+	}
 	for _, test := range []struct {
 		name   string
 		answer func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) // nth from 1
@@ -149,6 +166,12 @@ func TestPullSurvives(t *testing.T) {
 		}},
 		{name: "broken off, the range ignored", says: "trying again", answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
 			f.serve(w, r, content, rangeIgnored, map[bool]int{true: half, false: -1}[nth == 1])
+		}},
+		{name: "broken off again, the range ignored", says: "starting it again", answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
+			f.serve(w, r, content, rangeIgnored, breaks(nth, half, half+20<<10))
+		}},
+		{name: "broken off again, the range in parts", says: "starting it again", answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
+			f.serve(w, r, content, rangeParts, breaks(nth, half, 20<<10))
 		}},
 		{name: "broken off, the range refused", says: "starting it again", answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
 			f.serve(w, r, content, rangeRefused, map[bool]int{true: half, false: -1}[nth == 1])
