@@ -3,7 +3,6 @@ package mirror
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/containers/image/v5/types"
@@ -30,10 +29,6 @@ func (p *puller) pinned(candidate Source, f found) error {
 		if d := pinned.Digest(); d != f.digest && d != f.index {
 			return &DigestError{Has: f.digest.String(), Want: d.String()}
 		}
-	}
-	if p.opts.Offline && len(f.urls) > 0 {
-		return withHint(fmt.Errorf("has a layer that is to be fetched from %s", f.urls[0]),
-			"kbuild is offline; an image with all its layers would do")
 	}
 	if p.opts.Lock == nil {
 		return nil

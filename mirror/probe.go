@@ -28,7 +28,6 @@ type found struct {
 	layers []digest.Digest
 	blobs  []types.BlobInfo // of the layers, as the manifest has them
 	list   []byte           // the list of platforms, or nil
-	urls   []string         // where layers are that are not with the image
 	size   int64            // of the layers as they are stored there, as far as told
 }
 
@@ -43,8 +42,9 @@ const mostLayers = 500
 
 // probe looks into a source without reading layers: that the policy allows the
 // image, that it is one, and that it is for the platform. The library's copy
-// heeds the platform of a list's entries only.
-func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext, trust trust, want platform) (found, error) {
+// heeds the platform of a list's entries only. Offline, an image is refused of
+// which a part is to be fetched from elsewhere.
+func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext, trust trust, want platform, offline bool) (found, error) {
 	unparsed := image.UnparsedInstance(src, nil)
 	blob, mime, err := unparsed.Manifest(ctx)
 	if err != nil {
@@ -100,6 +100,12 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 	if err := storable(img.LayerInfos(), f.schema1); err != nil {
 		return found{}, err
 	}
+	if offline {
+		// Before the configuration is read: that may be elsewhere, too.
+		if err := complete(img); err != nil {
+			return found{}, err
+		}
+	}
 	info, err := img.Inspect(ctx)
 	if err != nil {
 		return found{}, err
@@ -109,7 +115,6 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 		return found{}, &PlatformError{Has: []string{has.String()}, Want: want.String()}
 	}
 	for _, layer := range img.LayerInfos() {
-		f.urls = append(f.urls, layer.URLs...)
 		f.size += max(layer.Size, 0)
 	}
 	if f.schema1 {
@@ -125,6 +130,22 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 	f.blobs = img.LayerInfos()
 	f.layers, err = diffIDs(config)
 	return f, err
+}
+
+// complete checks that no part of an image is to be fetched by a URL.
+func complete(img types.Image) error {
+	for i, part := range append([]types.BlobInfo{img.ConfigInfo()}, img.LayerInfos()...) {
+		if len(part.URLs) == 0 {
+			continue
+		}
+		what := "a configuration"
+		if i > 0 {
+			what = "a layer"
+		}
+		return withHint(fmt.Errorf("has %s that is to be fetched from %s", what, part.URLs[0]),
+			"kbuild is offline; an image with all its parts would do")
+	}
+	return nil
 }
 
 // diffIDs are the digests of the unpacked layers that a configuration tells.

@@ -421,7 +421,7 @@ func (p *puller) fetch(ctx context.Context, candidate Source, incoming reference
 	if err != nil {
 		return arrival{}, err
 	}
-	a.found, err = probe(asked, o.ImageSource, sys, trust, p.settings.platform)
+	a.found, err = probe(asked, o.ImageSource, sys, trust, p.settings.platform, p.opts.Offline)
 	if err = guard.done(err); err != nil {
 		return arrival{}, err
 	}
