@@ -185,6 +185,9 @@ func explain(err error, source Source, set settings) *answer {
 		strings.Contains(err.Error(), "does not match config's DiffID"):
 		a.text = "serves other bytes than the digest says: " + a.text
 		a.hint = "the mirror is broken or was tampered with"
+	case strings.Contains(err.Error(), "image config has only"):
+		a.text = "has more layers than its configuration tells of"
+		a.hint = "the mirror is broken or was tampered with"
 	case source.transport == transportDockerArchive && strings.HasPrefix(a.text, `Tag "`):
 		a.text = noSuchMember
 	case isFull(err):
