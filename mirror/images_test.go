@@ -214,8 +214,14 @@ func ociLayout(t *testing.T, images map[string]v1.Image) string {
 	return dir
 }
 
-// ociArchive packs an OCI layout.
+// ociArchive writes images, by name, as an OCI archive.
 func ociArchive(t *testing.T, images map[string]v1.Image) string {
+	t.Helper()
+	return tarred(t, ociLayout(t, images))
+}
+
+// tarred packs a directory.
+func tarred(t *testing.T, dir string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "oci.tar")
 	f, err := os.Create(file)
@@ -223,7 +229,7 @@ func ociArchive(t *testing.T, images map[string]v1.Image) string {
 		t.Fatal(err)
 	}
 	w := tar.NewWriter(f)
-	if err := w.AddFS(os.DirFS(ociLayout(t, images))); err != nil {
+	if err := w.AddFS(os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
