@@ -10,7 +10,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -76,7 +75,8 @@ func leftovers(workdir *os.Root, r kube.Recipe, sources kube.Manifest, mounts []
 		case info.Mode().IsRegular():
 			same = same && e.Kind == kube.File && e.Size == info.Size()
 		case d.IsDir():
-			same = same && e.Kind == kube.Dir
+			// Its time says only that something was made in it.
+			same = isSource && e.Kind == kube.Dir
 		case info.Mode().Type() == fs.ModeSymlink:
 			if l.link, err = readLink(workdir, p); err != nil {
 				return err
@@ -142,7 +142,7 @@ func (s *State) Restore(root string) (err error) {
 		return err
 	}
 	defer workdir.Close()
-	var dirs []*tar.Header
+	times := map[string]time.Time{} // of directories
 	in := tar.NewReader(bufio.NewReaderSize(f, 1<<20))
 	for {
 		h, err := in.Next()
@@ -152,22 +152,34 @@ func (s *State) Restore(root string) (err error) {
 		if err != nil {
 			return fmt.Errorf("put generated files back: %w", err)
 		}
-		if h.Typeflag == tar.TypeDir {
-			dirs = append(dirs, h)
+		name := path.Clean(h.Name)
+		if parent := path.Dir(name); times[parent].IsZero() {
+			info, err := workdir.Stat(parent)
+			if err != nil {
+				return fmt.Errorf("put %s back: %w", h.Name, err)
+			}
+			times[parent] = info.ModTime()
 		}
 		if err := restore(workdir, h, in); err != nil {
 			return fmt.Errorf("put %s back: %w", h.Name, err)
 		}
-	}
-	// Make's notes depend on the times of directories, too: these come last,
-	// because what is put into a directory changes its time.
-	for _, h := range slices.Backward(dirs) {
-		d, err := workdir.Open(strings.TrimSuffix(h.Name, "/"))
-		if err != nil {
-			return fmt.Errorf("put %s back: %w", h.Name, err)
+		if h.Typeflag == tar.TypeDir {
+			times[name] = h.ModTime
 		}
-		if err := errors.Join(setTime(d, h.ModTime), d.Close()); err != nil {
-			return fmt.Errorf("put %s back: %w", h.Name, err)
+	}
+	// Make's rules and notes depend on the times of directories, too: these come
+	// last, because what is put into a directory changes its time. One of the
+	// sources gets the time it had: by a later one make sees that sources came or
+	// went, and none did. In 1.20 generated code depends on the directories of
+	// the packages it imports, in which other code was generated after it; nearly
+	// all of it would be generated again.
+	for name, at := range times {
+		d, err := workdir.Open(name)
+		if err != nil {
+			return fmt.Errorf("put %s back: %w", name, err)
+		}
+		if err := errors.Join(setTime(d, at), d.Close()); err != nil {
+			return fmt.Errorf("put %s back: %w", name, err)
 		}
 	}
 	return nil

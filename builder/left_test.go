@@ -32,6 +32,7 @@ func workdir(t *testing.T, r kube.Recipe, sources ...string) (root string, m kub
 	for d := range dirs {
 		age(t, filepath.Join(root, r.Workdir, d), kube.CanonicalTime)
 	}
+	age(t, filepath.Join(root, r.Workdir), kube.CanonicalTime)
 	return root, m
 }
 
@@ -48,8 +49,9 @@ var syncRecipe = kube.Recipe{
 		{Include: true, Pattern: "*/"}, {Include: false, Pattern: "/**"}},
 }
 
-// What make left comes back with its times, and the times of directories; until
-// the next command has succeeded, too, nothing is kept.
+// What make left comes back with its times, and those of its directories; the
+// sources' directories look as if nothing had been put into them. Until the next
+// command has succeeded, too, nothing is kept.
 func TestKeepAndRestore(t *testing.T) {
 	s := &State{dir: t.TempDir(), recipe: syncRecipe}
 	if err := os.Mkdir(filepath.Join(s.dir, "out"), 0o755); err != nil {
@@ -68,7 +70,9 @@ func TestKeepAndRestore(t *testing.T) {
 	if err := os.Symlink("/nowhere", at(first, "_output/bin")); err != nil {
 		t.Fatal(err)
 	}
-	age(t, at(first, "pkg/a"), made.Add(time.Second))
+	for _, dir := range []string{"pkg/a", ".make"} {
+		age(t, at(first, dir), made.Add(time.Second))
+	}
 	if err := s.Keep(first, m, mounts); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +94,8 @@ func TestKeepAndRestore(t *testing.T) {
 	if link, err := os.Readlink(at(second, "_output/bin")); link != "/nowhere" {
 		t.Errorf("the link: %q, %v", link, err)
 	}
-	for name, want := range map[string]time.Time{"pkg/a/zz_generated.x.go": made, "pkg/a": made.Add(time.Second), "pkg/a/types.go": kube.CanonicalTime} {
+	for name, want := range map[string]time.Time{"pkg/a/zz_generated.x.go": made, "pkg/a": kube.CanonicalTime, "pkg/a/types.go": kube.CanonicalTime,
+		".make": made.Add(time.Second), "pkg/b/b.go": made, "pkg/b": kube.CanonicalTime, ".": kube.CanonicalTime} {
 		if got := modTime(at(second, name)); !got.Equal(want) {
 			t.Errorf("the time of %s is %v, want %v", name, got, want)
 		}
