@@ -42,12 +42,25 @@ func TestRandom(t *testing.T) {
 			set(n)
 		}
 	}
+	release12 := shape{
+		release: "1.2", programs: []string{"cmd/kubelet", "cmd/kubectl"},
+		packages: []string{"pkg/kubelet", "pkg/kubectl", "Godeps/_workspace/src/example.com/greet", "cmd/kubelet", "pkg/version"},
+		flags:    [][]string{nil, nil, nil, {"--", "-gcflags=-N"}, {"--", "-v"}},
+	}
 	for _, toolchain := range []struct {
 		name, repository, tag string
-		steps                 int
+		shape
+		steps int
 	}{
-		{"go" + oldGo, "old/kubernetes", "v1.4.2-1", 12},
-		{"current go", "xuxinkun/kubernetes", w.tag, 3},
+		{"go" + oldGo, "old/kubernetes", "v1.4.2-1", release12, 12},
+		{"current go", "xuxinkun/kubernetes", w.tag, release12, 3},
+		// What make generates by the times of files depends on more than Go does.
+		{"code that make generates", "xuxinkun/kubernetes", w.tag, shape{
+			release: "1.20", programs: []string{"cmd/kubelet", "cmd/kubeadm"},
+			packages:  []string{"pkg/kubelet", "vendor/example.com/greet", "cmd/kubeadm", "pkg/api", "pkg/version"},
+			flags:     [][]string{nil, nil, nil, {"--", "GOFLAGS=-v"}},
+			generated: "pkg/api/types.go",
+		}, 4},
 	} {
 		t.Run(toolchain.name, func(t *testing.T) {
 			if toolchain.repository == "old/kubernetes" && !w.old {
@@ -60,14 +73,15 @@ func TestRandom(t *testing.T) {
 				toolchain.steps = steps
 			}
 			r := &random{
+				shape: toolchain.shape, tag: "v" + toolchain.release + ".3",
 				T: t, Rand: rand.New(rand.NewSource(seed)), tree: filepath.Join(t.TempDir(), "k"),
 				mirror: w.registry.Host() + "/" + toolchain.repository, env: append(os.Environ(), w.environ(t.TempDir())...),
-				kept: filepath.Join(w.store, "kept-"+toolchain.tag), fresh: filepath.Join(w.store, "fresh-"+toolchain.tag),
+				kept: filepath.Join(w.store, "kept-"+toolchain.tag+toolchain.release), fresh: filepath.Join(w.store, "fresh-"+toolchain.tag+toolchain.release),
 			}
-			if err := kubetest.Release12(r.tree, toolchain.tag); err != nil {
+			if err := kubetest.Write(r.release, r.tree, toolchain.tag); err != nil {
 				t.Fatal(err)
 			}
-			if err := kubetest.Commit(context.Background(), r.tree, "v1.2.3"); err != nil {
+			if err := kubetest.Commit(context.Background(), r.tree, r.tag); err != nil {
 				t.Fatal(err)
 			}
 			for n := range toolchain.steps {
@@ -80,9 +94,19 @@ func TestRandom(t *testing.T) {
 	}
 }
 
+// A shape is what differs between trees.
+type shape struct {
+	release            string // of kubetest
+	programs, packages []string
+	flags              [][]string
+	generated          string // the file that make generates code from, or ""
+}
+
 type random struct {
 	*testing.T
 	*rand.Rand
+	shape
+	tag          string // of the first commit
 	tree, mirror string
 	kept, fresh  string // stores: of all the runs, and of builds from nothing
 	env          []string
@@ -100,20 +124,20 @@ func (r *random) step(n int) {
 	for range 1 + r.Intn(3) {
 		r.change()
 	}
-	targets := [][]string{{"cmd/kubelet"}, {"cmd/kubectl"}, {"cmd/kubelet", "cmd/kubectl"}}[r.Intn(3)]
-	flags := [][]string{nil, nil, nil, {"--", "-gcflags=-N"}, {"--", "-v"}}[r.Intn(5)]
+	targets := [][]string{r.programs[:1], r.programs[1:], r.programs}[r.Intn(3)]
+	flags := r.flags[r.Intn(len(r.flags))]
 	if r.Intn(4) == 0 {
 		after := time.Duration(r.Intn(1200)) * time.Millisecond
 		r.did("%d: kill after %v", n, after)
-		r.kill(after, append(targets, flags...))
+		r.kill(after, slices.Concat(targets, flags))
 		if r.Intn(2) == 0 {
 			r.change()
 		}
 	}
 	r.did("%d: build %v %v", n, targets, flags)
-	got := r.build(r.kept, append(targets, flags...), targets)
+	got := r.build(r.kept, slices.Concat(targets, flags), targets)
 	r.kbuild(r.fresh, "clean")
-	want := r.build(r.fresh, append(targets, flags...), targets)
+	want := r.build(r.fresh, slices.Concat(targets, flags), targets)
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if got[name] != want[name] {
 			r.Errorf("%s is not what a build from nothing gives", name)
@@ -139,7 +163,11 @@ func (r *random) build(store string, args, targets []string) map[string]string {
 		}
 		got[file] = string(data)
 	}
-	out := r.kbuild(store, "run", "-q", "--", "tar", "cf", "-", "--exclude=./_output", "--exclude=./Godeps/_workspace/pkg", ".", "/kube-version-defs")
+	members := []string{"."}
+	if r.generated == "" {
+		members = append(members, "/kube-version-defs")
+	}
+	out := r.kbuild(store, slices.Concat([]string{"run", "-q", "--", "tar", "cf", "-", "--exclude=./_output", "--exclude=./Godeps/_workspace/pkg"}, members)...)
 	for archive := tar.NewReader(bytes.NewReader(out)); ; {
 		h, err := archive.Next()
 		if err == io.EOF {
@@ -203,8 +231,6 @@ func (r *random) git(args ...string) {
 	}
 }
 
-var packages = []string{"pkg/kubelet", "pkg/kubectl", "Godeps/_workspace/src/example.com/greet", "cmd/kubelet", "pkg/version"}
-
 // change makes one change that leaves a tree that compiles.
 func (r *random) change() {
 	path := func(p string) string { return filepath.Join(r.tree, p) }
@@ -237,9 +263,13 @@ func (r *random) change() {
 		// Of the same size whatever the number, to look unchanged.
 		return fmt.Sprintf("package %s\n\nfunc init() { println(\"%06d\") }\n", pkg, r.Intn(1_000_000))
 	}
-	switch r.Intn(12) {
+	changes := 12
+	if r.generated != "" {
+		changes += 3
+	}
+	switch r.Intn(changes) {
 	case 0, 1:
-		dir := packages[r.Intn(len(packages))]
+		dir := r.packages[r.Intn(len(r.packages))]
 		p := fmt.Sprintf("%s/extra%d.go", dir, r.Intn(4))
 		r.did("write %s", p)
 		write(p, code(dir))
@@ -299,13 +329,13 @@ func (r *random) change() {
 		name := fmt.Sprintf("b%d", r.branches)
 		r.git("branch", name)
 		if r.Intn(2) == 0 {
-			r.did("switch to v1.2.3 and back")
-			r.git("checkout", "-q", "v1.2.3")
+			r.did("switch to %s and back", r.tag)
+			r.git("checkout", "-q", r.tag)
 			r.kill(time.Duration(r.Intn(1500))*time.Millisecond, []string{"cmd/kubelet"})
 			r.git("checkout", "-q", name)
 		} else {
-			r.did("switch to v1.2.3")
-			r.git("checkout", "-q", "v1.2.3")
+			r.did("switch to %s", r.tag)
+			r.git("checkout", "-q", r.tag)
 			r.files = nil
 		}
 	case 10:
@@ -325,5 +355,9 @@ func (r *random) change() {
 		info, err := os.Stat(path(p))
 		check(err)
 		check(errors.Join(os.WriteFile(path(p), append(data, fmt.Sprintf("# %d\n", r.Intn(10))...), info.Mode())))
+	default:
+		r.did("edit %s", r.generated)
+		// Of the same size, as above, and often older than what it makes.
+		write(r.generated, fmt.Sprintf("package api\n\ntype Kind%06d struct{ Name string }\n", r.Intn(1_000_000)))
 	}
 }
