@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -240,10 +241,14 @@ func isOutput(r kube.Recipe, m kube.Mount) bool {
 }
 
 func (w *worker) tellPublished(step string, published []builder.Published, start time.Time) {
-	var changed []string
+	// What was asked for goes by name, what came along does not need to.
+	var changed, asked []string
 	for _, p := range published {
 		if p.Changed {
 			changed = append(changed, w.relative(p.Path))
+			if slices.Contains(w.Programs, filepath.Base(p.Path)) {
+				asked = append(asked, w.relative(p.Path))
+			}
 		}
 	}
 	switch {
@@ -251,6 +256,8 @@ func (w *worker) tellPublished(step string, published []builder.Published, start
 		w.say(step, "no binary changed %s", took(start))
 	case len(changed) <= 3:
 		w.say(step, "%s %s", strings.Join(changed, ", "), took(start))
+	case len(asked) > 0 && len(asked) <= 3:
+		w.say(step, "%s and %d more in %s %s", strings.Join(asked, ", "), len(changed)-len(asked), w.relative(w.Tree.Recipe.Outputs[0].Host), took(start))
 	default:
 		w.say(step, "%d files in %s %s", len(changed), w.relative(w.Tree.Recipe.Outputs[0].Host), took(start))
 	}
