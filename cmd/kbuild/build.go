@@ -194,10 +194,10 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host builder
 		Network: w.Network, Workdir: workdir, Terminal: w.Goal == goalShell, Host: host, Before: before, After: after,
 		Stdin: stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	})
+	w.mark("command, with its container")
 	if err != nil {
 		return 0, err
 	}
-	w.mark("command, with its container")
 	if err := state.Done(); err != nil {
 		return 0, err
 	}
