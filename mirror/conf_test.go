@@ -21,12 +21,13 @@ func TestPullRegistriesConf(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name, conf, source string
+		used               string // where registries.conf leads
 		says, hint         string
 	}{
-		{name: "a mirror", conf: mirrored(""), source: "registry.test/" + repo},
-		{name: "a mirror for digests", conf: mirrored(`pull-from-mirror = "digest-only"`), source: "registry.test/" + repo + "@" + digestOf(t, right)},
+		{name: "a mirror", conf: mirrored(""), source: "registry.test/" + repo, used: repo + ":" + wantTag},
+		{name: "a mirror for digests", conf: mirrored(`pull-from-mirror = "digest-only"`), source: "registry.test/" + repo + "@" + digestOf(t, right), used: repo + "@" + digestOf(t, right)},
 		{name: "a mirror for digests has no tags", conf: mirrored(`pull-from-mirror = "digest-only"`), source: "registry.test/" + repo + ":" + wantTag, says: "connection refused"},
-		{name: "another location", conf: fmt.Sprintf("[[registry]]\nprefix = \"registry.test/a\"\nlocation = %q\ninsecure = true\n", g.Host()+"/xuxinkun"), source: "registry.test/a/kubernetes"},
+		{name: "another location", conf: fmt.Sprintf("[[registry]]\nprefix = \"registry.test/a\"\nlocation = %q\ninsecure = true\n", g.Host()+"/xuxinkun"), source: "registry.test/a/kubernetes", used: repo + ":" + wantTag},
 		{name: "blocked", conf: "[[registry]]\nlocation = \"" + g.Host() + "\"\nblocked = true\n", source: g.Host() + "/" + repo, says: "is blocked in"},
 		{name: "insecure", conf: "[[registry]]\nlocation = \"0.0.0.0:" + port + "\"\ninsecure = true\n", source: "0.0.0.0:" + port + "/" + repo},
 		{name: "not insecure", conf: "", source: "0.0.0.0:" + port + "/" + repo, says: "speaks plain HTTP"},
@@ -36,7 +37,10 @@ func TestPullRegistriesConf(t *testing.T) {
 			opts := options(t)
 			opts.RegistriesConf = write(t, "registries.conf", test.conf)
 			store := storagetest.Open(t)
-			got, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, test.source), opts)
+			got, origin, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, test.source), opts)
+			if want := "docker://" + g.Host() + "/" + test.used; test.used != "" && origin.Source != want {
+				t.Errorf("used is %s, want %s", origin.Source, want)
+			}
 			if test.says == "" {
 				if err != nil || got.ID != id(t, right) {
 					t.Errorf("got %v, %v", got, err)

@@ -37,7 +37,10 @@ func (e *stalled) Error() string { return fmt.Sprintf("brought nothing for %s", 
 // another port or a sub-domain; that a redirect does not lead to plain HTTP.
 type guard struct {
 	hosts []string // that the credentials are for
-	plain bool     // plain HTTP is allowed
+	// pulls are the names the image may have at each of them, after
+	// registries.conf; "" where it has more than one.
+	pulls map[string]string
+	plain bool // plain HTTP is allowed
 	stall time.Duration
 	// ctx is that of the call: its cause says why the guard ended it.
 	ctx  context.Context
@@ -52,6 +55,7 @@ type guard struct {
 	pause  *time.Timer
 	conn   net.Conn
 	host   string // that the current request is for
+	at     string // the name at the last registry that was asked
 	basic  bool   // a password went to the registry itself
 	refuse error
 }
@@ -63,7 +67,7 @@ func (p *puller) guarded(ctx context.Context, source Source, sys *types.SystemCo
 	g := &guard{stall: p.stall(), plain: p.settings.tlsVerify == types.OptionalBoolFalse, again: func() {}}
 	g.pausing = func() { p.log("%s: %s makes us wait, as after too many requests", source, source.host()) }
 	if source.transport == transportDocker {
-		g.hosts, g.plain = endpoints(source, sys, g.plain)
+		g.hosts, g.pulls, g.plain = endpoints(source, sys, g.plain)
 	}
 	ctx, g.give = context.WithCancelCause(ctx)
 	g.limit = time.AfterFunc(time.Hour, func() { g.give(&stalled{g.stall}) })
@@ -97,14 +101,19 @@ func (p *puller) stall() time.Duration {
 	return stallDefault
 }
 
-// endpoints are the hosts that registries.conf has a source at, and whether one
-// of them is allowed to do without TLS.
-func endpoints(source Source, sys *types.SystemContext, plain bool) ([]string, bool) {
-	hosts := []string{source.host()}
+// endpoints are the hosts that registries.conf has a source at, with the names
+// it has there, and whether one of them is allowed to do without TLS.
+func endpoints(source Source, sys *types.SystemContext, plain bool) ([]string, map[string]string, bool) {
+	hosts, names := []string{source.host()}, map[string]string{}
 	if registry, err := sysregistriesv2.FindRegistry(sys, source.named.Name()); err == nil && registry != nil {
 		if pulls, err := registry.PullSourcesFromReference(source.named); err == nil {
 			for _, pull := range pulls {
-				hosts = append(hosts, reference.Domain(pull.Reference))
+				host, name := reference.Domain(pull.Reference), pull.Reference.String()
+				hosts = append(hosts, host)
+				if other, twice := names[host]; twice && other != name {
+					name = ""
+				}
+				names[host] = name
 				plain = plain || pull.Endpoint.Insecure
 			}
 		}
@@ -112,7 +121,7 @@ func endpoints(source Source, sys *types.SystemContext, plain bool) ([]string, b
 	if slices.Contains(hosts, "docker.io") {
 		hosts = append(hosts, "registry-1.docker.io") // the library knows, too
 	}
-	return hosts, plain
+	return hosts, names, plain
 }
 
 // arm says how long the next thing may take.
@@ -146,6 +155,9 @@ func (g *guard) wrote(key string, values []string) {
 	switch strings.ToLower(key) {
 	case "host", ":authority":
 		g.host = value
+		if name, ok := g.pulls[value]; ok {
+			g.at = name
+		}
 		if _, encrypted := g.conn.(*tls.Conn); !encrypted && !g.plain && !isLoopback(g.host) {
 			g.stop(&answer{text: "sends on to " + g.host + " over plain HTTP", hint: "if you trust the network up to it, give --tls-verify=false"})
 		}
@@ -167,6 +179,14 @@ func (g *guard) stop(why error) {
 	}
 	g.conn.Close() //nolint:errcheck // nothing was sent
 	g.give(why)
+}
+
+// answered is the name of the image at the registry that answered last, where
+// registries.conf has a say in that, or "".
+func (g *guard) answered() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.at
 }
 
 // done is told that the call has returned, and returns the error that it should

@@ -425,6 +425,9 @@ func (p *puller) fetch(ctx context.Context, candidate Source, incoming reference
 	if err = guard.done(err); err != nil {
 		return arrival{}, err
 	}
+	if name := guard.answered(); name != "" {
+		a.source = transportDocker + "://" + name
+	}
 	if err := p.pinned(candidate, a.found); err != nil {
 		return arrival{}, err
 	}
