@@ -296,6 +296,7 @@ var (
 	describeMatch  = lazy.Delayed(`(?m)^[^#\n]*\bdescribe --tags --match='([^'\n]+)'`)
 	// git archive puts a percent sign here, and the ref names there.
 	isArchive     = lazy.Delayed(`(?m)^[ \t]*if \[\[ '%' == "%" \]\]; then$`)
+	archiveState  = lazy.Delayed(`(?m)^[ \t]*KUBE_GIT_TREE_STATE="([a-z ]*archive)"$`)
 	archiveCommit = lazy.Delayed(`(?m)^[ \t]*KUBE_GIT_COMMIT='([0-9a-f]+)'$`)
 	archiveTag    = lazy.Delayed(`(?m)\[\[ '[^'\n]*?tag: (v[^ ,'\n]+)[^'\n]*' =~ tag:`)
 )
@@ -328,6 +329,10 @@ func (t Tree) versionShape() (versionShape, error) {
 	}
 	if isArchive.MatchString(s.text) {
 		shape.archive = &Version{TreeState: "archive"}
+		// At first, in 1.9, "git archive".
+		if m := archiveState.FindStringSubmatch(s.text); m != nil {
+			shape.archive.TreeState = m[1]
+		}
 		if m := archiveCommit.FindStringSubmatch(s.text); m != nil {
 			shape.archive.Commit = m[1]
 		}

@@ -31,14 +31,14 @@ func recentTree(t *testing.T, tag string) string {
 // The tree's own script is the judge.
 func TestVersionOfArchive(t *testing.T) {
 	root := recentTree(t, "")
-	commit := strings.TrimSpace(bash(t, root, nil, "git rev-parse HEAD"))
 	archive := filepath.Join(filepath.Dir(root), "archive")
 	for _, test := range []struct {
 		name, setup string   // run before git archive
 		env         []string // of what reads the archive
 		want        string   // a line that must be in the file
 	}{
-		{"no tag", "", nil, "KUBE_GIT_TREE_STATE='archive'\nKUBE_GIT_VERSION=''"},
+		{"of 1.9", "sed -i 's/=\"archive\"/=\"git archive\"/' hack/lib/version.sh; git commit -qam 1.9", nil, "KUBE_GIT_TREE_STATE='git archive'\n"},
+		{"no tag", "git reset -q --hard HEAD~", nil, "KUBE_GIT_TREE_STATE='archive'\nKUBE_GIT_VERSION=''"},
 		{"no tag, version given", "", []string{"KUBE_GIT_VERSION=v1.20.9"}, "KUBE_GIT_VERSION='v1.20.9'"},
 		{"beta", "git tag v1.20.0-beta.1", nil, "KUBE_GIT_VERSION='v1.20.0-beta.1'\nKUBE_GIT_MAJOR='1'\nKUBE_GIT_MINOR='20+'"},
 		{
@@ -47,6 +47,7 @@ func TestVersionOfArchive(t *testing.T) {
 		},
 	} {
 		bash(t, root, nil, test.setup+"\nrm -rf ../archive && mkdir ../archive && git archive HEAD | tar -xf - -C ../archive")
+		commit := strings.TrimSpace(bash(t, root, nil, "git rev-parse HEAD"))
 		want := bash(t, archive, test.env, "source hack/lib/version.sh; kube::version::get_version_vars; kube::version::save_version_vars /dev/stdout")
 		v, err := openTree(t, archive, test.env...).Version(context.Background())
 		if got := string(v.File()); err != nil || got != want || !strings.Contains(got, test.want) || v.Commit != commit {
