@@ -189,7 +189,7 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 	go func() {
 		defer close(answered)
 		if v.GitVersion == "" {
-			described, has, failed = git.output(ctx, append(append([]string{"describe", "--tags"}, shape.match...), "--abbrev=14", v.Commit+"^{commit}")...)
+			described, has, failed = git.output(ctx, append(append([]string{"describe", "--tags"}, shape.describe...), "--abbrev=14", v.Commit+"^{commit}")...)
 		}
 	}()
 	if v.TreeState == "" {
@@ -281,8 +281,9 @@ type versionShape struct {
 	plain bool
 	// pluses: a version with a plus sign has no distance to a release.
 	pluses bool
-	// match are the options that say which tags count.
-	match []string
+	// describe are options of git describe: which tags count, and, for some
+	// weeks of 2016, that the distance is told even where it is 0.
+	describe []string
 	// valid is what a version must match; nil where anything goes.
 	valid *regexp.Regexp
 	// archive is what git archive substituted, or nil.
@@ -293,6 +294,7 @@ var (
 	matchesVersion = lazy.Delayed(`(?m)(! )?\[\[ "\$\{KUBE_GIT_VERSION\}" =~ (\^v\(\S+\$) \]\]`)
 	distanceDot    = lazy.Delayed(`-([0-9]+)-g([0-9a-f]{14})$`)
 	distancePlus   = lazy.Delayed(`-g([0-9a-f]{14})$`)
+	describeLong   = lazy.Delayed(`(?m)^[^#\n]*\bdescribe --long --tags`)
 	describeMatch  = lazy.Delayed(`(?m)^[^#\n]*\bdescribe --tags --match='([^'\n]+)'`)
 	// git archive puts a percent sign here, and the ref names there.
 	isArchive     = lazy.Delayed(`(?m)^[ \t]*if \[\[ '%' == "%" \]\]; then$`)
@@ -324,8 +326,11 @@ func (t Tree) versionShape() (versionShape, error) {
 	if shape.numbers == nil {
 		return versionShape{}, fmt.Errorf("%s: cannot find the expression that KUBE_GIT_VERSION is to match", s.name)
 	}
+	if describeLong.MatchString(s.text) {
+		shape.describe = append(shape.describe, "--long")
+	}
 	if m := describeMatch.FindStringSubmatch(s.text); m != nil {
-		shape.match = []string{"--match=" + m[1]}
+		shape.describe = append(shape.describe, "--match="+m[1])
 	}
 	if isArchive.MatchString(s.text) {
 		shape.archive = &Version{TreeState: "archive"}

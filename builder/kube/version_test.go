@@ -62,6 +62,7 @@ func TestVersionIsThatOfTheScript(t *testing.T) {
 		{"commit of elsewhere", committed + " && git tag v1.2.0", []string{"KUBE_GIT_COMMIT=0123456789012345678901234567890123456789"}, "KUBE_GIT_VERSION=''"},
 		{"commit by name", committed + " && git tag v1.2.0", []string{"KUBE_GIT_COMMIT=HEAD"}, "KUBE_GIT_COMMIT='HEAD'"},
 		{"variables set to nothing", committed + " && git tag v1.2.0", []string{"KUBE_GIT_COMMIT=", "KUBE_GIT_VERSION=", "KUBE_GIT_VERSION_FILE="}, "KUBE_GIT_VERSION='v1.2.0'"},
+		{"a tag, in spring of 2016", "sed -i 's/describe --tags/describe --long --tags/' hack/lib/version.sh && " + committed + " && git tag v1.2.0", nil, "KUBE_GIT_VERSION='v1.2.0.0+"},
 		{"file", "printf \"KUBE_GIT_COMMIT='c'\\nKUBE_GIT_VERSION=v1.2\\n\" > defs", []string{"KUBE_GIT_VERSION_FILE=./defs", "KUBE_GIT_COMMIT=other", "KUBE_GIT_MINOR=2"}, "KUBE_GIT_COMMIT='c'"},
 	}
 	for _, test := range tests {
