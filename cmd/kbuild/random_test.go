@@ -52,8 +52,8 @@ func TestRandom(t *testing.T) {
 		shape
 		steps int
 	}{
-		{"go" + oldGo, "old/kubernetes", "v1.4.2-1", release12, 8},
-		{"current go", "xuxinkun/kubernetes", w.tag, release12, 2},
+		{"go" + oldGo, "old/kubernetes", "v1.4.2-1", release12, 12},
+		{"current go", "xuxinkun/kubernetes", w.tag, release12, 3},
 		// What make generates by the times of files depends on more than Go does.
 		{"code that make generates", "xuxinkun/kubernetes", w.tag, shape{
 			release: "1.20", programs: []string{"cmd/kubelet", "cmd/kubeadm"},
