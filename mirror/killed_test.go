@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -125,27 +123,10 @@ func TestPullKilled(t *testing.T) {
 			// It is open all the time, as another program's on the same store.
 			store := storagetest.Open(t)
 			looking := filepath.Join(t.TempDir(), "looking")
-			ready, first := make(chan struct{}), make(chan struct{})
-			var once sync.Once
-			g.answer(func(w http.ResponseWriter, r *http.Request) bool {
-				switch {
-				case test.whole:
-					return false
-				case strings.HasSuffix(r.URL.Path, "/blobs/"+blobs[0].digest):
-					new(faulty).serve(w, r, blobs[0].content, rangeHonoured, -1)
-					once.Do(func() { close(first) })
-				case strings.HasSuffix(r.URL.Path, "/blobs/"+blobs[1].digest):
-					<-first
-					stall(flushed{w, func() {
-						whenKept(t, store, blobs[0].digest, len(blobs[0].content), func() {
-							whenKept(t, store, blobs[1].digest, half, func() { close(ready) })
-						})
-					}}, r, blobs[1].content, half)
-				default:
-					return false
-				}
-				return true
-			})
+			ready := make(chan struct{})
+			if !test.whole {
+				g.stopHalfway(t, store, blobs, half, func() { close(ready) })
+			}
 			p := pullElsewhere(t, store, from, looking)
 			if test.whole {
 				go whenThere(t, looking, func() { close(ready) })
@@ -171,15 +152,7 @@ func TestPullKilled(t *testing.T) {
 			}
 
 			f := [2]*faulty{{}, {}}
-			g.answer(func(w http.ResponseWriter, r *http.Request) bool {
-				for n, b := range blobs {
-					if strings.HasSuffix(r.URL.Path, "/blobs/"+b.digest) {
-						f[n].serve(w, r, b.content, test.how, -1)
-						return true
-					}
-				}
-				return false
-			})
+			g.serveBlobs(blobs, f, test.how)
 			var said lines
 			opts := options(t)
 			opts.Log = said.log

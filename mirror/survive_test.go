@@ -341,25 +341,7 @@ func TestPullGoesOn(t *testing.T) {
 			store := storagetest.Open(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			first := make(chan struct{})
-			var once sync.Once
-			g.answer(func(w http.ResponseWriter, r *http.Request) bool {
-				switch {
-				case strings.HasSuffix(r.URL.Path, "/blobs/"+blobs[0].digest):
-					f[0].serve(w, r, blobs[0].content, rangeHonoured, -1)
-					once.Do(func() { close(first) })
-				case strings.HasSuffix(r.URL.Path, "/blobs/"+blobs[1].digest):
-					<-first
-					stall(flushed{w, func() {
-						whenKept(t, store, blobs[0].digest, len(blobs[0].content), func() {
-							whenKept(t, store, blobs[1].digest, half, cancel)
-						})
-					}}, r, blobs[1].content, half)
-				default:
-					return false
-				}
-				return true
-			})
+			g.stopHalfway(t, store, blobs, half, cancel)
 			if _, _, err := mirror.Pull(ctx, store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t)); !errors.Is(err, context.Canceled) {
 				t.Fatal(err)
 			}
@@ -367,15 +349,7 @@ func TestPullGoesOn(t *testing.T) {
 			if test.spoil != nil {
 				test.spoil(t, filepath.Join(store.Root(), "kbuild-blobs", strings.TrimPrefix(blobs[1].digest, "sha256:")))
 			}
-			g.answer(func(w http.ResponseWriter, r *http.Request) bool {
-				for n, b := range blobs {
-					if strings.HasSuffix(r.URL.Path, "/blobs/"+b.digest) {
-						f[n].serve(w, r, b.content, test.how, -1)
-						return true
-					}
-				}
-				return false
-			})
+			g.serveBlobs(blobs, f, test.how)
 			f[0].sent, f[1].sent = 0, 0
 			got, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t))
 			if err != nil || got.ID != id(t, right) {
@@ -403,6 +377,43 @@ func (f flushed) FlushError() error {
 	err := http.NewResponseController(f.ResponseWriter).Flush()
 	go f.then()
 	return err
+}
+
+// serveBlobs serves both blobs whole, and counts.
+func (g *registry) serveBlobs(blobs []blobOf, f [2]*faulty, how answerTo) {
+	g.answer(func(w http.ResponseWriter, r *http.Request) bool {
+		for n, b := range blobs {
+			if strings.HasSuffix(r.URL.Path, "/blobs/"+b.digest) {
+				f[n].serve(w, r, b.content, how, -1)
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// stopHalfway serves the first blob, and then half of the second and no more.
+// Then is called when all that is kept in the store.
+func (g *registry) stopHalfway(t *testing.T, store *storage.Store, blobs []blobOf, half int, then func()) {
+	first := make(chan struct{})
+	var once sync.Once
+	g.answer(func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/blobs/"+blobs[0].digest):
+			new(faulty).serve(w, r, blobs[0].content, rangeHonoured, -1)
+			once.Do(func() { close(first) })
+		case strings.HasSuffix(r.URL.Path, "/blobs/"+blobs[1].digest):
+			<-first
+			stall(flushed{w, func() {
+				whenKept(t, store, blobs[0].digest, len(blobs[0].content), func() {
+					whenKept(t, store, blobs[1].digest, half, then)
+				})
+			}}, r, blobs[1].content, half)
+		default:
+			return false
+		}
+		return true
+	})
 }
 
 // whenKept waits until so many bytes of a blob have arrived.

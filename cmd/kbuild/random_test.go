@@ -60,7 +60,7 @@ func TestRandom(t *testing.T) {
 			packages:  []string{"pkg/kubelet", "vendor/example.com/greet", "cmd/kubeadm", "pkg/api", "pkg/version"},
 			flags:     [][]string{nil, nil, nil, {"--", "GOFLAGS=-v"}},
 			generated: "pkg/api/types.go",
-		}, 2},
+		}, 4},
 	} {
 		t.Run(toolchain.name, func(t *testing.T) {
 			if toolchain.repository == "old/kubernetes" && !w.old {
