@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/containers/image/v5/pkg/blobinfocache"
 	"github.com/containers/image/v5/pkg/blobinfocache/none"
 	"github.com/containers/image/v5/types"
 	"github.com/opencontainers/go-digest"
@@ -32,8 +33,21 @@ func (u *unpacking) NewImageDestination(ctx context.Context, sys *types.SystemCo
 		return inner, err
 	}
 	d := &unpacker{ImageDestination: inner, unpacking: u, blobs: map[digest.Digest]*arriving{}, done: make(chan struct{})}
+	// The store is asked what it has before anything is unpacked, which locks it.
+	cache := blobinfocache.DefaultCache(sys)
 	for _, info := range u.image.blobs {
-		d.blobs[info.Digest] = &arriving{come: make(chan struct{})}
+		if d.blobs[info.Digest] != nil {
+			continue // the image has it twice
+		}
+		a := &arriving{come: make(chan struct{})}
+		a.had, a.reused, err = inner.TryReusingBlob(ctx, info, cache, false)
+		if err != nil {
+			return nil, errors.Join(err, inner.Close())
+		}
+		if a.had {
+			a.over(false)
+		}
+		d.blobs[info.Digest] = a
 	}
 	go d.work()
 	return d, nil
@@ -42,6 +56,9 @@ func (u *unpacking) NewImageDestination(ctx context.Context, sys *types.SystemCo
 // arriving is one blob. Come is closed when it is in the kept file, or will not
 // be.
 type arriving struct {
+	had    bool // by the store, before
+	reused types.BlobInfo
+
 	come  chan struct{}
 	once  sync.Once
 	whole bool // in the kept file
@@ -75,6 +92,13 @@ func (d *unpacker) PutBlob(ctx context.Context, stream io.Reader, info types.Blo
 		}
 		return d.ImageDestination.PutBlob(ctx, stream, info, cache, isConfig)
 	}
+	select {
+	case <-d.done:
+		if d.err != nil {
+			return types.BlobInfo{}, d.err // nothing comes of it any more
+		}
+	default:
+	}
 	n, err := io.Copy(io.Discard, stream)
 	if err == nil {
 		err = d.kept.whole(info.Digest, n)
@@ -83,24 +107,20 @@ func (d *unpacker) PutBlob(ctx context.Context, stream io.Reader, info types.Blo
 	return types.BlobInfo{Digest: info.Digest, Size: n}, err
 }
 
-// TryReusingBlob asks the store, and before anything is unpacked: it is locked
-// while that is done.
+// TryReusingBlob tells what the store had and what has come.
 func (d *unpacker) TryReusingBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache, canSubstitute bool) (bool, types.BlobInfo, error) {
 	a := d.blobs[info.Digest]
-	if a != nil {
-		select {
-		case <-a.come:
-			if a.whole {
-				return true, info, nil // the image has it twice
-			}
-		default:
+	if a == nil {
+		return d.ImageDestination.TryReusingBlob(ctx, info, cache, canSubstitute)
+	}
+	select {
+	case <-a.come:
+		if a.whole {
+			return true, info, nil // the image has it twice
 		}
+	default:
 	}
-	has, reused, err := d.ImageDestination.TryReusingBlob(ctx, info, cache, canSubstitute)
-	if has && a != nil {
-		a.over(false)
-	}
-	return has, reused, err
+	return a.had, a.reused, nil
 }
 
 // work unpacks one layer after another, up to the first that is left to the
@@ -120,16 +140,19 @@ func (d *unpacker) work() {
 		if !a.whole {
 			return
 		}
+		made := false
 		file, err := d.kept.read(blob)
 		if err == nil {
-			_, err = d.store.UnpackLayer(parent, diffID, blob, file)
+			made, err = d.store.UnpackLayer(parent, diffID, blob, file)
 			file.Close() //nolint:errcheck // nothing was written
 		}
 		if err != nil {
 			d.err = err
 			return
 		}
-		d.made = append(d.made, id)
+		if made {
+			d.made = append(d.made, id)
+		}
 		parent = id
 	}
 }

@@ -68,7 +68,7 @@ func TestPullUnpacks(t *testing.T) {
 // wrong layer ever one.
 func TestLooseLayers(t *testing.T) {
 	store := storagetest.Open(t)
-	unpack := func(parent string, l v1.Layer, want digest.Digest) (string, error) {
+	unpack := func(parent string, l v1.Layer, want digest.Digest) (id string, err error) {
 		t.Helper()
 		blob, err := l.Digest()
 		if err != nil {
@@ -79,7 +79,11 @@ func TestLooseLayers(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer content.Close()
-		return store.UnpackLayer(parent, want, digest.Digest(blob.String()), content)
+		made, err := store.UnpackLayer(parent, want, digest.Digest(blob.String()), content)
+		if made != (err == nil) {
+			t.Errorf("made %v, %v", made, err)
+		}
+		return storage.LayerID(parent, want), err
 	}
 	unpacked := func(l v1.Layer) digest.Digest {
 		t.Helper()
@@ -104,6 +108,25 @@ func TestLooseLayers(t *testing.T) {
 	}
 	if n := layersIn(t, store); n != 0 {
 		t.Errorf("%d layers in the store", n)
+	}
+
+	// What another program made just then is not ours.
+	if _, err := unpack("", lower, unpacked(lower)); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.KeepLayers(storage.LayerID("", unpacked(lower))); err != nil {
+		t.Fatal(err)
+	}
+	content, err := lower.Compressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer content.Close()
+	if made, err := store.UnpackLayer("", unpacked(lower), unpacked(lower), content); made || err != nil {
+		t.Errorf("a layer that is there: made %v, %v", made, err)
+	}
+	if err := store.DropLayers(storage.LayerID("", unpacked(lower))); err != nil {
+		t.Fatal(err)
 	}
 
 	var chain []string

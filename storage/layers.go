@@ -47,25 +47,26 @@ func (s *Store) HasLayer(id string) bool {
 // the error is a [*DiffIDError] if they are others. Until [Store.KeepLayers] the
 // layer is loose: what a killed process left of those is removed by
 // [Store.RemoveLooseLayers]. The caller has the right to bring images in, see
-// [Store.OpenIncoming]. The store is locked meanwhile.
-func (s *Store) UnpackLayer(parent string, diffID, blob digest.Digest, content io.Reader) (id string, err error) {
+// [Store.OpenIncoming]. The store is locked meanwhile. Made is false where another
+// program made that layer just then: it is not loose.
+func (s *Store) UnpackLayer(parent string, diffID, blob digest.Digest, content io.Reader) (made bool, err error) {
 	name, err := looseName()
 	if err != nil {
-		return "", err
+		return false, err
 	}
-	id = LayerID(parent, diffID)
+	id := LayerID(parent, diffID)
 	layer, _, err := s.store.PutLayer(id, parent, []string{name}, "", false, &cstorage.LayerOptions{OriginalDigest: blob}, content)
 	if errors.Is(err, cstorage.ErrDuplicateID) {
-		return id, nil // somebody else's, made just now
+		return false, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("unpack layer %s: %w", blob, err)
+		return false, fmt.Errorf("unpack layer %s: %w", blob, err)
 	}
 	if layer.UncompressedDigest != diffID {
 		err := &DiffIDError{Blob: blob, Has: layer.UncompressedDigest, Want: diffID}
-		return "", errors.Join(err, s.DropLayers(id))
+		return false, errors.Join(err, s.DropLayers(id))
 	}
-	return id, nil
+	return true, nil
 }
 
 // DiffIDError says that a layer is not what the image's configuration says.
