@@ -160,8 +160,8 @@ func (b *blob) Read(p []byte) (int, error) {
 			if n > 0 {
 				if b.file != nil {
 					if _, e := b.file.WriteAt(p[:n], b.offset); e != nil {
-						// A full disk, most likely: the room is better used for
-						// the image itself.
+						// A full disk, most likely. Who unpacks from the file hears
+						// of it; others have better use for the room.
 						b.s.kept.forget(b.info.Digest, b.file, e)
 						b.file = nil
 					}

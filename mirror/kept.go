@@ -103,19 +103,30 @@ func (k *kept) holds(d digest.Digest) bool {
 
 // whole is nil if the blob of that many bytes that was just read was kept.
 func (k *kept) whole(d digest.Digest, size int64) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	err := k.lost[d]
-	if err == nil {
-		var info fs.FileInfo
-		if info, err = os.Stat(k.path(d)); err == nil && info.Size() != size {
-			err = fmt.Errorf("%d bytes of %d", info.Size(), size)
-		}
+	info, err := os.Stat(k.path(d))
+	if err == nil && info.Size() != size {
+		err = fmt.Errorf("%d bytes of %d", info.Size(), size)
 	}
 	if err != nil {
 		return fmt.Errorf("keep blob %s: %w", d, err)
 	}
 	return nil
+}
+
+// keeping is where to a blob is copied that is kept as it is read: it takes all,
+// until the blob is no longer kept.
+type keeping struct {
+	*kept
+	digest digest.Digest
+}
+
+func (k *keeping) Write(p []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.lost[k.digest]; err != nil {
+		return 0, fmt.Errorf("keep blob %s: %w", k.digest, err)
+	}
+	return len(p), nil
 }
 
 // read opens a blob that is whole.

@@ -99,7 +99,7 @@ func (d *unpacker) PutBlob(ctx context.Context, stream io.Reader, info types.Blo
 		}
 	default:
 	}
-	n, err := io.Copy(io.Discard, stream)
+	n, err := io.Copy(&keeping{d.kept, info.Digest}, stream)
 	if err == nil {
 		err = d.kept.whole(info.Digest, n)
 	}

@@ -2,13 +2,16 @@ package mirror_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
@@ -165,5 +168,50 @@ func TestLooseLayers(t *testing.T) {
 	}
 	if n := layersIn(t, store); n != 0 {
 		t.Errorf("%d loose layers are left", n)
+	}
+}
+
+// A disk that is full is said to be, whether a blob fills it or a layer; nothing
+// is left in the way, and with more room the same pull succeeds.
+func TestPullFullDisk(t *testing.T) {
+	g := serve(t)
+	image, blobs := bigImage(t, 1)
+	g.push(t, repo+":"+wantTag, image)
+	size := len(blobs[0].content)
+	for name, room := range map[string]int{"a blob": size / 2, "a layer": size + size/2} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", room)); err != nil {
+				if os.Getenv("CI") != "" {
+					t.Fatalf("CI is set, and no file system can be mounted: %v", err)
+				}
+				t.Skipf("NOT TESTED with a full disk: %v", err)
+			}
+			t.Cleanup(func() {
+				if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+					t.Error(err)
+				}
+			})
+			t.Setenv("TMPDIR", "")
+			store, err := storage.Open(storage.Options{Root: dir, Driver: "vfs"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer store.Close() //nolint:errcheck // it is unmounted
+			_, _, err = mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t))
+			if err == nil || !strings.Contains(err.Error(), "no space left on the device") || !strings.Contains(hint(err), "free some space") {
+				t.Errorf("got %v with the hint %q", err, hint(err))
+			}
+			if s := state(t, store); s != "" || layersIn(t, store) != 0 {
+				t.Errorf("%d layers in the store, and\n%s", layersIn(t, store), s)
+			}
+			clean(t, store)
+			if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, fmt.Sprintf("size=%d", 8*size)); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t)); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
