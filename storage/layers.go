@@ -128,16 +128,14 @@ func (s *Store) RemoveLooseLayers() error {
 			loose = append(loose, l.ID)
 		}
 	}
-	if err := s.DropLayers(loose...); err != nil {
-		return fmt.Errorf("remove what an earlier run left: %w", err)
+	// The store need not list them from the lowest on: again, as long as it helps.
+	for before := -1; before != len(loose); {
+		before = len(loose)
+		if err := s.DropLayers(loose...); err != nil {
+			return fmt.Errorf("remove what an earlier run left: %w", err)
+		}
+		loose = slices.DeleteFunc(loose, func(id string) bool { return !s.HasLayer(id) })
 	}
 	// What stays lies below a layer that is somebody's.
-	for _, id := range loose {
-		if s.HasLayer(id) {
-			if err := s.KeepLayers(id); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return s.KeepLayers(loose...)
 }
