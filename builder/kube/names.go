@@ -16,7 +16,7 @@ import (
 
 // hashedPath finds what the scripts derive the tree's id from; they hash other
 // things, too.
-var hashedPath = lazy.Delayed(`(?m)^[^#\n]*\$\(kube::build::short_hash[ \t]+("[^"\n]*\bKUBE_ROOT\b[^"\n]*")\)`)
+const hashedPath = `^[^#]*\$\(kube::build::short_hash[ \t]+("[^"]*\bKUBE_ROOT\b[^"]*")\)`
 
 // pathID computes the ten hex digits that the tree's scripts put in the names
 // of its images: those of the MD5 sum, without a newline, of the tree's path,
@@ -24,8 +24,8 @@ var hashedPath = lazy.Delayed(`(?m)^[^#\n]*\$\(kube::build::short_hash[ \t]+("[^
 // branch behind it.
 func (t Tree) pathID(ctx context.Context, v *variables, common script) (string, error) {
 	var expressions []string
-	for _, m := range hashedPath.FindAllStringSubmatch(common.text, -1) {
-		expressions = append(expressions, m[1])
+	for _, m := range common.matches(hashedPath) {
+		expressions = append(expressions, common.text[m[2]:m[3]])
 	}
 	switch expressions = slices.Compact(expressions); len(expressions) {
 	case 0:

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -147,6 +146,7 @@ func tools(root string, command []string) ([]string, error) {
 		text.WriteString(s.text)
 		text.WriteString("\n")
 	}
+	calls := script{text: text.String()}
 	tools := []string{"bash"}
 	if command[0] == "make" {
 		tools = append(tools, "make")
@@ -154,8 +154,7 @@ func tools(root string, command []string) ([]string, error) {
 	for _, tool := range []string{
 		"basename", "cp", "date", "dirname", "find", "grep", "ln", "mkdir", "rm", "rsync", "stat", "which", "whoami",
 	} {
-		called := regexp.MustCompile(`(?m)(?:^|[|;&(!{` + "`" + `]|\b(?:then|else|do|if|while|until|-exec)\b)[ \t]*` + tool + `(?:[ \t)` + "`" + `]|$)`)
-		if called.MatchString(text.String()) {
+		if calls.has("(?:^|[|;&(!{`]|\\b(?:then|else|do|if|while|until|-exec)\\b)[ \\t]*" + tool + "(?:[ \\t)`]|$)") {
 			tools = append(tools, tool)
 		}
 	}

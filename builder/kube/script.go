@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 )
 
@@ -56,9 +57,55 @@ func readScript(root, name string) (script, error) {
 	return script{name, string(data)}, err
 }
 
-// matches are the places where the expression matches, in lines.
-func (s script) matches(expression string) [][]int {
-	return regexp.MustCompile(`(?m)`+expression).FindAllStringIndex(s.text, -1)
+// matches are the places where the expression matches, each within one line,
+// and those of its groups, as FindAllStringSubmatchIndex has them. Only lines that hold what every match holds are looked at: a tree has sixty
+// questions to scripts of a hundred thousand bytes.
+func (s script) matches(expression string) (found [][]int) {
+	parsed, err := syntax.Parse(expression, syntax.Perl)
+	if err != nil {
+		panic(err) // of kbuild's own expressions
+	}
+	compiled, held := regexp.MustCompile(expression), heldByAll(parsed)
+	for at := 0; at <= len(s.text); {
+		next := strings.Index(s.text[at:], held)
+		if next < 0 {
+			break
+		}
+		start := 1 + strings.LastIndexByte(s.text[:at+next], '\n')
+		end := len(s.text)
+		if n := strings.IndexByte(s.text[at+next:], '\n'); n >= 0 {
+			end = at + next + n
+		}
+		for _, m := range compiled.FindAllStringSubmatchIndex(s.text[start:end], -1) {
+			for i := range m {
+				if m[i] >= 0 { // a group that took part
+					m[i] += start
+				}
+			}
+			found = append(found, m)
+		}
+		at = end + 1
+	}
+	return found
+}
+
+// heldByAll is the longest text that stands in everything that an expression
+// matches, as far as that is plain to see.
+func heldByAll(e *syntax.Regexp) string {
+	longest := ""
+	switch e.Op {
+	case syntax.OpLiteral:
+		if e.Flags&syntax.FoldCase == 0 {
+			return string(e.Rune)
+		}
+	case syntax.OpCapture, syntax.OpPlus, syntax.OpConcat:
+		for _, sub := range e.Sub {
+			if held := heldByAll(sub); len(held) > len(longest) {
+				longest = held
+			}
+		}
+	}
+	return longest
 }
 
 // has is whether the expression matches anywhere.

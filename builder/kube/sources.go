@@ -75,8 +75,12 @@ func (t Tree) sources(ctx context.Context, before Fingerprint, now time.Time) (M
 	if w.err != nil {
 		return nil, Fingerprint{}, w.err
 	}
-	var m Manifest
-	after := Fingerprint{began: w.look.began, dev: w.look.dev}
+	found, seen := 0, 0
+	for _, r := range readers {
+		found, seen = found+len(r.found), seen+len(r.seen)
+	}
+	m := make(Manifest, 0, found)
+	after := Fingerprint{began: w.look.began, dev: w.look.dev, files: make([]seenFile, 0, seen)}
 	for _, r := range readers {
 		m = append(m, r.found...)
 		after.files = append(after.files, r.seen...)
@@ -236,10 +240,11 @@ func (w *sourceWalk) add(jobs []job) {
 
 // work does jobs until there are no more; what it found is in the reader.
 func (w *sourceWalk) work() sourceReader {
-	known := len(w.look.before.files)
+	// The workers share the files evenly, more or less.
+	known := len(w.look.before.files) / runtime.GOMAXPROCS(0) * 5 / 4
 	r := sourceReader{
 		root: w.root, dirs: openDirs{root: w.root}, look: &w.look, filter: w.filter,
-		hash: sha256.New(), buffer: make([]byte, 256<<10),
+		hash:  sha256.New(),
 		found: make(Manifest, 0, known), seen: make([]seenFile, 0, known),
 	}
 	defer r.dirs.leave()
@@ -355,6 +360,9 @@ func (r *sourceReader) file(dir int, name string) error {
 	defer syscall.Close(fd)
 	e := Entry{Path: name, Kind: File, Exec: st.exec()}
 	r.read++
+	if r.buffer == nil { // mostly nothing is read
+		r.buffer = make([]byte, 256<<10)
+	}
 	r.hash.Reset()
 	for {
 		n, err := read(fd, r.buffer)

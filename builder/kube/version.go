@@ -160,6 +160,19 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 		v.GitVersion = t.gitVersion
 	}
 	git := gitTree{t.Root}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// git status looks at every file: the other questions are asked meanwhile.
+	state := func() (string, error) { return v.TreeState, nil }
+	if v.TreeState == "" {
+		state = begin(func() (string, error) {
+			changes, ok, err := git.output(ctx, "status", "--porcelain")
+			if ok && changes == "" {
+				return "clean", err
+			}
+			return "dirty", err
+		})
+	}
 	if v.Commit == "" {
 		commit, ok, err := git.output(ctx, "rev-parse", "HEAD^{commit}")
 		if err != nil {
@@ -177,42 +190,20 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 			return v, nil
 		}
 	}
-	var (
-		described string
-		has       bool
-		failed    error
-		answered  = make(chan struct{})
-	)
-	// git status looks at every file: the other question is asked meanwhile.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		defer close(answered)
-		if v.GitVersion == "" {
-			described, has, failed = git.output(ctx, append(append([]string{"describe", "--tags"}, shape.describe...), "--abbrev=14", v.Commit+"^{commit}")...)
-		}
-	}()
-	if v.TreeState == "" {
-		changes, ok, err := git.output(ctx, "status", "--porcelain")
+	described, has := v.GitVersion, true
+	if described == "" {
+		described, has, err = git.output(ctx, append(append([]string{"describe", "--tags"}, shape.describe...), "--abbrev=14", v.Commit+"^{commit}")...)
 		if err != nil {
 			return Version{}, err
 		}
-		v.TreeState = "dirty"
-		if ok && changes == "" {
-			v.TreeState = "clean"
-		}
 	}
-	<-answered
-	if v.GitVersion == "" {
-		if failed != nil {
-			return Version{}, failed
-		}
-		if !has {
-			return v, nil
-		}
-		v.GitVersion = described
+	if v.TreeState, err = state(); err != nil {
+		return Version{}, err
 	}
-	v.GitVersion = shape.semantic(v.GitVersion)
+	if !has {
+		return v, nil
+	}
+	v.GitVersion = shape.semantic(described)
 	if v.TreeState == "dirty" {
 		v.GitVersion += "-dirty"
 	}
@@ -222,6 +213,23 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 			"give one with --git-version or KUBE_GIT_VERSION, such as v1.20.2 or v1.20.2+mine")
 	}
 	return v, nil
+}
+
+// begin starts asking, and returns what waits for the answer.
+func begin(ask func() (string, error)) func() (string, error) {
+	var (
+		answer string
+		err    error
+		done   = make(chan struct{})
+	)
+	go func() {
+		defer close(done)
+		answer, err = ask()
+	}()
+	return func() (string, error) {
+		<-done
+		return answer, err
+	}
 }
 
 // WithGitVersion is the tree with a version given by hand, "v1.20.2", which

@@ -37,6 +37,18 @@ func (a *app) prepare(cmd *cobra.Command, req request, tree kube.Tree, args []st
 	if req.Goal.imagesOnly() {
 		return req, nil
 	}
+	// git looks at every file, too: both at once.
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	var version kube.Version
+	versioned := make(chan error, 1)
+	go func() {
+		var err error
+		if version, err = tree.Version(ctx); err != nil {
+			cancel()
+		}
+		versioned <- err
+	}()
 	if err := a.commandLine(cmd, &req, args); err != nil {
 		return req, err
 	}
@@ -46,17 +58,6 @@ func (a *app) prepare(cmd *cobra.Command, req request, tree kube.Tree, args []st
 			return req, err
 		}
 	}
-	// git looks at every file, too: both at once.
-	ctx, cancel := context.WithCancel(cmd.Context())
-	defer cancel()
-	versioned := make(chan error, 1)
-	go func() {
-		var err error
-		if req.Version, err = tree.Version(ctx); err != nil {
-			cancel()
-		}
-		versioned <- err
-	}()
 	sources, err := a.seen.look(ctx, tree, req.StateDir)
 	if errVersion := <-versioned; errVersion != nil {
 		return req, errVersion
@@ -64,6 +65,7 @@ func (a *app) prepare(cmd *cobra.Command, req request, tree kube.Tree, args []st
 	if err != nil {
 		return req, err
 	}
+	req.Version = version
 	req.Names = tree.ImageNames(req.Version)
 	if req.Dockerfile, err = tree.BuildDockerfile(a.tree.asUpstream); err != nil {
 		return req, err
