@@ -291,6 +291,15 @@ func copyTree(ctx context.Context, from, to string) error {
 	if _, err := output(ctx, exec.Command("cp", append(args, to)...)); err != nil {
 		return err
 	}
+	// git's index knows the inodes of the original, and git status would read
+	// every file each time. In a tree that people work in it is up to date.
+	if _, err := os.Stat(filepath.Join(to, ".git")); err == nil {
+		cmd := exec.Command("git", "status")
+		cmd.Dir = to
+		if _, err := output(ctx, cmd); err != nil {
+			return err
+		}
+	}
 	return removeBuilt(to)
 }
 
