@@ -290,11 +290,7 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 	if a.Log != nil {
 		log = io.MultiWriter(&output, a.Log)
 	}
-	runtime, err := a.Host.runtimeProgram()
-	if err != nil {
-		return "", err
-	}
-	options := buildOptions(a.AssembleOptions, policy, runtime, log)
+	options := buildOptions(a.AssembleOptions, policy, log)
 	for name, value := range labels {
 		if value != "" {
 			options.Labels = append(options.Labels, name+"="+value)
@@ -315,7 +311,7 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 }
 
 // buildOptions fills buildah's wide struct; the one place that does.
-func buildOptions(opts AssembleOptions, policy, runtime string, log io.Writer) define.BuildOptions {
+func buildOptions(opts AssembleOptions, policy string, log io.Writer) define.BuildOptions {
 	created := kube.CanonicalTime
 	network := opts.Network
 	if network == "" {
@@ -335,7 +331,7 @@ func buildOptions(opts AssembleOptions, policy, runtime string, log io.Writer) d
 		OutputFormat:            define.OCIv1ImageManifest,
 		Timestamp:               &created,
 		Isolation:               opts.Host.Isolation.define(),
-		Runtime:                 runtime,
+		Runtime:                 opts.Host.Runtime,
 		RuntimeArgs:             opts.Host.runtimeArgs(),
 		Args:                    args,
 		NamespaceOptions:        namespaces(network),

@@ -1,12 +1,14 @@
 package builder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -57,9 +59,9 @@ type RunOptions struct {
 	Workdir     string // "": the image's own
 	Terminal    bool   // give the command a terminal
 	Host        Host
-	Stdin       io.Reader
-	Stdout      io.Writer
-	Stderr      io.Writer
+	Stdin       io.Reader // nil: nothing to read
+	Stdout      io.Writer // nil: nobody reads it
+	Stderr      io.Writer // nil: nobody reads it
 	// Before is called before the command runs, and After when it ended with
 	// status 0, with the directory at which the container's root is mounted.
 	// Whatever ran in the container may have put links there.
@@ -84,27 +86,74 @@ func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int
 			err = errors.Join(err, fmt.Errorf("remove the container: %w", e))
 		}
 	}()
-
-	mounts, err := specMounts(opts)
-	if err != nil {
-		return 0, err
-	}
 	report, err := opts.Host.statusDir()
 	if err != nil {
 		return 0, err
 	}
-	mounts = append(mounts, bind(Mount{Host: report, Container: statusDir}))
-	runtime, err := opts.Host.runtimeProgram()
+	opts.Mounts = append(slices.Clip(opts.Mounts), Mount{Host: report, Container: statusDir})
+	root, err := b.Mount(b.MountLabel)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("mount the container: %w", err)
+	}
+	defer func() {
+		if e := b.Unmount(); e != nil {
+			err = errors.Join(err, fmt.Errorf("unmount the container: %w", e))
+		}
+	}()
+	if opts.Before != nil {
+		if err := opts.Before(root); err != nil {
+			return 0, fmt.Errorf("look into the container: %w", err)
+		}
+	}
+	err = start(ctx, b, root, wrap(opts.Command), opts)
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	status, errStatus := commandStatus(report)
+	if errStatus != nil {
+		return 0, fmt.Errorf("run the container: %w", cmp.Or(err, errStatus))
+	}
+	if status == 0 && opts.After != nil {
+		if err := opts.After(root); err != nil {
+			return 0, fmt.Errorf("look into the container: %w", err)
+		}
+	}
+	return status, nil
+}
+
+// start runs a command in a container that is mounted at root. The error may be
+// that of the command.
+func start(ctx context.Context, b *buildah.Builder, root string, command []string, opts RunOptions) error {
+	if opts.Stdin == nil {
+		opts.Stdin = strings.NewReader("")
+	}
+	if opts.Stdout == nil {
+		opts.Stdout = io.Discard
+	}
+	if opts.Stderr == nil {
+		opts.Stderr = io.Discard
+	}
+	if opts.Host.Isolation == IsolationChroot {
+		return chrooted(ctx, b, command, opts)
+	}
+	spec, err := containerSpec(b, root, command, opts)
+	if err != nil {
+		return err
+	}
+	return opts.Host.run(ctx, spec, opts)
+}
+
+// chrooted runs a command where there is no OCI runtime.
+func chrooted(ctx context.Context, b *buildah.Builder, command []string, opts RunOptions) error {
+	mounts, err := specMounts(opts)
+	if err != nil {
+		return err
 	}
 	run := buildah.RunOptions{
 		Logger:           logger(),
-		Isolation:        opts.Host.Isolation.define(),
-		Runtime:          runtime,
-		Args:             opts.Host.runtimeArgs(),
-		User:             userOf(b),
-		Hostname:         "kube-build",
+		Isolation:        define.IsolationChroot,
+		User:             b.User(),
+		Hostname:         hostname,
 		WorkingDir:       opts.Workdir,
 		Mounts:           mounts,
 		Env:              opts.Environment,
@@ -118,48 +167,8 @@ func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int
 	if opts.Terminal {
 		run.Terminal = buildah.WithTerminal
 	}
-
-	if err := atRoot(b, opts.Before); err != nil {
-		return 0, err
-	}
-	stop := passOn(ctx)
-	err = b.Run(wrap(opts.Command), run)
-	stop()
-	if ctx.Err() != nil {
-		return 0, ctx.Err()
-	}
-	if err != nil {
-		return 0, fmt.Errorf("run the container: %w", err)
-	}
-	if status, err = commandStatus(report); err == nil && status == 0 {
-		err = atRoot(b, opts.After)
-	}
-	return status, err
-}
-
-// atRoot calls do with the container's root, if it is not nil.
-func atRoot(b *buildah.Builder, do func(root string) error) error {
-	if do == nil {
-		return nil
-	}
-	root, err := b.Mount("")
-	if err != nil {
-		return fmt.Errorf("look into the container: %w", err)
-	}
-	if err := errors.Join(do(root), b.Unmount()); err != nil {
-		return fmt.Errorf("look into the container: %w", err)
-	}
-	return nil
-}
-
-// userOf is whom a container's command runs as. Where the image names nobody, it
-// is root, and saying so in numbers saves looking for his groups in the image,
-// three starts of this program.
-func userOf(b *buildah.Builder) string {
-	if user := b.User(); user != "" && user != "root" && user != "0" {
-		return user
-	}
-	return "0:0"
+	defer passOn(ctx)()
+	return b.Run(command, run)
 }
 
 // passOn makes the end of ctx known to buildah's containers, for which no
@@ -233,55 +242,25 @@ func (h Host) statusDir() (string, error) {
 func commandStatus(report string) (int, error) {
 	data, err := os.ReadFile(filepath.Join(report, "status"))
 	if err != nil {
-		return 0, errors.New("run the container: it ended before its command did")
+		return 0, errors.New("it ended before its command did")
 	}
 	status, err := strconv.Atoi(strings.TrimSpace(string(data)))
 	if err != nil {
-		return 0, fmt.Errorf("run the container: the command's status is %q", data)
+		return 0, fmt.Errorf("the command's status is %q", data)
 	}
 	return status, nil
-}
-
-// specMounts turns mounts into the runtime's form; a container without network
-// gets a hosts file, which nothing else gives it.
-func specMounts(opts RunOptions) ([]specs.Mount, error) {
-	mounts := opts.Mounts
-	if opts.Network != NetworkHost {
-		hosts := filepath.Join(opts.Host.Dir, "hosts")
-		if err := os.WriteFile(hosts, []byte("127.0.0.1 localhost\n::1 localhost\n127.0.1.1 kube-build\n"), 0o644); err != nil {
-			return nil, fmt.Errorf("write a hosts file: %w", err)
-		}
-		mounts = append(append([]Mount(nil), mounts...), Mount{Host: hosts, Container: "/etc/hosts", ReadOnly: true})
-	}
-	var list []specs.Mount
-	for _, m := range mounts {
-		list = append(list, bind(m))
-	}
-	return list, nil
-}
-
-func bind(m Mount) specs.Mount {
-	mode := "rw"
-	if m.ReadOnly {
-		mode = "ro"
-	}
-	return specs.Mount{Type: "bind", Source: m.Host, Destination: m.Container, Options: []string{"rbind", "rprivate", mode}}
 }
 
 // commonOptions are those buildah requires of everyone. Without limits of our
 // own it would raise them, which a root without CAP_SYS_RESOURCE may not.
 func commonOptions() *define.CommonBuildOptions {
 	common := &define.CommonBuildOptions{}
-	for name, limit := range map[string]int{"nofile": unix.RLIMIT_NOFILE, "nproc": unix.RLIMIT_NPROC} {
-		var r unix.Rlimit
-		if unix.Getrlimit(limit, &r) != nil {
-			continue
-		}
+	for _, l := range ulimits() {
 		value := "-1"
-		if r.Max != unix.RLIM_INFINITY {
-			value = fmt.Sprint(r.Max)
+		if l.max != unix.RLIM_INFINITY {
+			value = fmt.Sprint(l.max)
 		}
-		common.Ulimit = append(common.Ulimit, name+"="+value+":"+value)
+		common.Ulimit = append(common.Ulimit, l.name+"="+value+":"+value)
 	}
 	return common
 }

@@ -59,12 +59,8 @@ func (c CrossDockerfile) Assemble(ctx context.Context, store *storage.Store, inp
 	if err := os.WriteFile(file, c.Dockerfile, 0o600); err != nil {
 		return storage.Image{}, err
 	}
-	runtime, err := c.Host.runtimeProgram()
-	if err != nil {
-		return storage.Image{}, err
-	}
 	output := &stepLog{begin: c.Step}
-	options := buildOptions(AssembleOptions{Tree: c.Tree, Context: Context{Dir: c.dir()}, Host: c.Host}, policy, runtime, output)
+	options := buildOptions(AssembleOptions{Tree: c.Tree, Context: Context{Dir: c.dir()}, Host: c.Host}, policy, output)
 	options.NamespaceOptions, options.ConfigureNetwork = namespaces(NetworkHost), configure(NetworkHost)
 	// Files keep the times they are written at: Go before 1.10 judges by them.
 	options.Timestamp = nil

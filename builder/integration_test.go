@@ -123,9 +123,9 @@ func wrapped(t *testing.T, scripts map[string]string) (calls func() int) {
 	for _, name := range runtimes {
 		script, ok := scripts[name]
 		if !ok {
-			script = "echo 'level=error msg=\"no \\\"" + name + "\\\" today\"' >&2; exit 1"
+			script = "echo 'no \"" + name + "\" today' >&2; exit 1"
 		}
-		text := "#!/bin/sh\ncase \"$*\" in *' create '*) echo >>" + log + ";; esac\n" + script + "\n"
+		text := "#!/bin/sh\ncase \"$*\" in *' run '*) echo >>" + log + ";; esac\n" + script + "\n"
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}

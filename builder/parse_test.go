@@ -51,15 +51,21 @@ func TestLastLines(t *testing.T) {
 	}
 }
 
-func TestRuntimeError(t *testing.T) {
-	other := errors.New("other")
-	for output, want := range map[string]string{
-		"": "other",
-		"error running container: from /usr/bin/crun creating container for [/x y]: unknown version specified\n: exit status 1\n": "unknown version specified",
-		`time="t" level=error msg="runc create failed: exec: \"/x\": permission denied"` + "\n: exit status 1":                    `runc create failed: exec: "/x": permission denied`,
+func TestLastError(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	if got := lastError(log); got != "" {
+		t.Errorf("no log says %q", got)
+	}
+	for text, want := range map[string]string{
+		"":              "",
+		"no json\n{}\n": "",
+		`{"level":"warning","msg":"slow"}` + "\n":                                               "",
+		`{"level":"error","msg":"runc run failed: exec: \"/x\": permission denied","time":"t"}`: `runc run failed: exec: "/x": permission denied`,
+		`{"msg":"one","level":"error"}` + "\n" + `{"msg":"two","level":"error"}` + "\nhalf {":   "two",
 	} {
-		if got := runtimeError(output, other); got.Error() != want {
-			t.Errorf("%q: %v, want %s", output, got, want)
+		write(t, log, text)
+		if got := lastError(log); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containers/buildah"
 	"github.com/containers/buildah/define"
 	"github.com/kbuild/kbuild/storage"
 )
@@ -172,54 +171,31 @@ const ProbeName = "/kbuild-probe"
 
 // try starts this static binary in an otherwise empty container, the way a
 // compile would be started.
-func try(ctx context.Context, store *storage.Store, tree string, host Host) error {
+func try(ctx context.Context, store *storage.Store, tree string, host Host) (err error) {
 	// A copy, because /proc/self/exe may be a bound file that has no path.
 	program := filepath.Join(host.Dir, "probe")
 	if err := copyFile("/proc/self/exe", program, self()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("copy this program: %w", err)
 	}
-	b, err := newContainer(ctx, store, RunOptions{Tree: tree + "-probe", Network: NetworkNone, Host: host}, "")
+	var said bytes.Buffer
+	opts := RunOptions{
+		Tree: tree + "-probe", Network: NetworkNone, Host: host, Mounts: []Mount{{Host: program, Container: ProbeName, ReadOnly: true}},
+		Stdout: &said, Stderr: &said,
+	}
+	b, err := newContainer(ctx, store, opts, "")
 	if err != nil {
 		return err
 	}
-	mounts, err := specMounts(RunOptions{Host: host, Network: NetworkHost, Mounts: []Mount{{Host: program, Container: ProbeName, ReadOnly: true}}})
+	defer func() { err = errors.Join(err, b.Delete()) }()
+	root, err := b.Mount(b.MountLabel)
 	if err != nil {
-		return errors.Join(err, b.Delete())
+		return err
 	}
-	runtime, err := host.runtimeProgram()
-	if err != nil {
-		return errors.Join(err, b.Delete())
-	}
-	var output bytes.Buffer
-	err = b.Run([]string{ProbeName}, buildah.RunOptions{
-		Logger: logger(), Isolation: host.Isolation.define(), Runtime: runtime, Args: host.runtimeArgs(), Mounts: mounts,
-		NamespaceOptions: namespaces(NetworkNone), ConfigureNetwork: define.NetworkDisabled,
-		Terminal: buildah.WithoutTerminal, Stdin: bytes.NewReader(nil), Stdout: &output, Stderr: &output,
-	})
-	if err != nil {
-		logger().Debugf("%s: %v: %s", host.Runtime, err, output.String())
-		err = runtimeError(output.String(), err)
-	}
-	return errors.Join(err, b.Delete())
-}
-
-// runtimeError finds the runtime's own words in what it and buildah printed.
-func runtimeError(output string, err error) error {
-	lines := strings.Split(strings.TrimSpace(output), "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
-		line := strings.TrimSpace(lines[i])
-		if line == "" || strings.HasPrefix(line, ": exit status") {
-			continue
-		}
-		if _, msg, ok := strings.Cut(line, ` msg="`); ok {
-			line = strings.ReplaceAll(strings.TrimSuffix(msg, `"`), `\"`, `"`)
-		}
-		if _, after, ok := strings.Cut(line, "creating container for "); ok {
-			if _, cause, ok := strings.Cut(after, "]: "); ok {
-				line = cause
-			}
-		}
-		return errors.New(line)
+	defer func() { err = errors.Join(err, b.Unmount()) }()
+	err = start(ctx, b, root, []string{ProbeName}, opts)
+	var exit *exec.ExitError
+	if lines := strings.Split(strings.TrimSpace(said.String()), "\n"); errors.As(err, &exit) && lines[0] != "" {
+		return errors.New(lines[len(lines)-1])
 	}
 	return err
 }

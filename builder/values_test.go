@@ -136,22 +136,6 @@ func TestFindRuntimes(t *testing.T) {
 	}
 }
 
-func TestRuntimeErrorMore(t *testing.T) {
-	other := errors.New("other")
-	for output, want := range map[string]string{
-		"\n \n":                              "other",
-		": exit status 1\n: exit status 2\n": "other",
-		"first\nsecond\n: exit status 1":     "second",
-		`level=error msg="a \"b\" c"`:        `a "b" c`,
-		"error running container: from /usr/sbin/runc creating container for [bash -c x [y]]: the cause": "the cause",
-		"creating container for something else":                                                          "creating container for something else",
-	} {
-		if got := runtimeError(output, other); got.Error() != want {
-			t.Errorf("%q: %v, want %s", output, got, want)
-		}
-	}
-}
-
 func TestLockErrors(t *testing.T) {
 	never := func() { t.Error("waits") }
 	if _, err := Lock(context.Background(), filepath.Join(t.TempDir(), "gone"), never); !notExist(err) || !strings.Contains(err.Error(), "lock the tree") {

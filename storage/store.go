@@ -314,7 +314,7 @@ func storeOptions(opts Options) (cstorage.StoreOptions, error) {
 	default:
 		options.GraphDriverName, options.GraphDriverOptions = opts.Driver, nil
 	}
-	if single, err := singleID(); err != nil {
+	if single, err := SingleID(); err != nil {
 		return cstorage.StoreOptions{}, err
 	} else if single {
 		if options.GraphDriverName == "" {
@@ -353,8 +353,8 @@ func driverOf(root string) string {
 	return ""
 }
 
-// singleID says whether only one user id exists in this user namespace.
-func singleID() (bool, error) {
+// SingleID says whether only one user id exists in this user namespace.
+func SingleID() (bool, error) {
 	data, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {
 		return false, fmt.Errorf("read the id mappings: %w", err)

@@ -86,7 +86,7 @@ func TestStoreOptions(t *testing.T) {
 // In a user namespace with one id, layers cannot keep their owners.
 func TestSingleID(t *testing.T) {
 	if os.Getenv("KBUILD_TEST_SINGLE") != "" {
-		if single, err := singleID(); err != nil || !single {
+		if single, err := SingleID(); err != nil || !single {
 			t.Errorf("single %t, %v", single, err)
 		}
 		for asked, want := range map[string]string{"": "overlay", "overlay": "overlay", "vfs": "vfs"} {
@@ -97,7 +97,7 @@ func TestSingleID(t *testing.T) {
 		}
 		return
 	}
-	single, err := singleID()
+	single, err := SingleID()
 	if err != nil {
 		t.Fatal(err)
 	}

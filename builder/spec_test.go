@@ -1,0 +1,85 @@
+package builder
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/containers/buildah"
+	"github.com/containers/buildah/define"
+	ociimage "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+func TestEnvironment(t *testing.T) {
+	got := environment([]string{"PATH=/bin", "A=1"}, []string{"A=2", "no value", "B=x=y", "AB="}, []string{"PATH=/a:/b"})
+	if want := []string{"A=2", "B=x=y", "AB=", "PATH=/a:/b"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// testBuilder is a working container of an image with a configuration.
+func testBuilder(config ociimage.ImageConfig) *buildah.Builder {
+	b := &buildah.Builder{
+		Capabilities: []string{"CAP_CHOWN", "CAP_SETUID"}, CommonBuildOpts: &define.CommonBuildOptions{},
+		ProcessLabel: "process", MountLabel: "mount",
+	}
+	b.OCIv1.Config = config
+	return b
+}
+
+// The container is confined: what an image or the options can change, and what
+// they cannot.
+func TestContainerSpec(t *testing.T) {
+	host := Host{Dir: t.TempDir()}
+	b := testBuilder(ociimage.ImageConfig{Env: []string{"PATH=/go/bin", "X=1"}, WorkingDir: "/go"})
+	spec, err := containerSpec(b, "/merged", []string{"bash"}, RunOptions{
+		Environment: []string{"X=2"}, Network: NetworkNone, Host: host,
+		Mounts: []Mount{{Host: "/deep", Container: "/go/src/x"}, {Host: "/flat", Container: "/go"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := spec.Process; p.Cwd != "/go" || p.User.UID != 0 || !slices.Contains(p.Env, "X=2") || slices.Contains(p.Env, "X=1") ||
+		!slices.Contains(p.Env, "PATH=/go/bin") || p.SelinuxLabel != "process" || spec.Linux.MountLabel != "mount" {
+		t.Errorf("%+v", p)
+	}
+	if c := spec.Process.Capabilities; !slices.Equal(c.Bounding, b.Capabilities) || !slices.Equal(c.Effective, b.Capabilities) || c.Ambient != nil || c.Inheritable != nil {
+		t.Errorf("capabilities %+v", c)
+	}
+	if spec.Linux.Seccomp == nil || spec.Linux.Seccomp.DefaultAction == specs.ActAllow {
+		t.Errorf("no seccomp profile: %+v", spec.Linux.Seccomp)
+	}
+	for _, hidden := range []string{"/proc/kcore", "/proc/keys"} {
+		if !slices.Contains(spec.Linux.MaskedPaths, hidden) {
+			t.Errorf("%s is not hidden: %q", hidden, spec.Linux.MaskedPaths)
+		}
+	}
+	if !slices.Contains(spec.Linux.ReadonlyPaths, "/proc/sys") {
+		t.Errorf("/proc/sys is not read-only: %q", spec.Linux.ReadonlyPaths)
+	}
+	var namespaces, mounts []string
+	for _, n := range spec.Linux.Namespaces {
+		namespaces = append(namespaces, string(n.Type))
+	}
+	for _, m := range spec.Mounts {
+		mounts = append(mounts, m.Destination)
+	}
+	if slices.Sort(namespaces); !slices.Equal(namespaces, []string{"cgroup", "ipc", "mount", "network", "pid", "uts"}) {
+		t.Errorf("namespaces %q", namespaces)
+	}
+	if order := strings.Join(mounts, " "); !strings.HasSuffix(order, "/sys/fs/cgroup /go /etc/hosts /go/src/x") {
+		t.Errorf("mounts %q", mounts)
+	}
+
+	spec, err = containerSpec(testBuilder(ociimage.ImageConfig{}), "/merged", nil, RunOptions{Network: NetworkHost, Host: host, Workdir: "/w"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if spec.Process.Cwd != "/w" || slices.ContainsFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.NetworkNamespace }) {
+		t.Errorf("with the host's network: %+v, %+v", spec.Process, spec.Linux.Namespaces)
+	}
+	if !slices.ContainsFunc(spec.Mounts, func(m specs.Mount) bool { return m.Source == "/etc/hosts" && m.Destination == "/etc/hosts" }) {
+		t.Errorf("no host's names: %+v", spec.Mounts)
+	}
+}
