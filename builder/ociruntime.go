@@ -67,8 +67,26 @@ func (h Host) run(ctx context.Context, spec *specs.Spec, opts RunOptions) error 
 	err = cmd.Wait()
 	close(ended)
 	<-killed
-	if said := lastError(log); err != nil && said != "" {
+	if err == nil {
+		return nil
+	}
+	if said := lastError(log); said != "" {
 		return errors.New(said)
+	}
+	return whyEnded(h.Runtime, err)
+}
+
+// whyEnded tells what became of a container from how its runtime ended, which
+// is with 128 and its number for a signal.
+func whyEnded(runtime string, err error) error {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() <= 128 {
+		return fmt.Errorf("%s: %w", filepath.Base(runtime), err)
+	}
+	signal := syscall.Signal(exit.ExitCode() - 128)
+	err = fmt.Errorf("a signal ended it: %v", signal)
+	if signal == syscall.SIGKILL {
+		err = withHint(err, "the kernel does that where memory runs out; its log (dmesg) tells")
 	}
 	return err
 }

@@ -3,7 +3,9 @@ package builder
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -66,6 +68,17 @@ func TestLastError(t *testing.T) {
 		write(t, log, text)
 		if got := lastError(log); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestWhyEnded(t *testing.T) {
+	for status, want := range map[int]string{1: "runc: exit status 1", 128 + 9: "a signal ended it: killed", 128 + 15: "a signal ended it: terminated"} {
+		err := exec.Command("bash", "-c", fmt.Sprintf("exit %d", status)).Run()
+		got := whyEnded("/usr/sbin/runc", err)
+		var hint interface{ Hint() string }
+		if got.Error() != want || errors.As(got, &hint) != (status == 137) {
+			t.Errorf("%d: %v, want %s", status, got, want)
 		}
 	}
 }
