@@ -82,6 +82,10 @@ type Recipe struct {
 	// Environment are the variables that the tree's scripts give the
 	// container, as NAME=value.
 	Environment []string
+	// WantsGo is the release of Go, "1.25.7", that the tree's scripts fetch over
+	// the network where the container has another; empty where they take what
+	// is there. FORCE_HOST_GO=y lets them.
+	WantsGo string
 	// Persistent are directories in the container whose content is kept from
 	// one run to the next.
 	Persistent []string

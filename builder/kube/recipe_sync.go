@@ -76,7 +76,11 @@ const imageLock = "kbuild.lock"
 // comes from the version file; that file, which kbuild places itself; the lock
 // of images, which no program reads; and all output.
 func ownFilter(outputRoot string) Filter {
-	return Filter{{Pattern: "/.git"}, {Pattern: "/" + dockerizedVersion}, {Pattern: "/" + imageLock}, {Pattern: "/" + outputRoot + "/"}, {Pattern: "/_output/"}}
+	f := Filter{{Pattern: "/.git"}, {Pattern: "/" + dockerizedVersion}, {Pattern: "/" + imageLock}, {Pattern: "/_output/"}}
+	if outputRoot != "_output" {
+		f = append(f, Rule{Pattern: "/" + outputRoot + "/"})
+	}
+	return f
 }
 
 // rsyncFilter reads the --filter options of the only call of rsync in a

@@ -158,7 +158,12 @@ func (n targetNames) isTarget(target string) bool {
 // all are the targets that the tree lists and the directories where commands
 // may be, each once.
 func (n targetNames) all() []string {
-	all := slices.Clone(n.listed)
+	var all []string
+	for _, target := range n.listed { // ginkgo is listed twice in 1.35
+		if !slices.Contains(all, target) {
+			all = append(all, target)
+		}
+	}
 	for _, dir := range commandDirs {
 		entries, err := os.ReadDir(n.full(dir))
 		if err != nil {

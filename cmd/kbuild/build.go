@@ -128,6 +128,10 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host builder
 	r := w.Tree.Recipe
 	paths, environment := base.Kept()
 	environment = append(append([]string(nil), r.Environment...), environment...)
+	if want := r.WantsGo; want != "" && base.Version != "go"+want {
+		w.say(step, "the image has %s, the tree wants %s and would fetch it: FORCE_HOST_GO=y lets it take what is there", base.Version, want)
+		environment = append(environment, "FORCE_HOST_GO=y")
+	}
 	key := builder.StateKey{Base: base.ID, Dockerfile: w.Dockerfile, Environment: environment, Flags: w.Flags}
 	if !w.ownCommand() {
 		key.Command = w.Command
