@@ -152,7 +152,7 @@ func chrooted(ctx context.Context, b *buildah.Builder, command []string, opts Ru
 	run := buildah.RunOptions{
 		Logger:           logger(),
 		Isolation:        define.IsolationChroot,
-		User:             b.User(),
+		User:             userOf(b),
 		Hostname:         hostname,
 		WorkingDir:       opts.Workdir,
 		Mounts:           mounts,

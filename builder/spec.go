@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,7 +10,7 @@ import (
 
 	"github.com/containers/buildah"
 	"github.com/containers/buildah/pkg/chrootuser"
-	confine "github.com/containers/common/pkg/config"
+	containersconf "github.com/containers/common/pkg/config"
 	"github.com/containers/common/pkg/seccomp"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -74,8 +75,8 @@ func containerSpec(b *buildah.Builder, root string, command []string, opts RunOp
 			Namespaces: []specs.LinuxNamespace{
 				{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace}, {Type: specs.CgroupNamespace},
 			},
-			MaskedPaths:   confine.DefaultMaskedPaths(),
-			ReadonlyPaths: confine.DefaultReadOnlyPaths,
+			MaskedPaths:   containersconf.DefaultMaskedPaths(),
+			ReadonlyPaths: containersconf.DefaultReadOnlyPaths,
 			MountLabel:    b.MountLabel,
 		},
 	}
@@ -92,12 +93,23 @@ func containerSpec(b *buildah.Builder, root string, command []string, opts RunOp
 	return spec, nil
 }
 
-// userIn is whom a container's command runs as, by the image's own /etc/passwd
-// and /etc/group. Where the image names nobody, it is root, who needs no looking
-// up: that would start this program three times.
+// rootUser is root in numbers, whom nobody has to look up.
+const rootUser = "0:0"
+
+// userOf is whom a container's command runs as: root, where the image names
+// nobody. Looking his groups up in the image would start this program three
+// times.
+func userOf(b *buildah.Builder) string {
+	if user := b.User(); user != "" && user != "root" && user != "0" {
+		return user
+	}
+	return rootUser
+}
+
+// userIn is that user by the image's own /etc/passwd and /etc/group.
 func userIn(b *buildah.Builder, root string) (specs.User, error) {
-	name := b.User()
-	if name == "" || name == "root" || name == "0" {
+	name := userOf(b)
+	if name == rootUser {
 		return specs.User{AdditionalGids: []uint32{0}}, nil
 	}
 	uid, gid, _, err := chrootuser.GetUser(root, name)
@@ -106,8 +118,11 @@ func userIn(b *buildah.Builder, root string) (specs.User, error) {
 	}
 	groups := []uint32{gid}
 	if !strings.Contains(name, ":") {
+		more, err := chrootuser.GetAdditionalGroupsForUser(root, uint64(uid))
 		// A number need not stand in /etc/passwd.
-		more, _ := chrootuser.GetAdditionalGroupsForUser(root, uint64(uid)) //nolint:errcheck // then there are none
+		if err != nil && !errors.Is(err, chrootuser.ErrNoSuchUser) {
+			return specs.User{}, fmt.Errorf("the groups of the image's user %s: %w", name, err)
+		}
 		groups = append(groups, more...)
 	}
 	return specs.User{UID: uid, GID: gid, AdditionalGids: groups}, nil

@@ -131,35 +131,6 @@ func common(ctx context.Context, t Tree, m marks, v *variables) (Recipe, error) 
 	return r, err
 }
 
-// wantedGo is the release of Go that kube::golang::internal::verify_go_version
-// of the tree's golang.sh insists on, as it would find its variables in the
-// container.
-func wantedGo(root string, environment []string) (string, error) {
-	s, err := readScript(root, golangFile)
-	if err != nil || !strings.Contains(s.text, "/.go-version") || !strings.Contains(s.text, "${FORCE_HOST_GO:-}") {
-		return "", err
-	}
-	given := func(name string) string {
-		for _, variable := range environment {
-			if value, ok := strings.CutPrefix(variable, name+"="); ok {
-				return value
-			}
-		}
-		return ""
-	}
-	if toolchain := given("GOTOOLCHAIN"); given("FORCE_HOST_GO") != "" || toolchain != "" && toolchain != "auto" {
-		return "", nil
-	}
-	if version := given("GO_VERSION"); version != "" {
-		return version, nil
-	}
-	data, err := readTreeFile(root, ".go-version")
-	if isMissing(err) {
-		return "", nil
-	}
-	return strings.TrimSpace(string(data)), err
-}
-
 // tools are the programs that the command and what it sources call: those that
 // a trace of a run of release-1.2 showed, as far as this tree's scripts call
 // them, and those that a tree without rsync needs for copying.

@@ -82,3 +82,32 @@ func goVersion(match []string) (GoVersion, bool) {
 	}
 	return GoVersion{numbers[0], numbers[1], numbers[2]}, true
 }
+
+// wantedGo is the release of Go that kube::golang::internal::verify_go_version
+// of the tree's golang.sh insists on, as it would find its variables in the
+// container.
+func wantedGo(root string, environment []string) (string, error) {
+	s, err := readScript(root, golangFile)
+	if err != nil || !strings.Contains(s.text, "/.go-version") || !strings.Contains(s.text, "${FORCE_HOST_GO:-}") {
+		return "", err
+	}
+	given := func(name string) string {
+		for _, variable := range environment {
+			if value, ok := strings.CutPrefix(variable, name+"="); ok {
+				return value
+			}
+		}
+		return ""
+	}
+	if toolchain := given("GOTOOLCHAIN"); given("FORCE_HOST_GO") != "" || toolchain != "" && toolchain != "auto" {
+		return "", nil
+	}
+	if version := given("GO_VERSION"); version != "" {
+		return version, nil
+	}
+	data, err := readTreeFile(root, ".go-version")
+	if isMissing(err) {
+		return "", nil
+	}
+	return strings.TrimSpace(string(data)), err
+}
