@@ -1,6 +1,8 @@
 package builder
 
 import (
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -81,5 +83,27 @@ func TestContainerSpec(t *testing.T) {
 	}
 	if !slices.ContainsFunc(spec.Mounts, func(m specs.Mount) bool { return m.Source == "/etc/hosts" && m.Destination == "/etc/hosts" }) {
 		t.Errorf("no host's names: %+v", spec.Mounts)
+	}
+}
+
+// Whom a command runs as, by the image's own files.
+func TestUserIn(t *testing.T) {
+	root := t.TempDir()
+	write(t, filepath.Join(root, "etc/passwd"), "root:x:0:0::/root:/bin/sh\nbuilder:x:1000:1001::/:/bin/sh\n")
+	write(t, filepath.Join(root, "etc/group"), "builder:x:1001:\nextra:x:1002:root,builder\n")
+	for name, want := range map[string]specs.User{
+		"": {AdditionalGids: []uint32{0}}, "root": {AdditionalGids: []uint32{0}}, "0:0": {AdditionalGids: []uint32{0}},
+		"builder": {UID: 1000, GID: 1001, AdditionalGids: []uint32{1001, 1002}},
+		"1000":    {UID: 1000, GID: 1001, AdditionalGids: []uint32{1001, 1002}},
+		"7":       {UID: 7, AdditionalGids: []uint32{0}}, // who stands nowhere
+		"5:extra": {UID: 5, GID: 1002, AdditionalGids: []uint32{1002}},
+	} {
+		got, err := userIn(testBuilder(ociimage.ImageConfig{User: name}), root)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %+v, %v, want %+v", name, got, err, want)
+		}
+	}
+	if _, err := userIn(testBuilder(ociimage.ImageConfig{User: "stranger"}), root); err == nil || !strings.Contains(err.Error(), "the image's user stranger") {
+		t.Errorf("a stranger: %v", err)
 	}
 }
