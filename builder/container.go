@@ -73,52 +73,61 @@ type RunOptions struct {
 // when it cannot be executed, 128 and the signal's number when a signal ended
 // it. The error says that kbuild itself failed.
 func Run(ctx context.Context, store *storage.Store, opts RunOptions) (status int, err error) {
-	policy, err := opts.Host.policyFile()
+	report, err := opts.Host.statusDir()
 	if err != nil {
 		return 0, err
 	}
+	opts.Mounts = append(slices.Clip(opts.Mounts), Mount{Host: report, Container: statusDir})
+	err = inContainer(ctx, store, opts, func(b *buildah.Builder, root string) error {
+		if opts.Before != nil {
+			if err := opts.Before(root); err != nil {
+				return fmt.Errorf("look into the container: %w", err)
+			}
+		}
+		err := start(ctx, b, root, wrap(opts.Command), opts)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var errStatus error
+		if status, errStatus = commandStatus(report); errStatus != nil {
+			return fmt.Errorf("run the container: %w", cmp.Or(err, errStatus))
+		}
+		if status == 0 && opts.After != nil {
+			if err := opts.After(root); err != nil {
+				return fmt.Errorf("look into the container: %w", err)
+			}
+		}
+		return nil
+	})
+	return status, err
+}
+
+// inContainer makes a working container, mounts it at root while do has it, and
+// removes it.
+func inContainer(ctx context.Context, store *storage.Store, opts RunOptions, do func(b *buildah.Builder, root string) error) (err error) {
+	policy, err := opts.Host.policyFile()
+	if err != nil {
+		return err
+	}
 	b, err := newContainer(ctx, store, opts, policy)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() {
 		if e := b.Delete(); e != nil {
 			err = errors.Join(err, fmt.Errorf("remove the container: %w", e))
 		}
 	}()
-	report, err := opts.Host.statusDir()
-	if err != nil {
-		return 0, err
-	}
-	opts.Mounts = append(slices.Clip(opts.Mounts), Mount{Host: report, Container: statusDir})
 	root, err := b.Mount(b.MountLabel)
 	if err != nil {
-		return 0, fmt.Errorf("mount the container: %w", err)
+		return fmt.Errorf("mount the container: %w", err)
 	}
 	defer func() {
 		if e := b.Unmount(); e != nil {
 			err = errors.Join(err, fmt.Errorf("unmount the container: %w", e))
 		}
 	}()
-	if opts.Before != nil {
-		if err := opts.Before(root); err != nil {
-			return 0, fmt.Errorf("look into the container: %w", err)
-		}
-	}
-	err = start(ctx, b, root, wrap(opts.Command), opts)
-	if ctx.Err() != nil {
-		return 0, ctx.Err()
-	}
-	status, errStatus := commandStatus(report)
-	if errStatus != nil {
-		return 0, fmt.Errorf("run the container: %w", cmp.Or(err, errStatus))
-	}
-	if status == 0 && opts.After != nil {
-		if err := opts.After(root); err != nil {
-			return 0, fmt.Errorf("look into the container: %w", err)
-		}
-	}
-	return status, nil
+	return do(b, root)
 }
 
 // start runs a command in a container that is mounted at root. The error may be

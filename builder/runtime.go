@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containers/buildah"
 	"github.com/containers/buildah/define"
 	"github.com/kbuild/kbuild/storage"
 )
@@ -171,7 +172,7 @@ const ProbeName = "/kbuild-probe"
 
 // try starts this static binary in an otherwise empty container, the way a
 // compile would be started.
-func try(ctx context.Context, store *storage.Store, tree string, host Host) (err error) {
+func try(ctx context.Context, store *storage.Store, tree string, host Host) error {
 	// A copy, because /proc/self/exe may be a bound file that has no path.
 	program := filepath.Join(host.Dir, "probe")
 	if err := copyFile("/proc/self/exe", program, self()); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -182,17 +183,9 @@ func try(ctx context.Context, store *storage.Store, tree string, host Host) (err
 		Tree: tree + "-probe", Network: NetworkNone, Host: host, Mounts: []Mount{{Host: program, Container: ProbeName, ReadOnly: true}},
 		Stdout: &said, Stderr: &said,
 	}
-	b, err := newContainer(ctx, store, opts, "")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Delete()) }()
-	root, err := b.Mount(b.MountLabel)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Unmount()) }()
-	err = start(ctx, b, root, []string{ProbeName}, opts)
+	err := inContainer(ctx, store, opts, func(b *buildah.Builder, root string) error {
+		return start(ctx, b, root, []string{ProbeName}, opts)
+	})
 	var exit *exec.ExitError
 	if lines := strings.Split(strings.TrimSpace(said.String()), "\n"); errors.As(err, &exit) && lines[0] != "" {
 		return errors.New(lines[len(lines)-1])

@@ -58,8 +58,9 @@ func readScript(root, name string) (script, error) {
 }
 
 // matches are the places where the expression matches, each within one line,
-// and those of its groups, as FindAllStringSubmatchIndex has them. Only lines that hold what every match holds are looked at: a tree has sixty
-// questions to scripts of a hundred thousand bytes.
+// and those of its groups, as FindAllStringSubmatchIndex has them. Only lines
+// that hold what every match holds are looked at: there are sixty questions to
+// scripts of a hundred thousand bytes.
 func (s script) matches(expression string) (found [][]int) {
 	parsed, err := syntax.Parse(expression, syntax.Perl)
 	if err != nil {
