@@ -131,10 +131,6 @@ func (b *bench) prepareWays(ctx context.Context) error {
 			if err := copyTree(ctx, b.pristine, w.place.tree()); err != nil {
 				return err
 			}
-			err := errors.Join(os.MkdirAll(filepath.Join(w.place.dir, "tmp"), 0o755), os.MkdirAll(w.place.runtimeDir(), 0o700))
-			if err != nil {
-				return err
-			}
 			return w.way.prepare(ctx)
 		}()
 		if ctx.Err() != nil {

@@ -122,13 +122,6 @@ func TestEdited(t *testing.T) {
 	}
 }
 
-func TestToRemove(t *testing.T) {
-	got := toRemove("1 gcr.io/google_containers/kube-cross\n2 localhost/kube-build\n3 <none>\n\n")
-	if want := []string{"2", "3"}; !reflect.DeepEqual(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-}
-
 func TestBuildahScript(t *testing.T) {
 	script := buildahScript(kube.Recipe{
 		Archive: "a.tar.gz", SourceList: []string{"cmd", "pkg"}, Persistent: []string{"/x/go"}, Outputs: []kube.Output{{Container: "/x/bin"}},
@@ -175,15 +168,13 @@ type fakeWay struct {
 	called   string
 	works    int
 	runs     *int
-	cleaned  *int
+	prepared *int
 	failWith error
 }
 
-func (w fakeWay) name() string                { return w.called }
-func (w fakeWay) tree() string                { return w.dir }
-func (fakeWay) prepare(context.Context) error { return nil }
-func (w fakeWay) clean(context.Context, string) error {
-	*w.cleaned++
+func (w fakeWay) name() string { return w.called }
+func (w fakeWay) prepare(context.Context) error {
+	*w.prepared++
 	return w.failWith
 }
 func (w fakeWay) build(string, []string) *exec.Cmd {
@@ -195,11 +186,25 @@ func (w fakeWay) build(string, []string) *exec.Cmd {
 }
 
 func TestMeasure(t *testing.T) {
+	dir := t.TempDir()
+	b := &bench{
+		options: options{runs: 3, targets: [2]string{"a", "b"}, edit: "x.go"},
+		dir:     dir, pristine: filepath.Join(dir, "pristine"), first: regexp.MustCompile("x"),
+	}
+	write := func(content string, path ...string) {
+		t.Helper()
+		file := filepath.Join(append([]string{dir}, path...)...)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(content), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("package x\n", "pristine", "x.go")
 	fake := func(name string, works int) fakeWay {
-		return fakeWay{called: name, works: works, runs: new(int), cleaned: new(int)}
+		write("package x\n", name, "kubernetes", "x.go")
+		return fakeWay{place: place{b, filepath.Join(dir, name)}, called: name, works: works, runs: new(int), prepared: new(int)}
 	}
 	good, bad := fake(wayBare, 100), fake(wayPodman, 2)
-	b := &bench{options: options{runs: 3, targets: [2]string{"a", "b"}}, ways: []way{good, bad}, first: regexp.MustCompile("x")}
+	b.ways = []way{good, bad}
 	r, err := b.measure(context.Background(), benchCase{name: "same", title: "t", warm: true})
 	if err != nil {
 		t.Fatal(err)
@@ -210,12 +215,38 @@ func TestMeasure(t *testing.T) {
 	if *bad.runs != 3 || len(r.Cells[1].Wall) != 1 || r.Cells[1].Error == "" || r.Cells[1].Over == nil {
 		t.Errorf("%d runs of the bad one: %+v", *bad.runs, r.Cells[1])
 	}
-	b.ways[1] = fakeWay{called: wayPodman, works: 100, runs: new(int), cleaned: bad.cleaned, failWith: errors.New("stuck")}
-	r, err = b.measure(context.Background(), benchCase{name: "cold", title: "t", before: (*bench).clean})
-	if err != nil || *good.cleaned != 3 || *bad.cleaned != 1 || r.Cells[1].Error != "stuck" {
-		t.Errorf("cleaned %d and %d times: %+v, %v", *good.cleaned, *bad.cleaned, r, err)
-	}
 	if r, err := b.measure(context.Background(), benchCase{name: "image", image: true}); err != nil || len(r.Cells) != 0 {
 		t.Errorf("the image alone: %+v, %v", r, err)
+	}
+
+	// What one case changed, the next one does not find.
+	changed := filepath.Join(good.tree(), "x.go")
+	if _, err := b.measure(context.Background(), benchCase{name: "edit", before: (*bench).editFile}); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(changed); err != nil || !strings.Contains(string(text), "kbuild-bench 000003") {
+		t.Errorf("after the edits: %q, %v", text, err)
+	}
+
+	write("", wayBare, "kubernetes", "_output", "kubelet")
+	write("", wayBare, "store", "layer")
+	bad.failWith = errors.New("stuck")
+	b.ways[1] = bad
+	r, err = b.measure(context.Background(), benchCase{name: "cold", title: "t", before: (*bench).fresh})
+	if err != nil || *good.prepared != 3 || *bad.prepared != 1 || r.Cells[1].Error != "stuck" {
+		t.Errorf("prepared %d and %d times: %+v, %v", *good.prepared, *bad.prepared, r, err)
+	}
+	if text, err := os.ReadFile(changed); err != nil || string(text) != "package x\n" {
+		t.Errorf("another case begins with %q, %v", text, err)
+	}
+	for _, path := range []string{"kubernetes/_output", "store"} {
+		if _, err := os.Stat(filepath.Join(good.dir, path)); err == nil {
+			t.Errorf("%s is still there", path)
+		}
+	}
+	for _, path := range []string{"built-0/kubelet", "store/layer"} {
+		if found, err := filepath.Glob(filepath.Join(dir, "aside", wayBare+"-*", path)); err != nil || len(found) != 1 {
+			t.Errorf("%s is not put aside: %q, %v", path, found, err)
+		}
 	}
 }

@@ -30,13 +30,14 @@ type way interface {
 	name() string
 	// tree is the way's own copy of the tree.
 	tree() string
-	// prepare brings the base image to where the way looks for it.
+	// prepare makes what the way needs beside its tree, with the base image
+	// where it looks for that.
 	prepare(context.Context) error
 	// build is the command that builds targets in a tree; none is everything.
 	build(dir string, targets []string) *exec.Cmd
-	// clean removes what was built in a tree, and the image of it, and leaves
-	// the base image.
-	clean(ctx context.Context, dir string) error
+	// setAside moves what was built, and all that is kept, to another directory
+	// of the same file system.
+	setAside(to string) error
 }
 
 // place is what every way has: a directory of its own.
@@ -94,25 +95,46 @@ func ownEnvironment(from []string) []string {
 	return env
 }
 
-// removeBuilt removes what a build leaves in a tree.
-func removeBuilt(dir string) error {
-	return errors.Join(os.RemoveAll(filepath.Join(dir, "_output")), os.RemoveAll(filepath.Join(dir, "Godeps/_workspace/pkg")))
+// built are the names of what a build leaves in a tree.
+var built = []string{"_output", "Godeps/_workspace/pkg"}
+
+// makeDirectories makes those that the commands get for temporary files.
+func (p place) makeDirectories() error {
+	return errors.Join(os.MkdirAll(filepath.Join(p.dir, "tmp"), 0o755), os.MkdirAll(p.runtimeDir(), 0o700))
+}
+
+func (p place) setAside(to string) error {
+	p.endPause()
+	entries, err := os.ReadDir(p.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if path := filepath.Join(p.dir, e.Name()); path != p.tree() {
+			if err := os.Rename(path, filepath.Join(to, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	for i, name := range built {
+		err := os.Rename(filepath.Join(p.tree(), name), filepath.Join(to, fmt.Sprintf("built-%d", i)))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // bare is the tree's script on this host.
 type bare struct{ place }
 
-func (bare) name() string                  { return wayBare }
-func (bare) prepare(context.Context) error { return nil }
+func (bare) name() string                    { return wayBare }
+func (w bare) prepare(context.Context) error { return w.makeDirectories() }
 
 func (w bare) build(dir string, targets []string) *exec.Cmd {
 	cmd := w.command(dir, "hack/build-go.sh", targets...)
 	cmd.Env = append(cmd.Env, "GOROOT="+w.goroot, "PATH="+filepath.Join(w.goroot, "bin")+":"+os.Getenv("PATH"))
 	return cmd
-}
-
-func (w bare) clean(_ context.Context, dir string) error {
-	return errors.Join(removeBuilt(dir), os.RemoveAll(filepath.Join(w.dir, "gocache")))
 }
 
 // kbuild is the program this is about.
@@ -125,15 +147,14 @@ func (w kbuild) kbuild(dir string, args ...string) *exec.Cmd {
 }
 
 func (w kbuild) prepare(ctx context.Context) error {
+	if err := w.makeDirectories(); err != nil {
+		return err
+	}
 	return w.do(ctx, w.kbuild(w.tree(), "mirror", "--mirror", w.base))
 }
 
 func (w kbuild) build(dir string, targets []string) *exec.Cmd { return w.kbuild(dir, targets...) }
 func (w kbuild) image(dir string) *exec.Cmd                   { return w.kbuild(dir, "image") }
-
-func (w kbuild) clean(ctx context.Context, dir string) error {
-	return w.do(ctx, w.kbuild(dir, "clean"))
-}
 
 // podman is upstream's flow, with a docker that is podman.
 type podman struct{ place }
@@ -147,7 +168,7 @@ func (w podman) podman(dir string, args ...string) *exec.Cmd {
 func (w podman) prepare(ctx context.Context) error {
 	store := filepath.Join(w.dir, "store")
 	shim := fmt.Sprintf("#!/bin/sh\nexec podman --root '%s' --runroot '%s-run' --storage-driver overlay \"$@\"\n", store, store)
-	if err := os.MkdirAll(filepath.Join(w.dir, "bin"), 0o755); err != nil {
+	if err := errors.Join(w.makeDirectories(), os.MkdirAll(filepath.Join(w.dir, "bin"), 0o755)); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(w.dir, "bin", "docker"), []byte(shim), 0o755); err != nil {
@@ -167,12 +188,6 @@ func (w podman) build(dir string, targets []string) *exec.Cmd {
 	return cmd
 }
 
-// clean removes the containers, too: one of them holds what is kept.
-func (w podman) clean(ctx context.Context, dir string) error {
-	err := w.do(ctx, w.podman(dir, "rm", "--all", "--force", "--volumes", "--time", "0"))
-	return errors.Join(err, removeImages(ctx, w.podman, dir), removeBuilt(dir))
-}
-
 // buildah is what a user of buildah would type.
 type buildah struct{ place }
 
@@ -187,6 +202,9 @@ func (w buildah) buildah(dir string, args ...string) *exec.Cmd {
 func (w buildah) context() string { return filepath.Join(w.dir, "context") }
 
 func (w buildah) prepare(ctx context.Context) error {
+	if err := w.makeDirectories(); err != nil {
+		return err
+	}
 	id, err := output(ctx, w.buildah(w.tree(), "pull", "--quiet", "--tls-verify=false", w.base))
 	if err != nil {
 		return err
@@ -242,37 +260,6 @@ func buildahScript(r kube.Recipe, context, kept string) string {
 	return s.String()
 }
 
-func (w buildah) clean(ctx context.Context, dir string) error {
-	err := w.do(ctx, w.buildah(dir, "rm", "--all"))
-	return errors.Join(err, removeImages(ctx, w.buildah, dir), removeBuilt(dir), os.RemoveAll(filepath.Join(w.dir, "kept")))
-}
-
-// removeImages removes all images but the base image, with the layers that only
-// they have. What has no name now may be what another was made from.
-func removeImages(ctx context.Context, program func(string, ...string) *exec.Cmd, dir string) error {
-	list, err := output(ctx, program(dir, "images", "--all", "--quiet", "--no-trunc", "--filter", "label!=none", "--format", "{{.ID}} {{.Name}}"))
-	if err != nil {
-		return err
-	}
-	for _, id := range toRemove(list) {
-		if _, err := output(ctx, program(dir, "rmi", "--force", id)); err != nil && !strings.Contains(err.Error(), "not known") {
-			return err
-		}
-	}
-	return nil
-}
-
-// toRemove are the ids, of lines of an id and a name, that are not the base's.
-func toRemove(list string) []string {
-	var ids []string
-	for line := range strings.Lines(list) {
-		if fields := strings.Fields(line); len(fields) > 0 && !strings.Contains(line, "kube-cross") {
-			ids = append(ids, fields[0])
-		}
-	}
-	return ids
-}
-
 // copyTree copies a tree without what is built in it.
 func copyTree(ctx context.Context, from, to string) error {
 	if err := os.MkdirAll(to, 0o755); err != nil {
@@ -300,7 +287,12 @@ func copyTree(ctx context.Context, from, to string) error {
 			return err
 		}
 	}
-	return removeBuilt(to)
+	for _, name := range built {
+		if err := os.RemoveAll(filepath.Join(to, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // clone makes a fresh clone, or a copy with new times where there is no git.
