@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // A benchCase is one row of the table.
@@ -138,7 +140,12 @@ func (b *bench) fresh(ctx context.Context, w way, _ int) error {
 	if err := w.setAside(to); err != nil {
 		return err
 	}
-	return w.prepare(ctx)
+	if err := w.prepare(ctx); err != nil {
+		return err
+	}
+	// Nor is the disk to be busy with the base image.
+	unix.Sync()
+	return nil
 }
 
 // restore brings back the file that editFile changed.
