@@ -121,15 +121,6 @@ func Created(store *storage.Store, img storage.Image) time.Time {
 	return img.Created
 }
 
-// RemoveImages removes the images assembled for a tree and tells how many.
-func RemoveImages(store *storage.Store, tree string) (int, error) {
-	images, err := treeImages(store, tree)
-	if err != nil {
-		return 0, err
-	}
-	return len(images), dropOlder(store, tree, "")
-}
-
 // dropOlder removes the images assembled earlier for the same tree.
 func dropOlder(store *storage.Store, tree, keep string) error {
 	images, err := treeImages(store, tree)

@@ -104,7 +104,7 @@ func (a *app) root() *cobra.Command {
 	a.tree.upstreamFlag(root.Flags())
 	root.AddCommand(
 		a.checkCommand(), a.mirrorCommand(), a.lockCommand(), a.bundleCommand(), a.imageCommand(), a.compileCommand(), a.runCommand(), a.shellCommand(),
-		a.crossCommand(), a.imagesCommand(), a.cleanCommand(), a.inspectCommand(), a.demoCommand(), a.versionCommand(), a.removeCommand(),
+		a.crossCommand(), a.imagesCommand(), a.cleanCommand(), a.pruneCommand(), a.inspectCommand(), a.demoCommand(), a.versionCommand(), a.removeCommand(),
 	)
 	return root
 }
@@ -212,6 +212,14 @@ func (a *app) cleanCommand() *cobra.Command {
 		Use: "clean", Short: "remove _output, the tree's kube-build images and what is kept between runs",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.clean(cmd) },
+	}
+}
+
+func (a *app) pruneCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "prune", Short: "remove what is kept, and the images, of trees that are no longer there",
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.prune(cmd) },
 	}
 }
 

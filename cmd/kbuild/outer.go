@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -271,7 +272,41 @@ func (a *app) clean(cmd *cobra.Command) error {
 		return err
 	}
 	defer lock.Close()
+	dirs, err := builder.TreeDirs(req.treesDir())
+	if err != nil {
+		return err
+	}
+	// Another branch of the tree has another id.
+	req.Dirs = append(slices.DeleteFunc(dirs, func(d builder.TreeDir) bool {
+		return d.Root != tree.Root || d.Path == req.StateDir
+	}), req.treeDir())
 	return a.enter(cmd.Context(), req, lock)
+}
+
+// prune removes what was kept for trees that are no longer there.
+func (a *app) prune(cmd *cobra.Command) error {
+	req, err := a.parsed(cmd)
+	if err != nil {
+		return err
+	}
+	dirs, err := builder.TreeDirs(req.treesDir())
+	if err != nil {
+		return err
+	}
+	req.Goal = goalPrune
+	req.Dirs = slices.DeleteFunc(dirs, func(d builder.TreeDir) bool { return !d.Gone() })
+	out := steps{a.stderr, a.quiet}
+	if len(req.Dirs) == 0 {
+		out.say("prune", "nothing is kept for a tree that is no longer there: nothing to do")
+		return nil
+	}
+	if a.dryRun {
+		for _, d := range req.Dirs {
+			out.say("prune", "would remove %s and the images kube-build of %s, which is no longer there", d.Path, d.Root)
+		}
+		return nil
+	}
+	return a.enter(cmd.Context(), req)
 }
 
 // removeCommand removes directories whose files belong to subordinate ids,

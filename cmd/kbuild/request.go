@@ -27,6 +27,7 @@ const (
 	goalShell      goal = "shell"   // an interactive one
 	goalImages     goal = "images"  // list images
 	goalClean      goal = "clean"   // remove what belongs to the tree
+	goalPrune      goal = "prune"   // remove what belongs to trees that are gone
 	goalLock       goal = "lock"    // kbuild.lock is written
 	goalLockCheck  goal = "lock --check"
 	goalBundleSave goal = "bundle save"
@@ -68,14 +69,15 @@ type request struct {
 	Sources    []byte // kube.Manifest, marshalled
 	Dockerfile []byte
 	Files      []builder.ContextFile
-	AsUpstream bool     // with the steps of the Dockerfile that need a network
-	Programs   []string // names of the targets; none is all
-	Names      []string // of the kube-build image
-	Command    []string // what runs in the container
-	Flags      []string // those of Command that are not targets
-	StateDir   string   // kbuild's own, for this tree
-	CacheDir   string   // kbuild's own
-	TempDir    string   // for files that live as long as the run
+	AsUpstream bool              // with the steps of the Dockerfile that need a network
+	Programs   []string          // names of the targets; none is all
+	Names      []string          // of the kube-build image
+	Command    []string          // what runs in the container
+	Flags      []string          // those of Command that are not targets
+	StateDir   string            // kbuild's own, for this tree
+	CacheDir   string            // kbuild's own
+	TempDir    string            // for files that live as long as the run
+	Dirs       []builder.TreeDir // to be removed, of goalClean and goalPrune
 
 	Cross crossRequest // of goalCross
 }
@@ -121,10 +123,18 @@ func cacheDir(store storage.Options) (string, error) {
 	return filepath.Join(dir, "kbuild"), nil
 }
 
+// treesDir holds the directories of all the user's trees.
+func (r request) treesDir() string { return filepath.Join(r.CacheDir, "trees") }
+
+// treeDir is that of the request's tree.
+func (r request) treeDir() builder.TreeDir {
+	return builder.TreeDir{Path: r.StateDir, Root: r.Tree.Root}
+}
+
 // ownDirs sets the directories of kbuild's own for the request's tree.
 // Temporary files go below TMPDIR where that is set.
 func (r *request) ownDirs() {
-	r.StateDir = filepath.Join(r.CacheDir, "trees", r.Tree.Recipe.PathID)
+	r.StateDir = filepath.Join(r.treesDir(), r.Tree.Recipe.PathID)
 	r.TempDir = filepath.Join(r.StateDir, "tmp")
 	if dir := os.Getenv("TMPDIR"); dir != "" {
 		sum := sha256.Sum256([]byte(r.StateDir))

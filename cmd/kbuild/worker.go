@@ -64,6 +64,8 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 		return 0, nil
 	case goalImages:
 		return 0, w.withStore(func(store *storage.Store) error { return w.listImages(store, os.Stdout) })
+	case goalPrune:
+		return 0, w.withStore(w.prune)
 	}
 
 	if w.Goal == goalBundleLoad {
@@ -76,7 +78,7 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(w.TempDir)) }()
 	}
 	if w.Goal == goalClean {
-		return 0, w.withStore(func(store *storage.Store) error { return w.clean(store) })
+		return 0, w.withStore(w.clean)
 	}
 	if w.Goal == goalCross {
 		return 0, w.withStore(func(store *storage.Store) error { return w.cross(ctx, store) })
@@ -138,8 +140,8 @@ func (w *worker) makeTemporary() error {
 	if w.Isolated {
 		return nil
 	}
-	if err := os.MkdirAll(w.StateDir, 0o700); err != nil {
-		return fmt.Errorf("make kbuild's directory for the tree: %w", err)
+	if err := w.treeDir().Make(); err != nil {
+		return err
 	}
 	dir := w.TempDir
 	if err := os.RemoveAll(dir); err != nil {
@@ -176,28 +178,30 @@ func (w *worker) tellHost(host builder.Host, attempts []builder.Attempt) {
 // clean is upstream's make-clean: nothing of the tree's builds remains but the
 // base image.
 func (w *worker) clean(store *storage.Store) error {
-	if err := builder.RemoveLeftovers(store, w.Tree.Recipe.PathID); err != nil {
-		return err
-	}
-	images, err := builder.RemoveImages(store, w.Tree.Recipe.PathID)
-	if err != nil {
-		return err
-	}
 	var removed []string
-	for _, d := range []struct{ dir, what string }{
-		{filepath.Join(w.Tree.Root, w.Tree.Recipe.OutputRoot), w.Tree.Recipe.OutputRoot},
-		{filepath.Join(w.StateDir, "kept"), "what was kept between runs"},
-		{w.StateDir, ""},
-	} {
-		if _, err := os.Lstat(d.dir); err == nil && d.what != "" {
-			removed = append(removed, d.what)
+	output := filepath.Join(w.Tree.Root, w.Tree.Recipe.OutputRoot)
+	if _, err := os.Lstat(output); err == nil {
+		removed = append(removed, w.Tree.Recipe.OutputRoot)
+	}
+	if err := os.RemoveAll(output); err != nil {
+		return fmt.Errorf("clean: %w", err)
+	}
+	kept, images := false, 0
+	for _, d := range w.Dirs {
+		if _, err := os.Lstat(filepath.Join(d.Path, "kept")); err == nil {
+			kept = true
 		}
-		if err := os.RemoveAll(d.dir); err != nil {
-			return fmt.Errorf("clean: %w", err)
+		n, err := d.Remove(store)
+		if err != nil {
+			return err
 		}
+		images += n
+	}
+	if kept {
+		removed = append(removed, "what was kept between runs")
 	}
 	if images > 0 {
-		removed = append(removed, "the kube-build image")
+		removed = append(removed, imagesRemoved(images))
 	}
 	if removed == nil {
 		w.say("clean", "nothing of this tree is left: nothing to do")
@@ -205,4 +209,27 @@ func (w *worker) clean(store *storage.Store) error {
 	}
 	w.say("clean", "removed %s", strings.Join(removed, ", "))
 	return nil
+}
+
+// prune removes what outlived its tree.
+func (w *worker) prune(store *storage.Store) error {
+	for _, d := range w.Dirs {
+		images, err := d.Remove(store)
+		if err != nil {
+			return err
+		}
+		what := "what was kept between runs"
+		if images > 0 {
+			what += ", " + imagesRemoved(images)
+		}
+		w.say("prune", "%s is no longer there: removed %s", d.Root, what)
+	}
+	return nil
+}
+
+func imagesRemoved(n int) string {
+	if n == 1 {
+		return "the kube-build image"
+	}
+	return fmt.Sprintf("%d kube-build images", n)
 }
