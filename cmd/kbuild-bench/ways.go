@@ -167,7 +167,9 @@ func (w podman) podman(dir string, args ...string) *exec.Cmd {
 
 func (w podman) prepare(ctx context.Context) error {
 	store := filepath.Join(w.dir, "store")
-	shim := fmt.Sprintf("#!/bin/sh\nexec podman --root '%s' --runroot '%s-run' --storage-driver overlay \"$@\"\n", store, store)
+	// docker makes the directories of volumes that are not there.
+	shim := "#!/bin/sh\nfor arg; do case $arg in /*:/*) [ -e \"${arg%%:*}\" ] || mkdir -p \"${arg%%:*}\" ;; esac; done\n" +
+		fmt.Sprintf("exec podman --root '%s' --runroot '%s-run' --storage-driver overlay \"$@\"\n", store, store)
 	if err := errors.Join(w.makeDirectories(), os.MkdirAll(filepath.Join(w.dir, "bin"), 0o755)); err != nil {
 		return err
 	}
