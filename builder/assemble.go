@@ -247,6 +247,7 @@ func (a assembly) commit(ctx context.Context, b *buildah.Builder, layer sourceLa
 	}
 	id, _, _, err := b.Commit(ctx, nil, buildah.CommitOptions{
 		PreferredManifestType: define.OCIv1ImageManifest,
+		SystemContext:         a.store.SystemContext(a.Host.Dir),
 		SignaturePolicyPath:   policy,
 		// A HistoryTimestamp would be the time of every file, too, of generated
 		// ones among the sources as well: see kube.SourceTime.
@@ -290,7 +291,7 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 	if a.Log != nil {
 		log = io.MultiWriter(&output, a.Log)
 	}
-	options := buildOptions(a.AssembleOptions, policy, log)
+	options := buildOptions(a.store, a.AssembleOptions, policy, log)
 	for name, value := range labels {
 		if value != "" {
 			options.Labels = append(options.Labels, name+"="+value)
@@ -311,7 +312,7 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 }
 
 // buildOptions fills buildah's wide struct; the one place that does.
-func buildOptions(opts AssembleOptions, policy string, log io.Writer) define.BuildOptions {
+func buildOptions(store *storage.Store, opts AssembleOptions, policy string, log io.Writer) define.BuildOptions {
 	created := kube.CanonicalTime
 	network := opts.Network
 	if network == "" {
@@ -338,6 +339,7 @@ func buildOptions(opts AssembleOptions, policy string, log io.Writer) define.Bui
 		ConfigureNetwork:        configure(network),
 		NetworkInterface:        noNetwork{},
 		CommonBuildOpts:         common,
+		SystemContext:           store.SystemContext(opts.Host.Dir),
 		SignaturePolicyPath:     policy,
 		ContainerSuffix:         containerMark(opts.Tree.Recipe.PathID),
 		RemoveIntermediateCtrs:  true,

@@ -210,6 +210,7 @@ func newContainer(ctx context.Context, store *storage.Store, opts RunOptions, po
 		FromImage:           opts.Image,
 		Container:           containerMark(opts.Tree),
 		PullPolicy:          define.PullNever,
+		SystemContext:       store.SystemContext(opts.Host.Dir),
 		SignaturePolicyPath: policy,
 		Isolation:           opts.Host.Isolation.define(),
 		NamespaceOptions:    namespaces(opts.Network),

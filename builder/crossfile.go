@@ -60,7 +60,7 @@ func (c CrossDockerfile) Assemble(ctx context.Context, store *storage.Store, inp
 		return storage.Image{}, err
 	}
 	output := &stepLog{begin: c.Step}
-	options := buildOptions(AssembleOptions{Tree: c.Tree, Context: Context{Dir: c.dir()}, Host: c.Host}, policy, output)
+	options := buildOptions(store, AssembleOptions{Tree: c.Tree, Context: Context{Dir: c.dir()}, Host: c.Host}, policy, output)
 	options.NamespaceOptions, options.ConfigureNetwork = namespaces(NetworkHost), configure(NetworkHost)
 	// Files keep the times they are written at: Go before 1.10 judges by them.
 	options.Timestamp = nil

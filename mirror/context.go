@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -66,12 +65,12 @@ type settings struct {
 	registriesConf, registriesDir string
 	certDir                       string
 	tlsVerify                     types.OptionalBool
-	storeRoot                     string
+	storeRoot, blobInfoCacheDir   string
 }
 
 // readSettings checks the options before anything is looked for.
 func readSettings(store *storage.Store, sources []Source, opts Options) (settings, error) {
-	set := settings{tlsVerify: opts.TLSVerify, certDir: opts.CertDir, storeRoot: store.Root()}
+	set := settings{tlsVerify: opts.TLSVerify, certDir: opts.CertDir, storeRoot: store.Root(), blobInfoCacheDir: store.SystemContext("").BlobInfoCacheDir}
 	var err error
 	if set.platform, err = parsePlatform(opts.Platform); err != nil {
 		return settings{}, err
@@ -152,9 +151,7 @@ func (set settings) context(source Source, scratch string) *types.SystemContext 
 	sys.OSChoice, sys.ArchitectureChoice, sys.VariantChoice = set.platform.os, set.platform.arch, set.platform.variant
 	sys.AuthFilePath = set.authFile
 	sys.BigFilesTemporaryDir = scratch
-	// Beside the layers it speaks of, so that a private store leaves no traces
-	// elsewhere.
-	sys.BlobInfoCacheDir = filepath.Join(set.storeRoot, "cache")
+	sys.BlobInfoCacheDir = set.blobInfoCacheDir
 	sys.DockerCertPath, sys.OCICertPath = set.certDir, set.certDir
 	switch set.tlsVerify {
 	case types.OptionalBoolTrue:

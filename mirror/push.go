@@ -88,7 +88,7 @@ func Push(ctx context.Context, store *storage.Store, img storage.Image, name ref
 	var written []byte
 	err = retry.IfNecessary(ctx, func() (err error) {
 		written, err = copy.Image(ctx, policy, target, from, &copy.Options{
-			ReportWriter: opts.Progress, SourceCtx: set.system(), DestinationCtx: sys,
+			ReportWriter: opts.Progress, SourceCtx: store.SystemContext(os.TempDir()), DestinationCtx: sys,
 		})
 		return err
 	}, &retry.Options{MaxRetry: max(retries, 0), Delay: opts.RetryDelay, IsErrorRetryable: func(err error) bool {

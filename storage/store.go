@@ -84,6 +84,15 @@ func (s *Store) Unwrap() cstorage.Store { return s.store }
 // Root is the store's directory.
 func (s *Store) Root() string { return s.store.GraphRoot() }
 
+// SystemContext is what containers/image is to be told whatever it does with
+// the store. Temporary files go to scratch: by itself it writes whole layers to
+// /var/tmp, whatever TMPDIR says, where those of a killed run would stay. Its
+// cache of where blobs are lies beside the layers it speaks of, so that a
+// private store leaves no traces elsewhere.
+func (s *Store) SystemContext(scratch string) *types.SystemContext {
+	return &types.SystemContext{BigFilesTemporaryDir: scratch, BlobInfoCacheDir: filepath.Join(s.Root(), "cache")}
+}
+
 // Driver is the storage driver in use: overlay or vfs.
 func (s *Store) Driver() string { return s.store.GraphDriverName() }
 
