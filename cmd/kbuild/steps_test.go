@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -78,40 +77,6 @@ func (s *started) end(t *testing.T, signal syscall.Signal) {
 		t.Errorf("it said:\n%s", said)
 	}
 	s.gone(t)
-}
-
-// TestTemporaryFiles holds that the libraries put nothing into the directory of
-// temporary files that is built into them: a killed run would leave it there.
-func TestTemporaryFiles(t *testing.T) {
-	w := smallWorld(t)
-	tree, store := smallTree(t), filepath.Join(w.store, "temporary")
-	watch, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(watch)
-	if _, err := unix.InotifyAddWatch(watch, "/var/tmp", unix.IN_CREATE); err != nil {
-		t.Fatal(err)
-	}
-	// All layers, and one on top of them.
-	cmd := w.kbuild(t, tree, store, "--mirror", w.registry.Host()+"/small/kubernetes", "image")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if err := os.WriteFile(filepath.Join(tree, "pkg/more.go"), []byte("package pkg\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := w.kbuild(t, tree, store, "run", "--", "true").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	events := make([]byte, 1<<16)
-	if n, err := unix.Read(watch, events); err == nil && bytes.Contains(events[:n], []byte("container_images_")) {
-		t.Errorf("the libraries made temporary files in /var/tmp: %q", events[:n])
-	}
-	home := cmd.Env[slices.IndexFunc(cmd.Env, func(v string) bool { return strings.HasPrefix(v, "XDG_CONFIG_HOME=") })]
-	if entries, err := os.ReadDir(filepath.Join(filepath.Dir(strings.TrimPrefix(home, "XDG_CONFIG_HOME=")), ".local")); err == nil {
-		t.Errorf("with a private store, the home directory has .local with %v", entries)
-	}
 }
 
 // TestInterruptedImage ends kbuild while the image is assembled.
