@@ -131,6 +131,9 @@ func (b *bench) prepareWays(ctx context.Context) error {
 			if err := copyTree(ctx, b.pristine, w.place.tree()); err != nil {
 				return err
 			}
+			if err := w.place.makeDirectories(); err != nil {
+				return err
+			}
 			return w.way.prepare(ctx)
 		}()
 		if ctx.Err() != nil {

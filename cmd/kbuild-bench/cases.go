@@ -54,8 +54,8 @@ func (b *bench) measure(ctx context.Context, c benchCase) (row, error) {
 		}
 		r.Cells = append(r.Cells, cell{Way: w.name()})
 	}
-	for i, c := range r.Cells {
-		if err := b.restore(b.way(c.Way)); err != nil {
+	for i := range r.Cells {
+		if err := b.restore(b.way(r.Cells[i].Way)); err != nil {
 			r.Cells[i].Error = err.Error()
 		}
 	}

@@ -30,8 +30,7 @@ type way interface {
 	name() string
 	// tree is the way's own copy of the tree.
 	tree() string
-	// prepare makes what the way needs beside its tree, with the base image
-	// where it looks for that.
+	// prepare brings the base image to where the way looks for it.
 	prepare(context.Context) error
 	// build is the command that builds targets in a tree; none is everything.
 	build(dir string, targets []string) *exec.Cmd
@@ -122,14 +121,14 @@ func (p place) setAside(to string) error {
 			return err
 		}
 	}
-	return nil
+	return p.makeDirectories()
 }
 
 // bare is the tree's script on this host.
 type bare struct{ place }
 
-func (bare) name() string                    { return wayBare }
-func (w bare) prepare(context.Context) error { return w.makeDirectories() }
+func (bare) name() string                  { return wayBare }
+func (bare) prepare(context.Context) error { return nil }
 
 func (w bare) build(dir string, targets []string) *exec.Cmd {
 	cmd := w.command(dir, "hack/build-go.sh", targets...)
@@ -147,9 +146,6 @@ func (w kbuild) kbuild(dir string, args ...string) *exec.Cmd {
 }
 
 func (w kbuild) prepare(ctx context.Context) error {
-	if err := w.makeDirectories(); err != nil {
-		return err
-	}
 	return w.do(ctx, w.kbuild(w.tree(), "mirror", "--mirror", w.base))
 }
 
@@ -170,7 +166,7 @@ func (w podman) prepare(ctx context.Context) error {
 	// docker makes the directories of volumes that are not there.
 	shim := "#!/bin/sh\nfor arg; do case $arg in /*:/*) [ -e \"${arg%%:*}\" ] || mkdir -p \"${arg%%:*}\" ;; esac; done\n" +
 		fmt.Sprintf("exec podman --root '%s' --runroot '%s-run' --storage-driver overlay \"$@\"\n", store, store)
-	if err := errors.Join(w.makeDirectories(), os.MkdirAll(filepath.Join(w.dir, "bin"), 0o755)); err != nil {
+	if err := os.MkdirAll(filepath.Join(w.dir, "bin"), 0o755); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(w.dir, "bin", "docker"), []byte(shim), 0o755); err != nil {
@@ -204,9 +200,6 @@ func (w buildah) buildah(dir string, args ...string) *exec.Cmd {
 func (w buildah) context() string { return filepath.Join(w.dir, "context") }
 
 func (w buildah) prepare(ctx context.Context) error {
-	if err := w.makeDirectories(); err != nil {
-		return err
-	}
 	id, err := output(ctx, w.buildah(w.tree(), "pull", "--quiet", "--tls-verify=false", w.base))
 	if err != nil {
 		return err
