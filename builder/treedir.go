@@ -79,13 +79,14 @@ func (d TreeDir) Remove(store *storage.Store) (images int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := dropOlder(store, d.ID(), ""); err != nil {
-		return 0, err
-	}
-	if left, err := treeImages(store, d.ID()); err != nil {
-		return 0, err
-	} else if len(left) > 0 {
-		return 0, withHint(fmt.Errorf("image %.12s of %s: %w", left[0].ID, d.Root, storage.ErrInUse), "another kbuild builds on it: try again when that has ended")
+	for _, img := range of {
+		err := store.Delete(img.ID)
+		if errors.Is(err, storage.ErrInUse) {
+			err = withHint(err, "another kbuild builds on it: try again when that has ended")
+		}
+		if err != nil {
+			return 0, err
+		}
 	}
 	locks, err := filepath.Glob(filepath.Join(d.Path, "kept", "*", "lock"))
 	if err != nil {

@@ -263,15 +263,6 @@ func (a *app) clean(cmd *cobra.Command) error {
 	req.Goal, req.Tree = goalClean, tree
 	req.ownDirs()
 	out := steps{a.stderr, a.quiet}
-	if a.dryRun {
-		out.say("clean", "would remove %s, %s and the images kube-build of this tree", filepath.Join(tree.Root, tree.Recipe.OutputRoot), req.StateDir)
-		return nil
-	}
-	lock, err := builder.Lock(cmd.Context(), tree.Root, func() { out.say("clean", "another kbuild works in %s: waiting for it", tree.Root) })
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
 	dirs, err := builder.TreeDirs(req.treesDir())
 	if err != nil {
 		return err
@@ -280,6 +271,19 @@ func (a *app) clean(cmd *cobra.Command) error {
 	req.Dirs = append(slices.DeleteFunc(dirs, func(d builder.TreeDir) bool {
 		return d.Root != tree.Root || d.Path == req.StateDir
 	}), req.treeDir())
+	if a.dryRun {
+		what := []string{filepath.Join(tree.Root, tree.Recipe.OutputRoot)}
+		for _, d := range req.Dirs {
+			what = append(what, d.Path)
+		}
+		out.say("clean", "would remove %s and the images kube-build of this tree", strings.Join(what, ", "))
+		return nil
+	}
+	lock, err := builder.Lock(cmd.Context(), tree.Root, func() { out.say("clean", "another kbuild works in %s: waiting for it", tree.Root) })
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	return a.enter(cmd.Context(), req, lock)
 }
 
