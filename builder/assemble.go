@@ -20,6 +20,7 @@ import (
 	"github.com/containers/buildah/define"
 	"github.com/containers/buildah/imagebuildah"
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/storage"
 )
 
@@ -46,7 +47,7 @@ type made struct {
 	Scaffold string // identifies the layers below the sources
 	Parents  []dirEntry
 	Version  string
-	Sources  []byte // kube.Manifest, marshalled
+	Sources  []byte // sources.Manifest, marshalled
 	Layers   int    // of sources
 }
 
@@ -104,12 +105,12 @@ func (a assembly) onPrevious(ctx context.Context, key string) (id string, ok boo
 	if err != nil || previous.ID == "" {
 		return "", false, err
 	}
-	before, err := kube.UnmarshalManifest(m.Sources)
+	before, err := sources.UnmarshalManifest(m.Sources)
 	if err != nil {
 		return "", false, nil
 	}
 	layer := sourceLayer{tree: a.Tree, parents: m.Parents}
-	layer.changed, layer.gone = kube.Diff(before, a.Sources)
+	layer.changed, layer.gone = sources.Diff(before, a.Sources)
 	if len(layer.changed)+len(layer.gone) > maxChanged {
 		return "", false, nil
 	}
@@ -225,7 +226,7 @@ func (a assembly) container(ctx context.Context, image string) (*buildah.Builder
 
 // commit makes an image of a container's image and one more layer.
 func (a assembly) commit(ctx context.Context, b *buildah.Builder, layer sourceLayer, m made, history string) (string, error) {
-	created := kube.CanonicalTime
+	created := sources.CanonicalTime
 	if !layer.empty() {
 		file := filepath.Join(a.Host.Dir, "layer.tar")
 		if err := layer.write(ctx, file); err != nil {
@@ -250,7 +251,7 @@ func (a assembly) commit(ctx context.Context, b *buildah.Builder, layer sourceLa
 		SystemContext:         a.store.SystemContext(a.Host.Dir),
 		SignaturePolicyPath:   policy,
 		// A HistoryTimestamp would be the time of every file, too, of generated
-		// ones among the sources as well: see kube.SourceTime.
+		// ones among the sources as well: see sources.SourceTime.
 		SourceDateEpoch:       &created,
 		RewriteTimestamp:      true,
 		OmitLayerHistoryEntry: true,
@@ -313,7 +314,7 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 
 // buildOptions fills buildah's wide struct; the one place that does.
 func buildOptions(store *storage.Store, opts AssembleOptions, policy string, log io.Writer) define.BuildOptions {
-	created := kube.CanonicalTime
+	created := sources.CanonicalTime
 	network := opts.Network
 	if network == "" {
 		network = NetworkNone

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // Context is a build context on disk, as upstream's build_image leaves it: the
@@ -54,9 +55,9 @@ type archiveStamp struct {
 // when it returns, since neither the image nor the compile waits for it: the
 // caller calls [Context.Wait] before the run ends. state is a directory of
 // kbuild's own for this tree; files are what [ReadContextFiles] found.
-func WriteContext(ctx context.Context, tree kube.Tree, sources kube.Manifest, version kube.Version, dockerfile []byte, state string, files ...ContextFile) (Context, error) {
+func WriteContext(ctx context.Context, tree kube.Tree, manifest sources.Manifest, version kube.Version, dockerfile []byte, state string, files ...ContextFile) (Context, error) {
 	r := tree.Recipe
-	digest := sources.Digest()
+	digest := manifest.Digest()
 	c := Context{Dir: filepath.Join(tree.Root, r.Context), Digest: contextDigest(digest, version, dockerfile, files...), Files: filesDigest(files)}
 	owner, err := OwnerOf(tree.Root)
 	if err != nil {
@@ -94,18 +95,18 @@ func WriteContext(ctx context.Context, tree kube.Tree, sources kube.Manifest, ve
 	c.Changed = true
 	go func() {
 		defer close(c.archive)
-		if err := writeArchive(ctx, tree, sources, archive, stampFile, owner); err != nil {
+		if err := writeArchive(ctx, tree, manifest, archive, stampFile, owner); err != nil {
 			c.archive <- fmt.Errorf("write %s: %w", r.Archive, err)
 		}
 	}()
 	return c, nil
 }
 
-func writeArchive(ctx context.Context, tree kube.Tree, sources kube.Manifest, archive, stampFile string, owner Owner) error {
+func writeArchive(ctx context.Context, tree kube.Tree, manifest sources.Manifest, archive, stampFile string, owner Owner) error {
 	if err := os.Remove(stampFile); err != nil && !notExist(err) {
 		return err
 	}
-	err := writeWhole(archive, 0o644, owner, func(w io.Writer) error { return tree.WriteArchive(ctx, w, sources) })
+	err := writeWhole(archive, 0o644, owner, func(w io.Writer) error { return tree.WriteArchive(ctx, w, manifest) })
 	if err != nil {
 		return err
 	}
@@ -113,13 +114,13 @@ func writeArchive(ctx context.Context, tree kube.Tree, sources kube.Manifest, ar
 	if err != nil {
 		return err
 	}
-	return writeJSON(stampFile, archiveStamp{Sources: sources.Digest(), Size: info.Size(), Time: info.ModTime()})
+	return writeJSON(stampFile, archiveStamp{Sources: manifest.Digest(), Size: info.Size(), Time: info.ModTime()})
 }
 
 // contextDigest identifies what is in a build context.
-func contextDigest(sources string, version kube.Version, dockerfile []byte, files ...ContextFile) string {
+func contextDigest(manifest string, version kube.Version, dockerfile []byte, files ...ContextFile) string {
 	h := sha256.New()
-	for _, part := range []string{sources, string(version.File()), string(dockerfile), filesDigest(files)} {
+	for _, part := range []string{manifest, string(version.File()), string(dockerfile), filesDigest(files)} {
 		fmt.Fprintf(h, "%d %s", len(part), part)
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))

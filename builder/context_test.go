@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // contextTree is a tree of one directory of sources, and what is made of it.
@@ -37,7 +38,7 @@ func newContextTree(t *testing.T) *contextTree {
 
 func (c *contextTree) dir() string { return filepath.Join(c.tree.Root, c.tree.Recipe.Context) }
 
-func (c *contextTree) sources() kube.Manifest {
+func (c *contextTree) manifest() sources.Manifest {
 	c.t.Helper()
 	m, err := c.tree.Sources(context.Background())
 	if err != nil {
@@ -47,7 +48,7 @@ func (c *contextTree) sources() kube.Manifest {
 }
 
 // write writes the context of the given sources, and waits.
-func (c *contextTree) write(ctx context.Context, m kube.Manifest) (Context, error) {
+func (c *contextTree) write(ctx context.Context, m sources.Manifest) (Context, error) {
 	written, err := WriteContext(ctx, c.tree, m, c.version, []byte(c.dockerfile), c.state)
 	if err != nil {
 		return written, err
@@ -57,7 +58,7 @@ func (c *contextTree) write(ctx context.Context, m kube.Manifest) (Context, erro
 
 func (c *contextTree) mustWrite() Context {
 	c.t.Helper()
-	written, err := c.write(context.Background(), c.sources())
+	written, err := c.write(context.Background(), c.manifest())
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -109,7 +110,7 @@ func TestWriteContextAlone(t *testing.T) {
 		{
 			"a source's time", func() {
 				file := filepath.Join(c.tree.Root, "src/a.go")
-				if err := os.Chtimes(file, kube.CanonicalTime, kube.CanonicalTime); err != nil {
+				if err := os.Chtimes(file, sources.CanonicalTime, sources.CanonicalTime); err != nil {
 					t.Fatal(err)
 				}
 			}, nil, true,
@@ -159,9 +160,9 @@ func TestWriteContextAlone(t *testing.T) {
 // The version's lines and the Dockerfile's cannot pass for each other.
 func TestContextDigest(t *testing.T) {
 	seen := map[string]bool{}
-	for _, c := range []struct{ sources, dockerfile string }{{"a", "b"}, {"ab", ""}, {"", "ab"}, {"a", "c"}, {"1 a", "b"}} {
+	for _, c := range []struct{ manifest, dockerfile string }{{"a", "b"}, {"ab", ""}, {"", "ab"}, {"a", "c"}, {"1 a", "b"}} {
 		for _, v := range []kube.Version{{}, {Commit: "b"}} {
-			seen[contextDigest(c.sources, v, []byte(c.dockerfile))] = true
+			seen[contextDigest(c.manifest, v, []byte(c.dockerfile))] = true
 		}
 	}
 	if len(seen) != 10 {
@@ -174,22 +175,22 @@ func TestContextDigest(t *testing.T) {
 func TestWriteContextFails(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		spoil func(t *testing.T, c *contextTree, cancel func()) kube.Manifest
+		spoil func(t *testing.T, c *contextTree, cancel func()) sources.Manifest
 		is    func(error) bool
 	}{
 		{
-			"the tree changed meanwhile", func(t *testing.T, c *contextTree, _ func()) kube.Manifest {
-				m := c.sources()
+			"the tree changed meanwhile", func(t *testing.T, c *contextTree, _ func()) sources.Manifest {
+				m := c.manifest()
 				write(t, filepath.Join(c.tree.Root, "src/a.go"), "package x")
 				return m
 			}, func(err error) bool {
-				var changed *kube.ChangedError
+				var changed *sources.ChangedError
 				return errors.As(err, &changed) && changed.Path == "src/a.go"
 			},
 		},
 		{
-			"a source is gone", func(t *testing.T, c *contextTree, _ func()) kube.Manifest {
-				m := c.sources()
+			"a source is gone", func(t *testing.T, c *contextTree, _ func()) sources.Manifest {
+				m := c.manifest()
 				if err := os.Remove(filepath.Join(c.tree.Root, "src/a.go")); err != nil {
 					t.Fatal(err)
 				}
@@ -197,17 +198,17 @@ func TestWriteContextFails(t *testing.T) {
 			}, func(err error) bool { return strings.Contains(err.Error(), "src/a.go") },
 		},
 		{
-			"it was cancelled", func(_ *testing.T, c *contextTree, cancel func()) kube.Manifest {
+			"it was cancelled", func(_ *testing.T, c *contextTree, cancel func()) sources.Manifest {
 				cancel()
-				return c.sources()
+				return c.manifest()
 			}, func(err error) bool { return errors.Is(err, context.Canceled) },
 		},
 		{
-			"kbuild's own directory is gone", func(t *testing.T, c *contextTree, _ func()) kube.Manifest {
+			"kbuild's own directory is gone", func(t *testing.T, c *contextTree, _ func()) sources.Manifest {
 				if err := os.RemoveAll(c.state); err != nil {
 					t.Fatal(err)
 				}
-				return c.sources()
+				return c.manifest()
 			}, notExist,
 		},
 	} {
@@ -257,7 +258,7 @@ func TestWriteContextOver(t *testing.T) {
 	for _, name := range []string{"Dockerfile", "defs", "s.tar.gz"} {
 		c := newContextTree(t)
 		write(t, filepath.Join(c.dir(), name, "mine"), "mine")
-		if _, err := c.write(context.Background(), c.sources()); err == nil {
+		if _, err := c.write(context.Background(), c.manifest()); err == nil {
 			t.Errorf("%s is a directory, and no error", name)
 		}
 		held, _ := files(t, c.dir())
@@ -279,7 +280,7 @@ func TestWriteContextOver(t *testing.T) {
 	// In the place of a directory above.
 	c = newContextTree(t)
 	write(t, filepath.Join(c.tree.Root, "_output"), "mine")
-	if _, err := c.write(context.Background(), c.sources()); err == nil || !strings.Contains(err.Error(), "write the build context") {
+	if _, err := c.write(context.Background(), c.manifest()); err == nil || !strings.Contains(err.Error(), "write the build context") {
 		t.Errorf("_output is a file: %v", err)
 	}
 }

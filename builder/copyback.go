@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // What upstream brings back into the tree after a command: the worker takes it
@@ -20,7 +21,7 @@ import (
 // TakeOut copies the files that the recipe's CopyBack names, and that the
 // command left in a container, to the directory dir. What is in an output
 // directory is published instead.
-func TakeOut(root string, r kube.Recipe, sources kube.Manifest, mounts []Mount, dir string) (err error) {
+func TakeOut(root string, r kube.Recipe, manifest sources.Manifest, mounts []Mount, dir string) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("take generated files out of the container: %w", err)
@@ -31,7 +32,7 @@ func TakeOut(root string, r kube.Recipe, sources kube.Manifest, mounts []Mount, 
 		return err
 	}
 	defer workdir.Close()
-	list, err := leftovers(workdir, r, sources, mounts)
+	list, err := leftovers(workdir, r, manifest, mounts)
 	if err != nil {
 		return err
 	}
@@ -47,7 +48,7 @@ func TakeOut(root string, r kube.Recipe, sources kube.Manifest, mounts []Mount, 
 }
 
 // comesBack is whether a filter includes a file and every directory above it.
-func comesBack(f kube.Filter, file string) bool {
+func comesBack(f sources.Filter, file string) bool {
 	if file == ".git" || strings.HasPrefix(file, ".git/") {
 		return false
 	}

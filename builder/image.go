@@ -12,6 +12,7 @@ import (
 
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/storage"
 )
 
@@ -37,7 +38,7 @@ const assembledRecord = "assembled"
 type AssembleOptions struct {
 	Tree     kube.Tree
 	Version  kube.Version
-	Sources  kube.Manifest
+	Sources  sources.Manifest
 	Context  Context
 	Base     storage.Image
 	BaseName reference.Named
@@ -102,12 +103,12 @@ func contentOf(context string, base storage.Image, baseName string) string {
 
 // Current says whether an image was assembled from just these sources, version,
 // Dockerfile and files on this base.
-func Current(store *storage.Store, img storage.Image, sources kube.Manifest, version kube.Version, dockerfile []byte, base storage.Image, baseName string, files ...ContextFile) (bool, error) {
+func Current(store *storage.Store, img storage.Image, manifest sources.Manifest, version kube.Version, dockerfile []byte, base storage.Image, baseName string, files ...ContextFile) (bool, error) {
 	config, err := imageConfig(store, img.ID)
 	if err != nil {
 		return false, err
 	}
-	return config.Config.Labels[labelContext] == contentOf(contextDigest(sources.Digest(), version, dockerfile, files...), base, baseName), nil
+	return config.Config.Labels[labelContext] == contentOf(contextDigest(manifest.Digest(), version, dockerfile, files...), base, baseName), nil
 }
 
 // Created is when an image was assembled here or, for others, the time in its

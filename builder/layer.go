@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,7 +20,7 @@ import (
 type sourceLayer struct {
 	tree    kube.Tree
 	parents []dirEntry // the working directory in the image and those above it
-	changed kube.Manifest
+	changed sources.Manifest
 	gone    []string
 	// version is the new content of the version file, nil when it stays.
 	version []byte
@@ -67,7 +68,7 @@ func (l sourceLayer) writeTo(ctx context.Context, w *tar.Writer) error {
 	versionFile := strings.TrimPrefix(l.tree.Recipe.VersionFile, "/")
 	if len(l.changed)+len(l.gone) > 0 || l.version != nil && strings.HasPrefix(versionFile, prefix+"/") {
 		for _, p := range l.parents {
-			h := tar.Header{Typeflag: tar.TypeDir, Name: p.Path + "/", Mode: p.Mode, Uid: p.UID, Gid: p.GID, ModTime: kube.CanonicalTime}
+			h := tar.Header{Typeflag: tar.TypeDir, Name: p.Path + "/", Mode: p.Mode, Uid: p.UID, Gid: p.GID, ModTime: sources.CanonicalTime}
 			if err := w.WriteHeader(&h); err != nil {
 				return err
 			}
@@ -76,7 +77,7 @@ func (l sourceLayer) writeTo(ctx context.Context, w *tar.Writer) error {
 	if l.version != nil {
 		h := tar.Header{
 			Typeflag: tar.TypeReg, Name: versionFile, Mode: 0o644,
-			Size: int64(len(l.version)), ModTime: kube.CanonicalTime,
+			Size: int64(len(l.version)), ModTime: sources.CanonicalTime,
 		}
 		if err := w.WriteHeader(&h); err != nil {
 			return err
@@ -89,14 +90,14 @@ func (l sourceLayer) writeTo(ctx context.Context, w *tar.Writer) error {
 		return nil
 	}
 	for _, dir := range l.implied() {
-		h := tar.Header{Typeflag: tar.TypeDir, Name: path.Join(prefix, dir) + "/", Mode: 0o755, ModTime: kube.CanonicalTime}
+		h := tar.Header{Typeflag: tar.TypeDir, Name: path.Join(prefix, dir) + "/", Mode: 0o755, ModTime: sources.CanonicalTime}
 		if err := w.WriteHeader(&h); err != nil {
 			return err
 		}
 	}
 	for _, p := range l.gone {
 		dir, base := path.Split(p)
-		h := tar.Header{Typeflag: tar.TypeReg, Name: path.Join(prefix, dir, whiteout+base), Mode: 0o600, ModTime: kube.CanonicalTime}
+		h := tar.Header{Typeflag: tar.TypeReg, Name: path.Join(prefix, dir, whiteout+base), Mode: 0o600, ModTime: sources.CanonicalTime}
 		if err := w.WriteHeader(&h); err != nil {
 			return err
 		}
@@ -114,7 +115,7 @@ func (l sourceLayer) writeTo(ctx context.Context, w *tar.Writer) error {
 func (l sourceLayer) implied() []string {
 	have := map[string]bool{".": true}
 	for _, e := range l.changed {
-		if e.Kind == kube.Dir {
+		if e.Kind == sources.Dir {
 			have[e.Path] = true
 		}
 	}

@@ -10,11 +10,12 @@ import (
 
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/kubetest"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // benchSources is a tree with 2,000 files of 8 kilobytes in 100 directories
 // besides its own, and its sources.
-func benchSources(b *testing.B) (kube.Tree, kube.Manifest) {
+func benchSources(b *testing.B) (kube.Tree, sources.Manifest) {
 	root := filepath.Join(b.TempDir(), "k")
 	if err := kubetest.Release12(root, ""); err != nil {
 		b.Fatal(err)
@@ -33,21 +34,21 @@ func benchSources(b *testing.B) (kube.Tree, kube.Manifest) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	sources, err := tree.Sources(context.Background())
+	manifest, err := tree.Sources(context.Background())
 	if err != nil {
 		b.Fatal(err)
 	}
-	return tree, sources
+	return tree, manifest
 }
 
 // BenchmarkLayer writes a layer of all the sources, and one of a changed file.
 func BenchmarkLayer(b *testing.B) {
-	tree, sources := benchSources(b)
+	tree, manifest := benchSources(b)
 	file := filepath.Join(b.TempDir(), "layer.tar")
 	parents := []dirEntry{{Path: "go", Mode: 0o755}, {Path: "go/src", Mode: 0o755}}
-	one := sources[len(sources)-1:]
+	one := manifest[len(manifest)-1:]
 	for name, l := range map[string]sourceLayer{
-		"all": {tree: tree, parents: parents, changed: sources},
+		"all": {tree: tree, parents: parents, changed: manifest},
 		"one": {tree: tree, parents: parents, changed: one, gone: []string{"pkg/old.go"}, version: []byte("x")},
 	} {
 		b.Run(name, func(b *testing.B) {
@@ -69,15 +70,15 @@ func BenchmarkLayer(b *testing.B) {
 // BenchmarkCompare holds 2,100 sources against what was compiled before, as
 // every run does: for the kept objects and for the image.
 func BenchmarkCompare(b *testing.B) {
-	_, sources := benchSources(b)
-	before := append(kube.Manifest(nil), sources...)
+	_, manifest := benchSources(b)
+	before := append(sources.Manifest(nil), manifest...)
 	before[1000].Size++
 	b.ReportAllocs()
 	for b.Loop() {
-		if !kube.Compare(before, sources).Any {
+		if !sources.Compare(before, manifest).Any {
 			b.Fatal("nothing changed")
 		}
-		if changed, _ := kube.Diff(before, sources); len(changed) != 1 {
+		if changed, _ := sources.Diff(before, manifest); len(changed) != 1 {
 			b.Fatal(len(changed), "changed")
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,9 +43,9 @@ func workdirOf(root string, r kube.Recipe) (*os.Root, error) {
 
 // leftovers lists what a command left, parents first. What lies below the
 // mounts is not looked at: it is kept in other ways.
-func leftovers(workdir *os.Root, r kube.Recipe, sources kube.Manifest, mounts []Mount) ([]leftover, error) {
-	known := make(map[string]kube.Entry, len(sources))
-	for _, e := range sources {
+func leftovers(workdir *os.Root, r kube.Recipe, manifest sources.Manifest, mounts []Mount) ([]leftover, error) {
+	known := make(map[string]sources.Entry, len(manifest))
+	for _, e := range manifest {
 		known[e.Path] = e
 	}
 	skip := map[string]bool{".": true}
@@ -69,19 +70,19 @@ func leftovers(workdir *os.Root, r kube.Recipe, sources kube.Manifest, mounts []
 			return err
 		}
 		e, isSource := known[p]
-		same := isSource && info.ModTime().Equal(kube.SourceTime(p))
+		same := isSource && info.ModTime().Equal(sources.SourceTime(p))
 		l := leftover{path: p, info: info}
 		switch {
 		case info.Mode().IsRegular():
-			same = same && e.Kind == kube.File && e.Size == info.Size()
+			same = same && e.Kind == sources.File && e.Size == info.Size()
 		case d.IsDir():
 			// Its time says only that something was made in it.
-			same = isSource && e.Kind == kube.Dir
+			same = isSource && e.Kind == sources.Dir
 		case info.Mode().Type() == fs.ModeSymlink:
 			if l.link, err = readLink(workdir, p); err != nil {
 				return err
 			}
-			same = isSource && e.Kind == kube.Link && e.Target == l.link
+			same = isSource && e.Kind == sources.Link && e.Target == l.link
 		default:
 			return nil // a socket or a pipe is of no use later
 		}
@@ -228,13 +229,13 @@ func setTime(f *os.File, t time.Time) error {
 
 // Keep keeps what the tree's own command left in a container, for
 // [State.Restore].
-func (s *State) Keep(root string, sources kube.Manifest, mounts []Mount) (err error) {
+func (s *State) Keep(root string, manifest sources.Manifest, mounts []Mount) (err error) {
 	workdir, err := workdirOf(root, s.recipe)
 	if err != nil {
 		return err
 	}
 	defer workdir.Close()
-	list, err := leftovers(workdir, s.recipe, sources, mounts)
+	list, err := leftovers(workdir, s.recipe, manifest, mounts)
 	if err != nil || len(list) == 0 {
 		return err
 	}

@@ -9,30 +9,31 @@ import (
 	"time"
 
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // workdir makes the root of a container whose working directory holds files
 // with the canonical time, and tells the manifest of them.
-func workdir(t *testing.T, r kube.Recipe, sources ...string) (root string, m kube.Manifest) {
+func workdir(t *testing.T, r kube.Recipe, manifest ...string) (root string, m sources.Manifest) {
 	t.Helper()
 	root = t.TempDir()
 	dirs := map[string]bool{}
-	for _, name := range sources {
+	for _, name := range manifest {
 		file := filepath.Join(root, r.Workdir, name)
 		write(t, file, name)
-		m = append(m, kube.Entry{Path: name, Kind: kube.File, Size: int64(len(name))})
+		m = append(m, sources.Entry{Path: name, Kind: sources.File, Size: int64(len(name))})
 		for d := filepath.Dir(name); d != "."; d = filepath.Dir(d) {
 			if !dirs[d] {
 				dirs[d] = true
-				m = append(m, kube.Entry{Path: d, Kind: kube.Dir})
+				m = append(m, sources.Entry{Path: d, Kind: sources.Dir})
 			}
 		}
-		age(t, file, kube.SourceTime(name))
+		age(t, file, sources.SourceTime(name))
 	}
 	for d := range dirs {
-		age(t, filepath.Join(root, r.Workdir, d), kube.CanonicalTime)
+		age(t, filepath.Join(root, r.Workdir, d), sources.CanonicalTime)
 	}
-	age(t, filepath.Join(root, r.Workdir), kube.CanonicalTime)
+	age(t, filepath.Join(root, r.Workdir), sources.CanonicalTime)
 	return root, m
 }
 
@@ -45,7 +46,7 @@ func age(t *testing.T, file string, at time.Time) {
 
 var syncRecipe = kube.Recipe{
 	Way: kube.WaySync, Workdir: "/go/src/k", VersionFile: "/go/src/k/.version", Persistent: []string{"/go/src/k/_output/go"},
-	CopyBack: kube.Filter{{Include: false, Pattern: "/_temp/"}, {Include: true, Pattern: "zz_generated.*"}, {Include: true, Pattern: "types.go"},
+	CopyBack: sources.Filter{{Include: false, Pattern: "/_temp/"}, {Include: true, Pattern: "zz_generated.*"}, {Include: true, Pattern: "types.go"},
 		{Include: true, Pattern: "*/"}, {Include: false, Pattern: "/**"}},
 }
 
@@ -94,8 +95,8 @@ func TestKeepAndRestore(t *testing.T) {
 	if link, err := os.Readlink(at(second, "_output/bin")); link != "/nowhere" {
 		t.Errorf("the link: %q, %v", link, err)
 	}
-	for name, want := range map[string]time.Time{"pkg/a/zz_generated.x.go": made, "pkg/a": kube.CanonicalTime, "pkg/a/types.go": kube.CanonicalTime,
-		".make": made.Add(time.Second), "pkg/b/b.go": made, "pkg/b": kube.CanonicalTime, ".": kube.CanonicalTime} {
+	for name, want := range map[string]time.Time{"pkg/a/zz_generated.x.go": made, "pkg/a": sources.CanonicalTime, "pkg/a/types.go": sources.CanonicalTime,
+		".make": made.Add(time.Second), "pkg/b/b.go": made, "pkg/b": sources.CanonicalTime, ".": sources.CanonicalTime} {
 		if got := modTime(at(second, name)); !got.Equal(want) {
 			t.Errorf("the time of %s is %v, want %v", name, got, want)
 		}

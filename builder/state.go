@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 	"golang.org/x/sys/unix"
 )
 
@@ -231,7 +232,7 @@ func (s *State) running() string { return filepath.Join(s.dir, "running") }
 // Prepare removes what does not follow from the sources and the version, notes
 // them, and marks the state as in use. It returns the mounts for the container
 // and, for the user, why everything had to go, if it had.
-func (s *State) Prepare(sources kube.Manifest, version kube.Version) (mounts []Mount, cold string, err error) {
+func (s *State) Prepare(manifest sources.Manifest, version kube.Version) (mounts []Mount, cold string, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("kept state: %w", err)
@@ -241,7 +242,7 @@ func (s *State) Prepare(sources kube.Manifest, version kube.Version) (mounts []M
 	if err != nil {
 		return nil, "", err
 	}
-	switch change := kube.Compare(before.sources, sources); {
+	switch change := sources.Compare(before.manifest, manifest); {
 	case !known:
 		cold = "nothing is kept yet"
 	case time.Now().Before(before.time):
@@ -280,7 +281,7 @@ func (s *State) Prepare(sources kube.Manifest, version kube.Version) (mounts []M
 		}
 		mounts = append(mounts, Mount{Host: s.Staging(o), Container: o.Container})
 	}
-	if err := s.writeRecord(sources, version); err != nil {
+	if err := s.writeRecord(manifest, version); err != nil {
 		return nil, "", err
 	}
 	if err := os.Remove(s.running()); err != nil && !notExist(err) {
@@ -326,12 +327,12 @@ func (s *State) removeInterrupted() error {
 }
 
 // removeStale removes what no longer follows from the sources.
-func (s *State) removeStale(change kube.Change) error {
+func (s *State) removeStale(change sources.Change) error {
 	if !change.Any {
 		return nil
 	}
 	return s.remove(s.recipe.Persistent, func(container, rel string, _ fs.FileInfo) bool {
-		return !change.Keeps(s.recipe, container, rel)
+		return !change.Keeps(s.recipe.Workdir, container, rel)
 	})
 }
 
@@ -372,9 +373,9 @@ func (s *State) remove(dirs []string, stale func(container, rel string, info fs.
 
 // compiledFrom is what a state's record says.
 type compiledFrom struct {
-	sources kube.Manifest
-	version string
-	time    time.Time
+	manifest sources.Manifest
+	version  string
+	time     time.Time
 }
 
 const recordHeader = "kbuild kept state 1"
@@ -405,15 +406,15 @@ func (s *State) readRecord() (compiledFrom, bool, error) {
 	if err != nil {
 		return compiledFrom{}, false, err
 	}
-	sources, err := kube.UnmarshalManifest(data)
+	manifest, err := sources.UnmarshalManifest(data)
 	if err != nil {
 		return compiledFrom{}, false, nil
 	}
-	return compiledFrom{sources: sources, version: string(version), time: info.ModTime()}, true, nil
+	return compiledFrom{manifest: manifest, version: string(version), time: info.ModTime()}, true, nil
 }
 
-func (s *State) writeRecord(sources kube.Manifest, version kube.Version) error {
-	data, err := sources.MarshalBinary()
+func (s *State) writeRecord(manifest sources.Manifest, version kube.Version) error {
+	data, err := manifest.MarshalBinary()
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func TestStateMounts(t *testing.T) {
 	var before []Mount
 	for range 2 {
 		s := k.open()
-		mounts, _, err := s.Prepare(sources(map[string]byte{"a/a.go": 1}), kube.Version{})
+		mounts, _, err := s.Prepare(manifestOf(map[string]byte{"a/a.go": 1}), kube.Version{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +99,7 @@ func TestEscape(t *testing.T) {
 
 // A record that is not just what this kbuild wrote is none.
 func TestStateRecord(t *testing.T) {
-	base := sources(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
+	base := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
 	version := kube.Version{Commit: "c", GitVersion: "v1.2.0"}
 	for name, spoil := range map[string]func(record string) string{
 		"empty":              func(string) string { return "" },
@@ -140,14 +140,14 @@ func TestStateRecord(t *testing.T) {
 func TestStateTimes(t *testing.T) {
 	k := newKeeper(t)
 	m := map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1}
-	k.run(sources(m), kube.Version{}, false, objectA, objectB)
+	k.run(manifestOf(m), kube.Version{}, false, objectA, objectB)
 	k.touch(objectB, -time.Hour)
 	before, err := os.Stat(filepath.Join(k.stateDir(), objectB))
 	if err != nil {
 		t.Fatal(err)
 	}
 	m["pkg/a/a.go"] = 2
-	k.run(sources(m), kube.Version{Commit: "new"}, false)
+	k.run(manifestOf(m), kube.Version{Commit: "new"}, false)
 	after, err := os.Stat(filepath.Join(k.stateDir(), objectB))
 	if err != nil || !after.ModTime().Equal(before.ModTime()) || !os.SameFile(before, after) {
 		t.Errorf("before %v, after %v, %v", before, after, err)
@@ -161,12 +161,12 @@ func TestStateSequence(t *testing.T) {
 	two := map[string]byte{"pkg/a/a.go": 2, "pkg/b/b.go": 1}
 	v := kube.Version{Commit: "1"}
 	k := newKeeper(t)
-	k.run(sources(one), v, false, objectA, objectB, program)
-	k.run(sources(two), v, false, objectA)
+	k.run(manifestOf(one), v, false, objectA, objectB, program)
+	k.run(manifestOf(two), v, false, objectA)
 	if got := k.objects(); !slices.Equal(got, []string{objectA, objectB}) {
 		t.Errorf("after the change: %v", got)
 	}
-	k.run(sources(one), v, false)
+	k.run(manifestOf(one), v, false)
 	if got := k.objects(); !slices.Equal(got, []string{objectB}) {
 		t.Errorf("after it was taken back: %v", got)
 	}
@@ -175,8 +175,8 @@ func TestStateSequence(t *testing.T) {
 // A run that was killed leaves a mark; until a run ends well, what is newer
 // than the mark goes, together with what no longer follows from the sources.
 func TestStateKilledTwice(t *testing.T) {
-	one := sources(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
-	two := sources(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 2})
+	one := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
+	two := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 2})
 	k := newKeeper(t)
 	goCacheIn := "kept/" + escape(goCache) + "/00/entry"
 	k.run(one, kube.Version{}, false, objectA, objectB, program)
@@ -216,7 +216,7 @@ func TestStateLinks(t *testing.T) {
 	k := newKeeper(t)
 	outside := filepath.Join(t.TempDir(), "mine.a")
 	write(t, outside, "mine")
-	one := sources(map[string]byte{"pkg/a/a.go": 1})
+	one := manifestOf(map[string]byte{"pkg/a/a.go": 1})
 	k.run(one, kube.Version{}, false, objectA)
 	kept := filepath.Join(k.stateDir(), "kept", escape(gopathIn))
 	for link, target := range map[string]string{
@@ -226,7 +226,7 @@ func TestStateLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	k.run(sources(map[string]byte{"pkg/a/a.go": 2}), kube.Version{}, false)
+	k.run(manifestOf(map[string]byte{"pkg/a/a.go": 2}), kube.Version{}, false)
 	if data, err := os.ReadFile(outside); err != nil || string(data) != "mine" {
 		t.Errorf("outside: %q, %v", data, err)
 	}
@@ -250,7 +250,7 @@ func TestStateDone(t *testing.T) {
 func TestRemoveState(t *testing.T) {
 	k := newKeeper(t)
 	other := keeper{t, filepath.Join(filepath.Dir(k.dir), "other")}
-	m := sources(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
+	m := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
 	other.run(m, kube.Version{}, false, objectB)
 	k.run(m, kube.Version{}, false, objectA)
 	for range 2 {
@@ -269,7 +269,7 @@ func TestRemoveState(t *testing.T) {
 // What a killed run of another tree left is not taken over, nor what somebody
 // else put beside the trees; what is taken over is a full copy.
 func TestStateAdoptedWhole(t *testing.T) {
-	m := sources(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
+	m := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
 	trees := filepath.Join(t.TempDir(), "trees")
 	killed := keeper{t, filepath.Join(trees, "h1")}
 	killed.run(m, kube.Version{}, true, objectA)

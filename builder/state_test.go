@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 const (
@@ -25,19 +26,19 @@ var testRecipe = kube.Recipe{
 }
 
 // sources makes a manifest of files with one byte of content each.
-func sources(files map[string]byte) kube.Manifest {
+func manifestOf(files map[string]byte) sources.Manifest {
 	dirs := map[string]bool{}
-	var m kube.Manifest
+	var m sources.Manifest
 	for p, content := range files {
-		m = append(m, kube.Entry{Path: p, Kind: kube.File, Size: 1, Sum: [32]byte{content}})
+		m = append(m, sources.Entry{Path: p, Kind: sources.File, Size: 1, Sum: [32]byte{content}})
 		for d := filepath.Dir(p); d != "."; d = filepath.Dir(d) {
 			if !dirs[d] {
 				dirs[d] = true
-				m = append(m, kube.Entry{Path: d, Kind: kube.Dir})
+				m = append(m, sources.Entry{Path: d, Kind: sources.Dir})
 			}
 		}
 	}
-	slices.SortFunc(m, func(a, b kube.Entry) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(m, func(a, b sources.Entry) int { return strings.Compare(a.Path, b.Path) })
 	return m
 }
 
@@ -57,7 +58,7 @@ func (k keeper) open() *State {
 }
 
 // run prepares, lets the compiler write objects, and ends unless killed.
-func (k keeper) run(m kube.Manifest, v kube.Version, killed bool, objects ...string) (cold string) {
+func (k keeper) run(m sources.Manifest, v kube.Version, killed bool, objects ...string) (cold string) {
 	k.t.Helper()
 	s := k.open()
 	defer s.Close()
@@ -152,20 +153,20 @@ func TestState(t *testing.T) {
 		"a document":       {with(map[string]byte{"README.md": 2}), v1, nil, []string{objectA, objectB, objectD, standard}, ""},
 		"the version":      {base, v2, nil, []string{objectA, objectB, objectD, standard}, ""},
 		"a script":         {with(map[string]byte{"hack/x.sh": 2}), v1, nil, nil, "hack/x.sh changed"},
-		"a failed run":     {base, v1, func(k keeper) { k.run(sources(base), v1, false) }, all, ""},
+		"a failed run":     {base, v1, func(k keeper) { k.run(manifestOf(base), v1, false) }, all, ""},
 		"the clock":        {base, v1, func(k keeper) { k.touch("compiled-from", time.Hour) }, nil, "the clock went back"},
 		"a spoilt record":  {base, v1, func(k keeper) { write(k.t, filepath.Join(k.stateDir(), "compiled-from"), "rubbish") }, nil, "nothing is kept yet"},
 		"no record at all": {base, v1, func(k keeper) { os.Remove(filepath.Join(k.stateDir(), "compiled-from")) }, nil, "nothing is kept yet"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := keeper{t, filepath.Join(t.TempDir(), "trees", "h")}
-			if cold := k.run(sources(base), v1, false, all...); cold != "nothing is kept yet" {
+			if cold := k.run(manifestOf(base), v1, false, all...); cold != "nothing is kept yet" {
 				t.Errorf("at first: %q", cold)
 			}
 			if test.between != nil {
 				test.between(k)
 			}
-			if cold := k.run(sources(test.next), test.version, true); cold != test.cold {
+			if cold := k.run(manifestOf(test.next), test.version, true); cold != test.cold {
 				t.Errorf("cold: %q, want %q", cold, test.cold)
 			}
 			got := k.objects()
@@ -200,7 +201,7 @@ func (k keeper) touch(name string, by time.Duration) {
 // What a killed run wrote goes, what was there before stays.
 func TestStateKilled(t *testing.T) {
 	k := keeper{t, filepath.Join(t.TempDir(), "trees", "h")}
-	m := sources(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
+	m := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
 	k.run(m, kube.Version{}, false, objectA, standard)
 	k.touch(objectA, -time.Hour)
 	k.touch(standard, -time.Hour)
@@ -219,7 +220,7 @@ func TestStateKilled(t *testing.T) {
 // one that was killed, is not copied.
 func TestStateAdopted(t *testing.T) {
 	trees := filepath.Join(t.TempDir(), "trees")
-	m := sources(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
+	m := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
 	first := keeper{t, filepath.Join(trees, "h1")}
 	first.run(m, kube.Version{}, false, objectA, objectB)
 	first.touch(objectA, -time.Hour)
@@ -229,7 +230,7 @@ func TestStateAdopted(t *testing.T) {
 	}
 
 	second := keeper{t, filepath.Join(trees, "h2")}
-	if cold := second.run(sources(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 2}), kube.Version{}, false); cold != "" {
+	if cold := second.run(manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 2}), kube.Version{}, false); cold != "" {
 		t.Errorf("cold: %s", cold)
 	}
 	if got := second.objects(); !slices.Equal(got, []string{objectA}) {

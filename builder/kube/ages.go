@@ -3,11 +3,10 @@ package kube
 import (
 	"context"
 	"fmt"
-	"syscall"
-)
 
-// errNotDir is what a path below a file gives.
-const errNotDir = syscall.ENOTDIR
+	"github.com/kbuild/kbuild/builder/kube/shell"
+	"github.com/kbuild/kbuild/builder/kube/sources"
+)
 
 // An age is a span of releases whose trees are built in one way.
 type age struct {
@@ -52,7 +51,7 @@ var ages = []age{{
 
 // The marks of a tree tell its age.
 type marks struct {
-	common script // buildDir/common.sh
+	common shell.Script // buildDir/common.sh
 	// buildDir is where the scripts are: build, or build-tools from October to
 	// December 2016.
 	buildDir string
@@ -79,15 +78,15 @@ const (
 // has had since early 2015 it is none.
 func readMarks(root string) (marks, error) {
 	m := marks{buildDir: "build"}
-	if exists(root, "build-tools/common.sh") {
+	if sources.Exists(root, "build-tools/common.sh") {
 		m.buildDir = "build-tools"
 	}
 	common := m.buildDir + "/common.sh"
 	var missing []string
 	for _, name := range []string{common, golangFile, versionFile} {
-		s, err := readScript(root, name)
+		s, err := shell.Read(root, name)
 		switch {
-		case isMissing(err):
+		case sources.IsMissing(err):
 			missing = append(missing, name)
 		case err != nil:
 			return marks{}, withHint(fmt.Errorf("open tree: %w", err), "make the file readable for yourself")
@@ -98,11 +97,11 @@ func readMarks(root string) (marks, error) {
 	if missing != nil {
 		return marks{}, &NotTreeError{Dir: root, Missing: missing}
 	}
-	m.rsyncs = m.common.has(`^(?:function[ \t]+)?kube::build::sync_to_container\b`)
-	m.sourceTargets = m.common.has(`^(?:function[ \t]+)?kube::build::source_targets\b`)
-	m.localCross = m.common.has(assignmentTo(crossTagName)+`"?cross`) || m.common.has(assignmentTo("KUBE_BUILD_IMAGE_CROSS"))
-	m.mountsRoot = m.common.has(`^[ \t]*--volume[ \t]+"\$\{KUBE_ROOT\}:`)
-	m.readsCrossVersion = m.common.has(assignmentTo(crossTagName) + `.*cross/VERSION`)
+	m.rsyncs = m.common.Has(`^(?:function[ \t]+)?kube::build::sync_to_container\b`)
+	m.sourceTargets = m.common.Has(`^(?:function[ \t]+)?kube::build::source_targets\b`)
+	m.localCross = m.common.Has(shell.AssignmentTo(crossTagName)+`"?cross`) || m.common.Has(shell.AssignmentTo("KUBE_BUILD_IMAGE_CROSS"))
+	m.mountsRoot = m.common.Has(`^[ \t]*--volume[ \t]+"\$\{KUBE_ROOT\}:`)
+	m.readsCrossVersion = m.common.Has(shell.AssignmentTo(crossTagName) + `.*cross/VERSION`)
 	return m, nil
 }
 
@@ -114,14 +113,14 @@ func ageOf(root string, m marks) (age, error) {
 		}
 		var missing []string
 		for _, name := range a.needs {
-			if name = m.buildDir + "/" + name; !exists(root, name) {
+			if name = m.buildDir + "/" + name; !sources.Exists(root, name) {
 				missing = append(missing, name)
 			}
 		}
 		if missing != nil {
-			return age{}, &AgeError{Dir: root, Age: a.releases, Common: m.common.name, Missing: missing}
+			return age{}, &AgeError{Dir: root, Age: a.releases, Common: m.common.Name, Missing: missing}
 		}
 		return a, nil
 	}
-	return age{}, &AgeError{Dir: root, Common: m.common.name}
+	return age{}, &AgeError{Dir: root, Common: m.common.Name}
 }

@@ -6,7 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	lazy "github.com/containers/storage/pkg/regexp"
+	"github.com/kbuild/kbuild/builder/kube/shell"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // BuildDockerfile is the Dockerfile of the build image: the tree's own with
@@ -20,7 +21,7 @@ func (t Tree) BuildDockerfile(asUpstream bool) ([]byte, error) {
 	if r.Dockerfile == "" {
 		return nil, nil
 	}
-	data, err := readTreeFile(t.Root, r.Dockerfile)
+	data, err := sources.ReadFile(t.Root, r.Dockerfile)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", r.Dockerfile, err)
 	}
@@ -79,13 +80,13 @@ func (t Tree) baseImage() (string, error) {
 	return "", fmt.Errorf("%s: cannot find FROM", t.Recipe.Dockerfile)
 }
 
-var argument = lazy.Delayed(`\$\{?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}?`)
+var argument = late(`\$\{?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}?`)
 
 // expandArguments puts the values of build arguments in the place of their
 // names. One without a value stays, for an error that shows it.
 func expandArguments(word string, arguments map[string]string) string {
-	return argument.ReplaceAllStringFunc(word, func(found string) string {
-		m := argument.FindStringSubmatch(found)
+	return argument().ReplaceAllStringFunc(word, func(found string) string {
+		m := argument().FindStringSubmatch(found)
 		switch value := arguments[m[1]]; {
 		case value != "":
 			return value
@@ -116,14 +117,14 @@ func instructions(text string) []string {
 }
 
 // needsNetwork are the commands of 1.0's and 1.1's Dockerfile that do.
-var needsNetwork = lazy.Delayed(`\b(?:go get|apt-get|curl|wget)\b`)
+var needsNetwork = late(`\b(?:go get|apt-get|curl|wget)\b`)
 
 // networkSteps are the RUN instructions of a Dockerfile that need a network,
 // each in one line.
 func networkSteps(text string) []string {
 	var steps []string
 	for _, i := range instructions(text) {
-		if isRun(i) && needsNetwork.MatchString(i) {
+		if isRun(i) && needsNetwork().MatchString(i) {
 			steps = append(steps, strings.Join(strings.Fields(strings.ReplaceAll(i, "\\\n", " ")), " "))
 		}
 	}
@@ -137,7 +138,7 @@ func isRun(instruction string) bool {
 
 // plainMkdir is mkdir without an option, which fails where the directory is
 // there.
-var plainMkdir = lazy.Delayed(`\bmkdir[ \t]+([^-\s])`)
+var plainMkdir = late(`\bmkdir[ \t]+([^-\s])`)
 
 // withoutNetwork cuts RUN instructions at the first command that needs a
 // network: what comes before it (a directory that is made) has its effect all
@@ -145,15 +146,15 @@ var plainMkdir = lazy.Delayed(`\bmkdir[ \t]+([^-\s])`)
 // there: 1.2's kube-cross, which compiles these trees as well, has it.
 func withoutNetwork(text string) string {
 	for _, i := range instructions(text) {
-		if !isRun(i) || !needsNetwork.MatchString(i) {
+		if !isRun(i) || !needsNetwork().MatchString(i) {
 			continue
 		}
 		commands := strings.Split(strings.ReplaceAll(i, "\\\n", " "), "&&")
-		first := slices.IndexFunc(commands, needsNetwork.MatchString)
+		first := slices.IndexFunc(commands, needsNetwork().MatchString)
 		kept := ""
 		if first > 0 {
 			kept = strings.TrimRight(strings.Join(commands[:first], "&&"), " \t\n") + "\n"
-			kept = plainMkdir.ReplaceAllString(kept, "mkdir -p $1")
+			kept = plainMkdir().ReplaceAllString(kept, "mkdir -p $1")
 		}
 		text = strings.Replace(text, i, kept, 1)
 	}
@@ -162,31 +163,31 @@ func withoutNetwork(text string) string {
 
 // fillsOf reads what the tree's scripts put in the place of placeholders, from
 // their calls of sed: "s/NAME/value/" or with another character.
-func fillsOf(v *variables, common script) ([]fill, error) {
+func fillsOf(v *shell.Variables, common shell.Script) ([]fill, error) {
 	var fills []fill
-	for _, at := range common.matches(`^[ \t]*sed[ \t].*[ \t]"s[/#|][A-Z_]+[/#|]`) {
-		line := common.text[at[0]:]
+	for _, at := range common.Matches(`^[ \t]*sed[ \t].*[ \t]"s[/#|][A-Z_]+[/#|]`) {
+		line := common.Text[at[0]:]
 		line, _, _ = strings.Cut(line, "\n")
-		l := newBashLexer(line, common.lineOf(at[0]))
+		l := shell.NewLexer(line, common.LineOf(at[0]))
 		for {
-			t, err := l.next()
+			t, err := l.Next()
 			if err != nil {
-				return nil, fmt.Errorf("%s: sed: %w", common.name, err)
+				return nil, fmt.Errorf("%s: sed: %w", common.Name, err)
 			}
-			if t.kind == endToken {
+			if t.Kind == shell.End {
 				break
 			}
-			if t.kind != wordToken || !strings.HasPrefix(t.raw, `"s`) || len(t.raw) < 4 {
+			if t.Kind != shell.Word || !strings.HasPrefix(t.Raw, `"s`) || len(t.Raw) < 4 {
 				continue
 			}
-			text, err := v.expand(t.raw)
+			text, err := v.Expand(t.Raw)
 			if err != nil {
-				return nil, fmt.Errorf("%s: line %d: sed: %w", common.name, t.line, err)
+				return nil, fmt.Errorf("%s: line %d: sed: %w", common.Name, t.Line, err)
 			}
 			// The value itself may hold the character between the parts.
 			parts := strings.SplitN(text, text[1:2], 3)
 			if len(parts) < 3 || !strings.HasSuffix(parts[2], text[1:2]) {
-				return nil, fmt.Errorf("%s: line %d: cannot read %s", common.name, t.line, t.raw)
+				return nil, fmt.Errorf("%s: line %d: cannot read %s", common.Name, t.Line, t.Raw)
 			}
 			f := fill{parts[1], strings.TrimSuffix(parts[2], text[1:2])}
 			if !slices.Contains(fills, f) {
@@ -197,38 +198,38 @@ func fillsOf(v *variables, common script) ([]fill, error) {
 	return fills, nil
 }
 
-var appendedLine = lazy.Delayed(`(?m)^[ \t]*echo "(ENV [a-z_]+[ =])(\$\{?[A-Z_]+\}?)"[ \t]*>>`)
+var appendedLine = late(`(?m)^[ \t]*echo "(ENV [a-z_]+[ =])(\$\{?[A-Z_]+\}?)"[ \t]*>>`)
 
 // appendedTo are the lines that kube::build::set_proxy appends to the
 // Dockerfile: one for each proxy that is set.
-func appendedTo(v *variables, common script) ([]string, error) {
-	body, err := common.function("kube::build::set_proxy")
+func appendedTo(v *shell.Variables, common shell.Script) ([]string, error) {
+	body, err := common.Function("kube::build::set_proxy")
 	if err != nil {
 		return nil, nil // before 1.7
 	}
 	var lines []string
-	for _, m := range appendedLine.FindAllStringSubmatch(body.text, -1) {
-		if value := v.tree.env(strings.Trim(m[2], "${}")); value != "" {
+	for _, m := range appendedLine().FindAllStringSubmatch(body.Text, -1) {
+		if value := v.Env(strings.Trim(m[2], "${}")); value != "" {
 			lines = append(lines, m[1]+value)
 		}
 	}
 	return lines, nil
 }
 
-var buildArgument = lazy.Delayed(`--build-arg[= ]([A-Z_]+)=(\$\{[A-Z_]+\})`)
+var buildArgument = late(`--build-arg[= ]([A-Z_]+)=(\$\{[A-Z_]+\})`)
 
 // buildArguments are what the function that makes the build image passes to
 // its Dockerfile.
-func buildArguments(v *variables, common script) ([]string, error) {
-	body, err := common.function("kube::build::build_image")
+func buildArguments(v *shell.Variables, common shell.Script) ([]string, error) {
+	body, err := common.Function("kube::build::build_image")
 	if err != nil {
 		return nil, err
 	}
 	var arguments []string
-	for _, m := range buildArgument.FindAllStringSubmatch(body.text, -1) {
-		value, err := v.expand(m[2])
+	for _, m := range buildArgument().FindAllStringSubmatch(body.Text, -1) {
+		value, err := v.Expand(m[2])
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", common.name, m[1], err)
+			return nil, fmt.Errorf("%s: %s: %w", common.Name, m[1], err)
 		}
 		arguments = append(arguments, m[1]+"="+value)
 	}
@@ -238,7 +239,7 @@ func buildArguments(v *variables, common script) ([]string, error) {
 // contextFiles are what the Dockerfile takes from its context, where the
 // scripts put it from the host, from beside the Dockerfile, or at random.
 func (t Tree) contextFiles(dockerfile string) ([]ContextFile, error) {
-	data, err := readTreeFile(t.Root, dockerfile)
+	data, err := sources.ReadFile(t.Root, dockerfile)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", dockerfile, err)
 	}
@@ -254,7 +255,7 @@ func (t Tree) contextFiles(dockerfile string) ([]ContextFile, error) {
 			case name == "localtime":
 				f.From = "/etc/localtime"
 			case name == "rsyncd.password":
-			case validPath(name) && exists(t.Root, beside):
+			case sources.ValidPath(name) && sources.Exists(t.Root, beside):
 				f.From = beside
 			default:
 				return nil, withHint(fmt.Errorf("%s: %s takes %s from its context", dockerfile, strings.ToUpper(words[0]), name),

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	lazy "github.com/containers/storage/pkg/regexp"
+	"github.com/kbuild/kbuild/builder/kube/shell"
 )
 
 // hashedPath finds what the scripts derive the tree's id from; they hash other
@@ -22,32 +22,32 @@ const hashedPath = `^[^#]*\$\(kube::build::short_hash[ \t]+("[^"]*\bKUBE_ROOT\b[
 // of its images: those of the MD5 sum, without a newline, of the tree's path,
 // since May 2016 with the host's name before it and since June 2017 with the
 // branch behind it.
-func (t Tree) pathID(ctx context.Context, v *variables, common script) (string, error) {
+func (t Tree) pathID(ctx context.Context, v *shell.Variables, common shell.Script) (string, error) {
 	var expressions []string
-	for _, m := range common.matches(hashedPath) {
-		expressions = append(expressions, common.text[m[2]:m[3]])
+	for _, m := range common.Matches(hashedPath) {
+		expressions = append(expressions, common.Text[m[2]:m[3]])
 	}
 	switch expressions = slices.Compact(expressions); len(expressions) {
 	case 0:
-		return "", fmt.Errorf(`%s: cannot find kube::build::short_hash "$KUBE_ROOT"`, common.name)
+		return "", fmt.Errorf(`%s: cannot find kube::build::short_hash "$KUBE_ROOT"`, common.Name)
 	case 1:
 	default:
-		return "", fmt.Errorf("%s: the tree's path is hashed in %d ways: %s", common.name, len(expressions), strings.Join(expressions, ", "))
+		return "", fmt.Errorf("%s: the tree's path is hashed in %d ways: %s", common.Name, len(expressions), strings.Join(expressions, ", "))
 	}
-	if common.has(`^KUBE_ROOT=.*\bpwd -P\b`) {
+	if common.Has(`^KUBE_ROOT=.*\bpwd -P\b`) {
 		physical, err := filepath.EvalSymlinks(t.Root)
 		if err != nil {
 			return "", err
 		}
-		v.known["KUBE_ROOT"] = physical
-		defer func() { v.known["KUBE_ROOT"] = t.Root }()
+		v.Set("KUBE_ROOT", physical)
+		defer v.Set("KUBE_ROOT", t.Root)
 	}
 	if strings.Contains(expressions[0], "KUBE_GIT_BRANCH") {
-		v.known["KUBE_GIT_BRANCH"] = t.branch(ctx)
+		v.Set("KUBE_GIT_BRANCH", t.branch(ctx))
 	}
-	text, err := v.expand(expressions[0])
+	text, err := v.Expand(expressions[0])
 	if err != nil {
-		return "", fmt.Errorf("%s: kube::build::short_hash: %w", common.name, err)
+		return "", fmt.Errorf("%s: kube::build::short_hash: %w", common.Name, err)
 	}
 	sum := md5.Sum([]byte(text))
 	return hex.EncodeToString(sum[:])[:10], nil
@@ -65,7 +65,7 @@ func (t Tree) branch(ctx context.Context) string {
 
 // imageSyntax is what a registry takes for the name of an image with a tag, as
 // far as a person would notice.
-var imageSyntax = lazy.Delayed(`^[a-zA-Z0-9][a-zA-Z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(?:@sha256:[0-9a-f]{64})?$`)
+var imageSyntax = late(`^[a-zA-Z0-9][a-zA-Z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(?:@sha256:[0-9a-f]{64})?$`)
 
 // damaged is the hint of an image's name that cannot be right.
 const damaged = "what the tree or the environment says of its images is damaged; in a git checkout, git diff tells what changed"
@@ -73,28 +73,28 @@ const damaged = "what the tree or the environment says of its images is damaged;
 // checkImage is whether the name of the tree's "base image" or "build image"
 // can be an image's.
 func checkImage(what, image, from string) error {
-	if imageSyntax.MatchString(image) {
+	if imageSyntax().MatchString(image) {
 		return nil
 	}
 	return withHint(fmt.Errorf("%s: the %s would be %q, which is no name of an image with a tag", from, what, image), damaged)
 }
 
-var tagSyntax = lazy.Delayed(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+var tagSyntax = late(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 
 // checkCrossTag is whether what the scripts take for the tag of kube-cross can
 // be one. Of "v1 v2" a Dockerfile would be made that names another image.
-func checkCrossTag(v *variables, m marks) error {
-	tag, set, err := v.lookup(crossTagName)
-	if err != nil || !set || tagSyntax.MatchString(tag) {
+func checkCrossTag(v *shell.Variables, m marks) error {
+	tag, set, err := v.Lookup(crossTagName)
+	if err != nil || !set || tagSyntax().MatchString(tag) {
 		return err
 	}
 	return withHint(fmt.Errorf("%s: the tag of kube-cross would be %q, which is no tag of an image", crossTagFrom(m), tag), damaged)
 }
 
 // baseFrom is where the tag of the base image comes from.
-func baseFrom(v *variables, m marks) string {
+func baseFrom(v *shell.Variables, m marks) string {
 	for _, name := range []string{"KUBE_CROSS_VERSION", "KUBE_CROSS_IMAGE"} {
-		if m.common.has(`^[^#\n]*\$\{`+name+`:-`) && v.tree.env(name) != "" {
+		if m.common.Has(`^[^#\n]*\$\{`+name+`:-`) && v.Env(name) != "" {
 			return name
 		}
 	}
@@ -106,5 +106,5 @@ func crossTagFrom(m marks) string {
 	if m.readsCrossVersion {
 		return m.buildDir + "/build-image/cross/VERSION"
 	}
-	return m.common.name
+	return m.common.Name
 }

@@ -5,14 +5,14 @@ import (
 	"slices"
 	"strings"
 
-	lazy "github.com/containers/storage/pkg/regexp"
+	"github.com/kbuild/kbuild/builder/kube/shell"
 )
 
 // platformsVariable is what the scripts of every age read the platforms to
 // compile for from.
 const platformsVariable = "KUBE_BUILD_PLATFORMS"
 
-var platformSyntax = lazy.Delayed(`^[a-z0-9]+/[a-z0-9]+$`)
+var platformSyntax = late(`^[a-z0-9]+/[a-z0-9]+$`)
 
 // ForPlatforms makes a command that builds the tree, as of
 // [Recipe.CommandLine], compile for the platforms, each as "linux/arm64": it
@@ -28,16 +28,16 @@ func (t Tree) ForPlatforms(command, platforms []string) (instead, environment []
 		return command, nil, nil
 	}
 	for _, p := range platforms {
-		if !platformSyntax.MatchString(p) {
+		if !platformSyntax().MatchString(p) {
 			return nil, nil, withHint(fmt.Errorf("%q is not a platform", p), "a platform is an operating system and an architecture of Go's, such as linux/arm64")
 		}
 	}
-	s, err := readScript(t.Root, golangFile)
+	s, err := shell.Read(t.Root, golangFile)
 	if err != nil {
 		return nil, nil, fmt.Errorf("platforms: %w", err)
 	}
-	if !s.has(`^[^#\n]*\b` + platformsVariable + `\b`) {
-		return nil, nil, withHint(fmt.Errorf("platforms: %s does not read %s", s.name, platformsVariable),
+	if !s.Has(`^[^#\n]*\b` + platformsVariable + `\b`) {
+		return nil, nil, withHint(fmt.Errorf("platforms: %s does not read %s", s.Name, platformsVariable),
 			"this tree compiles for the platform of its container only")
 	}
 	var each []string
@@ -48,7 +48,7 @@ func (t Tree) ForPlatforms(command, platforms []string) (instead, environment []
 	}
 	// To mid 2016 the variable is an array, which no environment can hold: a
 	// value of several words would be one platform.
-	if len(each) > 1 && s.has(`^[^#\n]*"\$\{`+platformsVariable+`\[@\]`) {
+	if len(each) > 1 && s.Has(`^[^#\n]*"\$\{`+platformsVariable+`\[@\]`) {
 		loop := "for p in " + strings.Join(each, " ") + "; do " + platformsVariable + `=$p "$@"; done`
 		return append([]string{"bash", "-ec", loop, "bash"}, command...), nil, nil
 	}

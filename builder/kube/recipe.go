@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	lazy "github.com/containers/storage/pkg/regexp"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // A Recipe is how a tree of one age is built. Paths in the container are
@@ -61,7 +61,7 @@ type Recipe struct {
 	SourceList []string
 	// SourceFilter says which files of the tree are its sources where there
 	// is no list.
-	SourceFilter Filter
+	SourceFilter sources.Filter
 	// SourceFrom is the file SourceList or SourceFilter was read from.
 	SourceFrom string
 	// Archive is the name of the source archive in the context, or empty.
@@ -94,7 +94,7 @@ type Recipe struct {
 	// CopyBack says which files of Workdir, those in Outputs among them, the
 	// tree's scripts bring back into the tree after any command. It is empty
 	// where nothing but Outputs comes back.
-	CopyBack Filter
+	CopyBack sources.Filter
 	// NoCopyBack is whether the user wants nothing to be brought back
 	// (KUBE_RUN_COPY_OUTPUT), not even what is in Outputs.
 	NoCopyBack bool
@@ -187,11 +187,11 @@ func (t Tree) ImageNames(v Version) []string {
 	const prefix = "kube-build:build-"
 	byPath := prefix + t.Recipe.PathID + t.Recipe.ImageVersion
 	commit := v.Commit[:min(10, len(v.Commit))]
-	if byCommit := prefix + commit + t.Recipe.ImageVersion; commitName.MatchString(commit) && byCommit != byPath {
+	if byCommit := prefix + commit + t.Recipe.ImageVersion; commitName().MatchString(commit) && byCommit != byPath {
 		return []string{byCommit, byPath}
 	}
 	return []string{byPath}
 }
 
 // commitName is what may follow "build-" in a tag.
-var commitName = lazy.Delayed(`^[A-Za-z0-9_.-]+$`)
+var commitName = late(`^[A-Za-z0-9_.-]+$`)

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/kbuild/kbuild/builder/kube/shell"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // The trees of 1.2 to 1.4, February to August 2016: build/common.sh packs
@@ -24,7 +27,7 @@ const (
 
 // addRecipe describes a tree that ADDs its sources.
 func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
-	v, err := newVariables(t, m.common)
+	v, err := t.variables(m.common)
 	if err != nil {
 		return Recipe{}, err
 	}
@@ -36,8 +39,8 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	r.Context = path.Join(r.Context, "kube-build:build-"+r.PathID)
 	r.Dockerfile = m.buildDir + "/build-image/Dockerfile"
 	r.Archive, r.VersionDefs, r.VersionFile = "kube-source.tar.gz", "kube-version-defs", "/kube-version-defs"
-	r.SourceFrom = m.common.name
-	if r.SourceList, err = (listReader{t.Root, t.env("KUBERNETES_CONTRIB")}).printed(m.common, "kube::build::source_targets"); err != nil {
+	r.SourceFrom = m.common.Name
+	if r.SourceList, err = (shell.ListReader{Root: t.Root, Contrib: t.env("KUBERNETES_CONTRIB")}).Printed(m.common, "kube::build::source_targets"); err != nil {
 		return Recipe{}, err
 	}
 	// Where nearly everything in the root is a source, output elsewhere than in
@@ -48,16 +51,16 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	}
 	// Of Go's own packages only those of the tree are kept: a data container
 	// has the directories that the scripts name.
-	if m.common.has(`^[ \t]*--volume[ \t]+"\$\{REMOTE_GODEP_GOPATH\}"`) {
+	if m.common.Has(`^[ \t]*--volume[ \t]+"\$\{REMOTE_GODEP_GOPATH\}"`) {
 		r.Persistent = append(r.Persistent, r.Workdir+"/Godeps/_workspace/pkg")
 	}
-	bin, err := v.pathOr("OUTPUT_BINPATH", r.Outputs[0].Host)
+	bin, err := v.PathOr("OUTPUT_BINPATH", r.Outputs[0].Host)
 	if err != nil {
 		return Recipe{}, err
 	}
 	r.Outputs[0].Host = bin
 	r.Mounts = []Mount{{Host: bin, Container: r.Outputs[0].Container}}
-	if m.common.has(`^[ \t]*--volume[ \t]+/etc/localtime:/etc/localtime:ro`) {
+	if m.common.Has(`^[ \t]*--volume[ \t]+/etc/localtime:/etc/localtime:ro`) {
 		r.Mounts = append(r.Mounts, Mount{Host: "/etc/localtime", Container: "/etc/localtime", ReadOnly: true})
 	}
 	t.Recipe = r
@@ -68,16 +71,16 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 		return Recipe{}, err
 	}
 	// A build image of another age's Dockerfile would hold no sources.
-	text, err := readTreeFile(t.Root, r.Dockerfile)
+	text, err := sources.ReadFile(t.Root, r.Dockerfile)
 	if err == nil && !strings.Contains(string(text), r.Archive) {
-		err = withHint(fmt.Errorf("%s does not add %s, in which %s packs the sources", r.Dockerfile, r.Archive, m.common.name), mixed)
+		err = withHint(fmt.Errorf("%s does not add %s, in which %s packs the sources", r.Dockerfile, r.Archive, m.common.Name), mixed)
 	}
 	return r, err
 }
 
 // common is what the recipes of all ages have in common. The context is only
 // the directory that contexts are in.
-func common(ctx context.Context, t Tree, m marks, v *variables) (Recipe, error) {
+func common(ctx context.Context, t Tree, m marks, v *shell.Variables) (Recipe, error) {
 	if err := checkCrossTag(v, m); err != nil {
 		return Recipe{}, err
 	}
@@ -85,16 +88,16 @@ func common(ctx context.Context, t Tree, m marks, v *variables) (Recipe, error) 
 	if err != nil {
 		return Recipe{}, err
 	}
-	golang, err := v.valueOr("KUBE_GO_PACKAGE", goPackage)
+	golang, err := v.ValueOr("KUBE_GO_PACKAGE", goPackage)
 	if err != nil {
 		return Recipe{}, err
 	}
-	output, err := v.pathOr("LOCAL_OUTPUT_ROOT", "_output")
+	output, err := v.PathOr("LOCAL_OUTPUT_ROOT", "_output")
 	if err != nil {
 		return Recipe{}, err
 	}
 	inTree, err := filepath.Rel(t.Root, output)
-	if err != nil || !validPath(inTree) {
+	if err != nil || !sources.ValidPath(inTree) {
 		return Recipe{}, withHint(fmt.Errorf("output would go to %s, which is not below the tree", output),
 			"OUT_DIR is a directory in the tree, relative to it")
 	}
@@ -114,14 +117,14 @@ func common(ctx context.Context, t Tree, m marks, v *variables) (Recipe, error) 
 		// [[ ${KUBE_RUN_COPY_OUTPUT:-y} =~ ^[yY]$ ]] in build/run.sh.
 		NoCopyBack: !strings.EqualFold(t.envOr("KUBE_RUN_COPY_OUTPUT", "y"), "y"),
 	}
-	if cross := m.buildDir + "/build-image/cross/Dockerfile"; exists(t.Root, cross) {
+	if cross := m.buildDir + "/build-image/cross/Dockerfile"; sources.Exists(t.Root, cross) {
 		r.CrossDockerfile = cross
 	}
 	if r.Environment, err = containerEnvironment(v, m.common); err != nil {
 		return Recipe{}, err
 	}
 	r.Command = []string{"hack/build-go.sh"}
-	if exists(t.Root, makeRule) {
+	if sources.Exists(t.Root, makeRule) {
 		r.Command, r.makeTargets = []string{"make"}, true
 	}
 	if r.WantsGo, err = wantedGo(t.Root, r.Environment); err != nil {
@@ -139,17 +142,17 @@ func tools(root string, command []string) ([]string, error) {
 	for _, name := range []string{
 		"hack/build-go.sh", makeRule, "hack/lib/init.sh", versionFile, golangFile, "cluster/lib/logging.sh", "hack/lib/logging.sh",
 	} {
-		s, err := readScript(root, name)
-		if isMissing(err) {
+		s, err := shell.Read(root, name)
+		if sources.IsMissing(err) {
 			continue // small trees have fewer
 		}
 		if err != nil {
 			return nil, withHint(err, "make the file readable for yourself")
 		}
-		text.WriteString(s.text)
+		text.WriteString(s.Text)
 		text.WriteString("\n")
 	}
-	calls := script{text: text.String()}
+	calls := shell.Script{Text: text.String()}
 	tools := []string{"bash"}
 	if command[0] == "make" {
 		tools = append(tools, "make")
@@ -157,7 +160,7 @@ func tools(root string, command []string) ([]string, error) {
 	for _, tool := range []string{
 		"basename", "cp", "date", "dirname", "find", "grep", "ln", "mkdir", "rm", "rsync", "stat", "which", "whoami",
 	} {
-		if calls.has("(?:^|[|;&(!{`]|\\b(?:then|else|do|if|while|until|-exec)\\b)[ \\t]*" + tool + "(?:[ \\t)`]|$)") {
+		if calls.Has("(?:^|[|;&(!{`]|\\b(?:then|else|do|if|while|until|-exec)\\b)[ \\t]*" + tool + "(?:[ \\t)`]|$)") {
 			tools = append(tools, tool)
 		}
 	}

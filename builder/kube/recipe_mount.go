@@ -2,6 +2,8 @@ package kube
 
 import (
 	"context"
+
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // The trees of 1.35 and newer, since October 2025: the scripts run the command
@@ -13,7 +15,7 @@ import (
 
 // mountRecipe describes a tree that is mounted into kube-cross.
 func mountRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
-	v, err := newVariables(t, m.common)
+	v, err := t.variables(m.common)
 	if err != nil {
 		return Recipe{}, err
 	}
@@ -24,12 +26,12 @@ func mountRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	r.Name, r.Way = "mount", WayMount
 	r.Context = ""
 	r.VersionFile = r.Workdir + "/" + dockerizedVersion
-	r.SourceFrom = m.common.name
-	r.SourceFilter = append(ownFilter(r.OutputRoot), Rule{Pattern: "/_tmp/"})
-	r.CopyBack = append(ownFilter(r.OutputRoot), Rule{Pattern: "/_tmp/"})
+	r.SourceFrom = m.common.Name
+	r.SourceFilter = append(ownFilter(r.OutputRoot), sources.Rule{Pattern: "/_tmp/"})
+	r.CopyBack = append(ownFilter(r.OutputRoot), sources.Rule{Pattern: "/_tmp/"})
 	r.Environment = append(r.Environment, versionFileVariable+"="+r.VersionFile)
 	r.Mounts = []Mount{{Host: "/etc/localtime", Container: "/etc/localtime", ReadOnly: true}}
-	if r.BaseImage, err = v.expand(`"${KUBE_CROSS_IMAGE}:${KUBE_CROSS_VERSION}"`); err != nil {
+	if r.BaseImage, err = v.Expand(`"${KUBE_CROSS_IMAGE}:${KUBE_CROSS_VERSION}"`); err != nil {
 		return Recipe{}, err
 	}
 	return r, checkImage("base image", r.BaseImage, r.BaseFrom)

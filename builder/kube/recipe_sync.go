@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/kbuild/kbuild/builder/kube/shell"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // The trees of 1.5 to 1.34, August 2016 to 2025: the scripts copy the tree with
@@ -18,7 +21,7 @@ const dockerizedVersion = ".dockerized-kube-version-defs"
 
 // syncRecipe describes a tree that upstream copies with rsync.
 func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
-	v, err := newVariables(t, m.common)
+	v, err := t.variables(m.common)
 	if err != nil {
 		return Recipe{}, err
 	}
@@ -28,7 +31,7 @@ func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	}
 	r.Name, r.Way = "sync", WaySync
 	// Only the first weeks had no version of the build image.
-	version, err := v.valueOr("KUBE_BUILD_IMAGE_VERSION", "")
+	version, err := v.ValueOr("KUBE_BUILD_IMAGE_VERSION", "")
 	if err != nil {
 		return Recipe{}, err
 	}
@@ -50,7 +53,7 @@ func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	if r.ContextFiles, err = t.contextFiles(r.Dockerfile); err != nil {
 		return Recipe{}, err
 	}
-	r.SourceFrom = m.common.name
+	r.SourceFrom = m.common.Name
 	if r.SourceFilter, err = rsyncFilter(m.common, "kube::build::sync_to_container"); err != nil {
 		return Recipe{}, err
 	}
@@ -75,45 +78,45 @@ const imageLock = "kbuild.lock"
 // copies since 2022 and nothing in the container reads, because the version
 // comes from the version file; that file, which kbuild places itself; the lock
 // of images, which no program reads; and all output.
-func ownFilter(outputRoot string) Filter {
-	f := Filter{{Pattern: "/.git"}, {Pattern: "/" + dockerizedVersion}, {Pattern: "/" + imageLock}, {Pattern: "/_output/"}}
+func ownFilter(outputRoot string) sources.Filter {
+	f := sources.Filter{{Pattern: "/.git"}, {Pattern: "/" + dockerizedVersion}, {Pattern: "/" + imageLock}, {Pattern: "/_output/"}}
 	if outputRoot != "_output" {
-		f = append(f, Rule{Pattern: "/" + outputRoot + "/"})
+		f = append(f, sources.Rule{Pattern: "/" + outputRoot + "/"})
 	}
 	return f
 }
 
 // rsyncFilter reads the --filter options of the only call of rsync in a
 // function.
-func rsyncFilter(s script, function string) (Filter, error) {
-	body, err := s.function(function)
+func rsyncFilter(s shell.Script, function string) (sources.Filter, error) {
+	body, err := s.Function(function)
 	if err != nil {
 		return nil, err
 	}
-	fail := func(err error) (Filter, error) {
-		return nil, withHint(fmt.Errorf("%s: cannot read the function %s: %w", s.name, function, err),
+	fail := func(err error) (sources.Filter, error) {
+		return nil, withHint(fmt.Errorf("%s: cannot read the function %s: %w", s.Name, function, err),
 			"kbuild reads what rsync copies from its --filter options there")
 	}
-	l := newBashLexer(body.text, 1)
-	var filter Filter
+	l := shell.NewLexer(body.Text, 1)
+	var filter sources.Filter
 	for {
-		t, err := l.next()
+		t, err := l.Next()
 		if err != nil {
 			return fail(err)
 		}
-		if t.kind == endToken {
+		if t.Kind == shell.End {
 			break
 		}
-		text, ok := strings.CutPrefix(t.text, "--filter=")
-		if t.kind != wordToken || !ok {
+		text, ok := strings.CutPrefix(t.Text, "--filter=")
+		if t.Kind != shell.Word || !ok {
 			continue
 		}
-		if t.dynamic {
-			return fail(fmt.Errorf("line %d: only a shell can tell what %s is", t.line, t.raw))
+		if t.Dynamic {
+			return fail(fmt.Errorf("line %d: only a shell can tell what %s is", t.Line, t.Raw))
 		}
-		rule, err := ParseFilter(text)
+		rule, err := sources.ParseFilter(text)
 		if err != nil {
-			return fail(fmt.Errorf("line %d: %w", t.line, err))
+			return fail(fmt.Errorf("line %d: %w", t.Line, err))
 		}
 		filter = append(filter, rule...)
 	}

@@ -10,7 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	lazy "github.com/containers/storage/pkg/regexp"
+	"github.com/kbuild/kbuild/builder/kube/shell"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // goPackage is the import path of the tree's root.
@@ -24,11 +25,11 @@ var commandDirs = [...]string{"cmd", "plugin/cmd"}
 // as KUBE_ALL_TARGETS of the tree's hack/lib/golang.sh lists them, with those
 // of the project in KUBERNETES_CONTRIB.
 func (t Tree) Targets() ([]string, error) {
-	s, err := readScript(t.Root, golangFile)
+	s, err := shell.Read(t.Root, golangFile)
 	if err != nil {
 		return nil, fmt.Errorf("list targets: %w", err)
 	}
-	targets, err := listReader{t.Root, t.env("KUBERNETES_CONTRIB")}.array(s, "KUBE_ALL_TARGETS")
+	targets, err := shell.ListReader{Root: t.Root, Contrib: t.env("KUBERNETES_CONTRIB")}.Array(s, "KUBE_ALL_TARGETS")
 	if err != nil {
 		return nil, fmt.Errorf("list targets: %w", err)
 	}
@@ -113,9 +114,9 @@ func (n targetNames) resolve(arg string) (string, error) {
 	}
 	reason := ""
 	switch {
-	case arg == "", strings.HasPrefix(arg, "-"), !validPath(name):
+	case arg == "", strings.HasPrefix(arg, "-"), !sources.ValidPath(name):
 		return "", &TargetError{Target: arg, reason: "it is not a directory of the tree"}
-	case looksLikeDomain.MatchString(name):
+	case looksLikeDomain().MatchString(name):
 		// The scripts take it for the import path of another repository.
 	case n.isCommand(name), n.isTest(name):
 		if n.isSource(name) {
@@ -136,7 +137,7 @@ func (n targetNames) resolve(arg string) (string, error) {
 
 // looksLikeDomain is how the scripts tell an import path from a directory of
 // the tree.
-var looksLikeDomain = lazy.Delayed(`^([[:alnum:]]+\.)+[[:alnum:]]+/`)
+var looksLikeDomain = late(`^([[:alnum:]]+\.)+[[:alnum:]]+/`)
 
 // short are the targets whose last part is the name, those that the tree lists
 // first.
@@ -187,7 +188,7 @@ func (n targetNames) full(name string) string {
 func (n targetNames) isSource(name string) bool {
 	if r := n.tree.Recipe; r.Way != WayArchive {
 		return r.SourceFilter.Includes(name, true) &&
-			!slices.ContainsFunc(parents(name), func(dir string) bool { return !r.SourceFilter.Includes(dir, true) })
+			!slices.ContainsFunc(sources.Parents(name), func(dir string) bool { return !r.SourceFilter.Includes(dir, true) })
 	}
 	return slices.ContainsFunc(n.tree.Recipe.SourceList, func(listed string) bool {
 		listed = path.Clean(listed)
@@ -215,7 +216,7 @@ func (n targetNames) isTest(name string) bool {
 // hasGoFile is whether the directory has a Go file that is compiled for Linux
 // and meets the condition. Links are not followed: behind them may be anything.
 func (n targetNames) hasGoFile(dir string, condition func(name string) bool) bool {
-	for _, p := range append(parents(dir), dir) {
+	for _, p := range append(sources.Parents(dir), dir) {
 		if info, err := os.Lstat(n.full(p)); err != nil || !info.IsDir() {
 			return false
 		}

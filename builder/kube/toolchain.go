@@ -2,10 +2,12 @@ package kube
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
-	lazy "github.com/containers/storage/pkg/regexp"
+	"github.com/kbuild/kbuild/builder/kube/shell"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // A GoVersion is the version of a Go toolchain.
@@ -23,12 +25,12 @@ func (v GoVersion) SameMinor(other GoVersion) bool {
 // cross-1.4.2-1 (of kube-build, in 1.1), v1.4.2-1, and since 2021
 // v1.34.0-go1.24.5-bullseye.0, which begins with the version of Kubernetes.
 var (
-	promises = []lazy.Regexp{
-		lazy.Delayed(`^cross-([0-9]+)\.([0-9]+)(?:\.([0-9]+))?-[0-9]+$`),
-		lazy.Delayed(`^v([0-9]+)\.([0-9]+)(?:\.([0-9]+))?-[0-9]+$`),
-		lazy.Delayed(`-go([0-9]+)\.([0-9]+)(?:\.([0-9]+))?(?:rc[0-9]+|beta[0-9]+)?(?:-|$)`),
+	promises = []func() *regexp.Regexp{
+		late(`^cross-([0-9]+)\.([0-9]+)(?:\.([0-9]+))?-[0-9]+$`),
+		late(`^v([0-9]+)\.([0-9]+)(?:\.([0-9]+))?-[0-9]+$`),
+		late(`-go([0-9]+)\.([0-9]+)(?:\.([0-9]+))?(?:rc[0-9]+|beta[0-9]+)?(?:-|$)`),
 	}
-	goRelease = lazy.Delayed(`^go([0-9]+)\.([0-9]+)(?:\.([0-9]+))?(?:rc[0-9]+|beta[0-9]+|b[0-9]+)?(?:[-+ \t].*)?$`)
+	goRelease = late(`^go([0-9]+)\.([0-9]+)(?:\.([0-9]+))?(?:rc[0-9]+|beta[0-9]+|b[0-9]+)?(?:[-+ \t].*)?$`)
 )
 
 // GoPromised is the version of Go that the name of an image promises to hold:
@@ -48,7 +50,7 @@ func GoPromised(image string) (GoVersion, bool) {
 		return GoVersion{}, false // a port, and no tag
 	}
 	for _, promise := range promises {
-		if v, ok := goVersion(promise.FindStringSubmatch(tag)); ok {
+		if v, ok := goVersion(promise().FindStringSubmatch(tag)); ok {
 			return v, true
 		}
 	}
@@ -60,7 +62,7 @@ func GoPromised(image string) (GoVersion, bool) {
 // Release candidates and betas count as the release they are for.
 func ParseGo(s string) (GoVersion, bool) {
 	line, _, _ := strings.Cut(s, "\n")
-	return goVersion(goRelease.FindStringSubmatch(strings.TrimSpace(line)))
+	return goVersion(goRelease().FindStringSubmatch(strings.TrimSpace(line)))
 }
 
 // goVersion makes a version of a match's three groups, of which the third may
@@ -87,8 +89,8 @@ func goVersion(match []string) (GoVersion, bool) {
 // of the tree's golang.sh insists on, as it would find its variables in the
 // container.
 func wantedGo(root string, environment []string) (string, error) {
-	s, err := readScript(root, golangFile)
-	if err != nil || !strings.Contains(s.text, "/.go-version") || !strings.Contains(s.text, "${FORCE_HOST_GO:-}") {
+	s, err := shell.Read(root, golangFile)
+	if err != nil || !strings.Contains(s.Text, "/.go-version") || !strings.Contains(s.Text, "${FORCE_HOST_GO:-}") {
 		return "", err
 	}
 	given := func(name string) string {
@@ -105,8 +107,8 @@ func wantedGo(root string, environment []string) (string, error) {
 	if version := given("GO_VERSION"); version != "" {
 		return version, nil
 	}
-	data, err := readTreeFile(root, ".go-version")
-	if isMissing(err) {
+	data, err := sources.ReadFile(root, ".go-version")
+	if sources.IsMissing(err) {
 		return "", nil
 	}
 	return strings.TrimSpace(string(data)), err

@@ -71,3 +71,31 @@ func TestSameMinor(t *testing.T) {
 		}
 	}
 }
+
+// What the scripts of 1.28 and later do about another Go than they want.
+func TestWantedGo(t *testing.T) {
+	const insists = "GO_VERSION=\"$(cat \"${KUBE_ROOT}/.go-version\")\"\nif [ -n \"${FORCE_HOST_GO:-}\" ]; then\n"
+	for _, test := range []struct {
+		golang, file string
+		environment  []string
+		want         string
+	}{
+		{insists, "1.25.7\n", nil, "1.25.7"},
+		{insists, "1.25.7\n", []string{"FORCE_HOST_GO=", "GO_VERSION=", "GOTOOLCHAIN="}, "1.25.7"},
+		{insists, "1.25.7\n", []string{"FORCE_HOST_GO=y"}, ""},
+		{insists, "1.25.7\n", []string{"GOTOOLCHAIN=local"}, ""},
+		{insists, "1.25.7\n", []string{"GOTOOLCHAIN=auto", "GO_VERSION=1.24.1"}, "1.24.1"},
+		{insists, "", nil, ""},
+		{"go version\n", "1.25.7\n", nil, ""},
+	} {
+		files := map[string]string{golangFile: test.golang}
+		if test.file != "" {
+			files[".go-version"] = test.file
+		}
+		root := t.TempDir()
+		writeFiles(t, root, files)
+		if got, err := wantedGo(root, test.environment); got != test.want || err != nil {
+			t.Errorf("%+v: %q, %v", test, got, err)
+		}
+	}
+}

@@ -7,6 +7,9 @@
 // strings here, and mounts and environment are only described. It uses the
 // standard library alone.
 //
+// Two rooms below it know nothing of Kubernetes' ages: shell reads bash, sources
+// knows the files that are compiled.
+//
 // There is a file for each age of trees (recipe_local.go, recipe_add.go,
 // recipe_sync.go, recipe_mount.go), and a table in ages.go that tells the ages
 // apart by what a tree holds.
@@ -16,7 +19,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -165,14 +167,3 @@ func (e *AgeError) Hint() string {
 
 // mixed is the hint of a tree that does not hold together.
 const mixed = "the tree is incomplete or mixed from two; in a git checkout, git status tells what is missing"
-
-// exists is whether there is a file or directory of that name in the tree.
-func exists(root, name string) bool {
-	_, err := os.Stat(filepath.Join(root, filepath.FromSlash(name)))
-	return err == nil
-}
-
-// isMissing is whether the error says that a file is not there.
-func isMissing(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotDir)
-}

@@ -445,3 +445,11 @@ func canceled() context.Context {
 	cancel()
 	return ctx
 }
+
+func BenchmarkOpenTree(b *testing.B) {
+	root := smallTree(b, nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		openTree(b, root)
+	}
+}

@@ -8,7 +8,8 @@ import (
 	"regexp"
 	"strings"
 
-	lazy "github.com/containers/storage/pkg/regexp"
+	"github.com/kbuild/kbuild/builder/kube/shell"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // A Version is what a tree says of itself in the binaries built from it. A
@@ -64,32 +65,32 @@ func ParseVersionFile(data []byte) (Version, error) {
 
 // load sets what the version file assigns and leaves the rest alone.
 func (v *Version) load(data []byte) error {
-	l := newBashLexer(string(data), 1)
+	l := shell.NewLexer(string(data), 1)
 	command := true // the next word starts a command
 	for {
-		t, err := l.next()
+		t, err := l.Next()
 		if err != nil {
 			return err
 		}
 		switch {
-		case t.kind == endToken:
+		case t.Kind == shell.End:
 			return nil
-		case t.kind == newlineToken, t.kind == opToken && t.raw == ";":
+		case t.Kind == shell.Newline, t.Kind == shell.Op && t.Raw == ";":
 			command = true
 			continue
-		case t.kind == opToken:
-			return fmt.Errorf("line %d: cannot read %q", t.line, t.raw)
-		case command && (t.raw == "export" || t.raw == "readonly"):
+		case t.Kind == shell.Op:
+			return fmt.Errorf("line %d: cannot read %q", t.Line, t.Raw)
+		case command && (t.Raw == "export" || t.Raw == "readonly"):
 			command = false
 			continue
 		}
 		command = false
-		name, value, ok := t.assignment()
+		name, value, ok := t.Assignment()
 		if !ok {
-			return fmt.Errorf("line %d: %s is not an assignment", t.line, t.raw)
+			return fmt.Errorf("line %d: %s is not an assignment", t.Line, t.Raw)
 		}
-		if t.dynamic || strings.Contains(t.raw, "=~") || strings.Contains(t.raw, ":~") {
-			return fmt.Errorf("line %d: only a shell can tell what %s is", t.line, t.raw)
+		if t.Dynamic || strings.Contains(t.Raw, "=~") || strings.Contains(t.Raw, ":~") {
+			return fmt.Errorf("line %d: only a shell can tell what %s is", t.Line, t.Raw)
 		}
 		for _, f := range v.versionVars() {
 			if f.name == name {
@@ -128,7 +129,7 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 		if !filepath.IsAbs(file) {
 			file = filepath.Join(t.Root, file)
 		}
-		data, err := readSmallFile(file)
+		data, err := sources.ReadFileAnywhere(file)
 		if err == nil {
 			err = v.load(data)
 		}
@@ -237,7 +238,7 @@ func begin(ask func() (string, error)) func() (string, error) {
 // KUBE_GIT_VERSION_FILE say; the rest of what they say stays. Anything that is
 // no semantic version is an error.
 func (t Tree) WithGitVersion(version string) (Tree, error) {
-	if !semanticVersion.MatchString(version) {
+	if !semanticVersion().MatchString(version) {
 		return Tree{}, withHint(fmt.Errorf("%q is not a version", version), "a version is such as v1.20.2 or v1.3.0-beta.1+mine")
 	}
 	t.gitVersion = version
@@ -245,11 +246,11 @@ func (t Tree) WithGitVersion(version string) (Tree, error) {
 }
 
 // semanticVersion is what the trees' own scripts take for one.
-var semanticVersion = lazy.Delayed(`^v[0-9]+\.[0-9]+(\.[0-9]+)?(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+var semanticVersion = late(`^v[0-9]+\.[0-9]+(\.[0-9]+)?(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
 
 // builtinVersion finds what the sources say their version is, for when nothing
 // else does.
-var builtinVersion = lazy.Delayed(`(?m)^[ \t]*(?:var[ \t]+)?gitVersion[ \t]*(?:string[ \t]*)?=[ \t]*"([^"\n]*)"`)
+var builtinVersion = late(`(?m)^[ \t]*(?:var[ \t]+)?gitVersion[ \t]*(?:string[ \t]*)?=[ \t]*"([^"\n]*)"`)
 
 // BuiltinVersion is the version that binaries report when the tree's is empty,
 // and the file that says so; both are empty if none does.
@@ -257,11 +258,11 @@ func (t Tree) BuiltinVersion() (version, file string) {
 	for _, name := range []string{
 		"staging/src/k8s.io/component-base/version/base.go", "pkg/version/base.go",
 	} {
-		data, err := readTreeFile(t.Root, name)
+		data, err := sources.ReadFile(t.Root, name)
 		if err != nil {
 			continue // another age has the other
 		}
-		if m := builtinVersion.FindSubmatch(data); m != nil {
+		if m := builtinVersion().FindSubmatch(data); m != nil {
 			return string(m[1]), name
 		}
 	}
@@ -299,30 +300,30 @@ type versionShape struct {
 }
 
 var (
-	matchesVersion = lazy.Delayed(`(?m)(! )?\[\[ "\$\{KUBE_GIT_VERSION\}" =~ (\^v\(\S+\$) \]\]`)
-	distanceDot    = lazy.Delayed(`-([0-9]+)-g([0-9a-f]{14})$`)
-	distancePlus   = lazy.Delayed(`-g([0-9a-f]{14})$`)
-	describeLong   = lazy.Delayed(`(?m)^[^#\n]*\bdescribe --long --tags`)
-	describeMatch  = lazy.Delayed(`(?m)^[^#\n]*\bdescribe --tags --match='([^'\n]+)'`)
+	matchesVersion = late(`(?m)(! )?\[\[ "\$\{KUBE_GIT_VERSION\}" =~ (\^v\(\S+\$) \]\]`)
+	distanceDot    = late(`-([0-9]+)-g([0-9a-f]{14})$`)
+	distancePlus   = late(`-g([0-9a-f]{14})$`)
+	describeLong   = late(`(?m)^[^#\n]*\bdescribe --long --tags`)
+	describeMatch  = late(`(?m)^[^#\n]*\bdescribe --tags --match='([^'\n]+)'`)
 	// git archive puts a percent sign here, and the ref names there.
-	isArchive     = lazy.Delayed(`(?m)^[ \t]*if \[\[ '%' == "%" \]\]; then$`)
-	archiveState  = lazy.Delayed(`(?m)^[ \t]*KUBE_GIT_TREE_STATE="([a-z ]*archive)"$`)
-	archiveCommit = lazy.Delayed(`(?m)^[ \t]*KUBE_GIT_COMMIT='([0-9a-f]+)'$`)
-	archiveTag    = lazy.Delayed(`(?m)\[\[ '[^'\n]*?tag: (v[^ ,'\n]+)[^'\n]*' =~ tag:`)
+	isArchive     = late(`(?m)^[ \t]*if \[\[ '%' == "%" \]\]; then$`)
+	archiveState  = late(`(?m)^[ \t]*KUBE_GIT_TREE_STATE="([a-z ]*archive)"$`)
+	archiveCommit = late(`(?m)^[ \t]*KUBE_GIT_COMMIT='([0-9a-f]+)'$`)
+	archiveTag    = late(`(?m)\[\[ '[^'\n]*?tag: (v[^ ,'\n]+)[^'\n]*' =~ tag:`)
 )
 
 // versionShape reads the tree's version.sh.
 func (t Tree) versionShape() (versionShape, error) {
-	s, err := readScript(t.Root, versionFile)
+	s, err := shell.Read(t.Root, versionFile)
 	if err != nil {
 		return versionShape{}, err
 	}
-	shape := versionShape{plain: !s.has(`\{14\\?\}`), dashes: s.has(`^[ \t]*DASHES_IN_VERSION=`), pluses: s.has(`^[ \t]*PLUSES_IN_VERSION=`)}
-	for _, m := range matchesVersion.FindAllStringSubmatch(s.text, -1) {
+	shape := versionShape{plain: !s.Has(`\{14\\?\}`), dashes: s.Has(`^[ \t]*DASHES_IN_VERSION=`), pluses: s.Has(`^[ \t]*PLUSES_IN_VERSION=`)}
+	for _, m := range matchesVersion().FindAllStringSubmatch(s.Text, -1) {
 		// The s flag is what bash does: a dot is any character there.
 		expression, err := regexp.Compile("(?s)" + m[2])
 		if err != nil || m[1] == "" && expression.NumSubexp() < 4 {
-			return versionShape{}, fmt.Errorf("%s: cannot read the expression %s", s.name, m[2])
+			return versionShape{}, fmt.Errorf("%s: cannot read the expression %s", s.Name, m[2])
 		}
 		expression.Longest()
 		if m[1] != "" {
@@ -332,24 +333,24 @@ func (t Tree) versionShape() (versionShape, error) {
 		}
 	}
 	if shape.numbers == nil {
-		return versionShape{}, fmt.Errorf("%s: cannot find the expression that KUBE_GIT_VERSION is to match", s.name)
+		return versionShape{}, fmt.Errorf("%s: cannot find the expression that KUBE_GIT_VERSION is to match", s.Name)
 	}
-	if describeLong.MatchString(s.text) {
+	if describeLong().MatchString(s.Text) {
 		shape.describe = append(shape.describe, "--long")
 	}
-	if m := describeMatch.FindStringSubmatch(s.text); m != nil {
+	if m := describeMatch().FindStringSubmatch(s.Text); m != nil {
 		shape.describe = append(shape.describe, "--match="+m[1])
 	}
-	if isArchive.MatchString(s.text) {
+	if isArchive().MatchString(s.Text) {
 		shape.archive = &Version{TreeState: "archive"}
 		// At first, in 1.9, "git archive".
-		if m := archiveState.FindStringSubmatch(s.text); m != nil {
+		if m := archiveState().FindStringSubmatch(s.Text); m != nil {
 			shape.archive.TreeState = m[1]
 		}
-		if m := archiveCommit.FindStringSubmatch(s.text); m != nil {
+		if m := archiveCommit().FindStringSubmatch(s.Text); m != nil {
 			shape.archive.Commit = m[1]
 		}
-		if m := archiveTag.FindStringSubmatch(s.text); m != nil {
+		if m := archiveTag().FindStringSubmatch(s.Text); m != nil {
 			shape.archive.GitVersion = m[1]
 		}
 	}
@@ -378,11 +379,11 @@ func (s versionShape) semantic(described string) string {
 			if s.pluses && strings.Contains(described, "+") {
 				return described
 			}
-			return distancePlus.ReplaceAllString(described, "+$1")
+			return distancePlus().ReplaceAllString(described, "+$1")
 		case 3: // v1.4.0-alpha.0-1-g...
 		default:
 			return described
 		}
 	}
-	return distanceDot.ReplaceAllString(described, ".$1+$2")
+	return distanceDot().ReplaceAllString(described, ".$1+$2")
 }

@@ -15,12 +15,13 @@ import (
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/storage"
 )
 
 // build does the image step and what follows it.
 func (w *worker) build(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, img storage.Image) (_ int, err error) {
-	sources, err := kube.UnmarshalManifest(w.Sources)
+	manifest, err := sources.UnmarshalManifest(w.Sources)
 	if err != nil {
 		return 0, err
 	}
@@ -37,16 +38,16 @@ func (w *worker) build(ctx context.Context, store *storage.Store, host builder.H
 		if w.Goal == goalImage {
 			return 0, nil
 		}
-		return w.compile(ctx, store, host, base, img, sources, nil)
+		return w.compile(ctx, store, host, base, img, manifest, nil)
 	}
 	if w.Goal == goalCompile {
-		image, err := w.assembled(store, names, sources, img)
+		image, err := w.assembled(store, names, manifest, img)
 		if err != nil {
 			return 0, err
 		}
-		return w.compile(ctx, store, host, base, image, sources, nil)
+		return w.compile(ctx, store, host, base, image, manifest, nil)
 	}
-	made, err := builder.WriteContext(ctx, w.Tree, sources, w.Version, w.Dockerfile, w.StateDir, w.Files...)
+	made, err := builder.WriteContext(ctx, w.Tree, manifest, w.Version, w.Dockerfile, w.StateDir, w.Files...)
 	if err != nil {
 		return 0, err
 	}
@@ -58,21 +59,21 @@ func (w *worker) build(ctx context.Context, store *storage.Store, host builder.H
 			err = e
 		}
 	}()
-	image, err := w.assemble(ctx, store, host, names, sources, img, made)
+	image, err := w.assemble(ctx, store, host, names, manifest, img, made)
 	if err != nil || w.Goal == goalImage {
 		return 0, err
 	}
-	return w.compile(ctx, store, host, base, image, sources, written)
+	return w.compile(ctx, store, host, base, image, manifest, written)
 }
 
-func (w *worker) assemble(ctx context.Context, store *storage.Store, host builder.Host, names []reference.Named, sources kube.Manifest, base storage.Image, made builder.Context) (storage.Image, error) {
+func (w *worker) assemble(ctx context.Context, store *storage.Store, host builder.Host, names []reference.Named, manifest sources.Manifest, base storage.Image, made builder.Context) (storage.Image, error) {
 	start := time.Now()
 	baseName, err := w.baseName()
 	if err != nil {
 		return storage.Image{}, err
 	}
 	opts := builder.AssembleOptions{
-		Tree: w.Tree, Version: w.Version, Sources: sources, Context: made,
+		Tree: w.Tree, Version: w.Version, Sources: manifest, Context: made,
 		Base: base, BaseName: baseName, Names: names, Host: host,
 	}
 	steps := w.Tree.Recipe.NetworkSteps
@@ -100,7 +101,7 @@ func (w *worker) assemble(ctx context.Context, store *storage.Store, host builde
 
 // assembled finds the image that an earlier image step made of the tree as it
 // is now.
-func (w *worker) assembled(store *storage.Store, names []reference.Named, sources kube.Manifest, base storage.Image) (storage.Image, error) {
+func (w *worker) assembled(store *storage.Store, names []reference.Named, manifest sources.Manifest, base storage.Image) (storage.Image, error) {
 	mine := names[len(names)-1]
 	baseName, err := w.baseName()
 	if err != nil {
@@ -109,7 +110,7 @@ func (w *worker) assembled(store *storage.Store, names []reference.Named, source
 	image, err := store.Lookup(mine)
 	if err == nil {
 		var current bool
-		current, err = builder.Current(store, image, sources, w.Version, w.Dockerfile, base, baseName.String(), w.Files...)
+		current, err = builder.Current(store, image, manifest, w.Version, w.Dockerfile, base, baseName.String(), w.Files...)
 		if err == nil && !current {
 			err = fmt.Errorf("%s does not hold the sources as they are now", w.Names[len(w.Names)-1])
 		}
@@ -123,7 +124,7 @@ func (w *worker) assembled(store *storage.Store, names []reference.Named, source
 // compile runs the command in the image and publishes what it leaves.
 // If written, which waits for the rest of the image step, fails, nothing is
 // published.
-func (w *worker) compile(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, image storage.Image, sources kube.Manifest, written func() error) (_ int, err error) {
+func (w *worker) compile(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, image storage.Image, manifest sources.Manifest, written func() error) (_ int, err error) {
 	start, step := time.Now(), string(stepOf(w.Goal))
 	r := w.Tree.Recipe
 	paths, environment := base.Kept()
@@ -141,7 +142,7 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host builder
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, state.Close()) }()
-	mounts, cold, err := state.Prepare(sources, w.Version)
+	mounts, cold, err := state.Prepare(manifest, w.Version)
 	if err != nil {
 		return 0, err
 	}
@@ -171,7 +172,7 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host builder
 			return 0, err
 		}
 	}
-	before, after, err := w.hooks(state, sources, mounts)
+	before, after, err := w.hooks(state, manifest, mounts)
 	if err != nil {
 		return 0, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/spf13/cobra"
@@ -322,7 +323,7 @@ func (w *worker) writeBundle(ctx context.Context, store *storage.Store) (err err
 // bundleSources writes the tree's sources and their version, as a build context
 // has them.
 func (w *worker) bundleSources(ctx context.Context, dir string, files map[string]string) error {
-	sources, err := kube.UnmarshalManifest(w.Sources)
+	sources, err := sources.UnmarshalManifest(w.Sources)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // A sourceRecord is what is known of a tree's sources from the run before: a
@@ -16,37 +17,37 @@ import (
 // next run some time.
 type sourceRecord struct {
 	file          string
-	before, after kube.Fingerprint
+	before, after sources.Fingerprint
 }
 
 // maxRecord is more than any tree's fingerprint has, in bytes.
 const maxRecord = 256 << 20
 
 // look reads the tree's sources as far as they are not known.
-func (r *sourceRecord) look(ctx context.Context, tree kube.Tree, stateDir string) (m kube.Manifest, err error) {
+func (r *sourceRecord) look(ctx context.Context, tree kube.Tree, stateDir string) (m sources.Manifest, err error) {
 	r.file = filepath.Join(stateDir, "sources")
 	r.before = readFingerprint(r.file)
 	m, r.after, err = tree.SourcesSince(ctx, r.before)
 	return m, err
 }
 
-func readFingerprint(file string) kube.Fingerprint {
+func readFingerprint(file string) sources.Fingerprint {
 	f, err := os.Open(file)
 	if err != nil {
-		return kube.Fingerprint{}
+		return sources.Fingerprint{}
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() || info.Size() > maxRecord {
-		return kube.Fingerprint{}
+		return sources.Fingerprint{}
 	}
 	data := make([]byte, info.Size())
 	if _, err := io.ReadFull(f, data); err != nil {
-		return kube.Fingerprint{}
+		return sources.Fingerprint{}
 	}
-	known, err := kube.UnmarshalFingerprint(data)
+	known, err := sources.UnmarshalFingerprint(data)
 	if err != nil {
-		return kube.Fingerprint{}
+		return sources.Fingerprint{}
 	}
 	return known
 }

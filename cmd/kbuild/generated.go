@@ -9,6 +9,7 @@ import (
 
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // What a command leaves in its working directory: make, which compiles trees
@@ -22,7 +23,7 @@ func (r request) backDir() string { return filepath.Join(r.StateDir, "back") }
 func (r request) ownCommand() bool { return r.Goal == goalBuild || r.Goal == goalCompile }
 
 // hooks are what happens around a command in its container.
-func (w *worker) hooks(state *builder.State, sources kube.Manifest, mounts []builder.Mount) (before, after func(root string) error, err error) {
+func (w *worker) hooks(state *builder.State, manifest sources.Manifest, mounts []builder.Mount) (before, after func(root string) error, err error) {
 	if err := os.RemoveAll(w.backDir()); err != nil {
 		return nil, nil, err
 	}
@@ -36,14 +37,14 @@ func (w *worker) hooks(state *builder.State, sources kube.Manifest, mounts []bui
 	}
 	after = func(root string) error {
 		if keeps {
-			if err := state.Keep(root, sources, mounts); err != nil {
+			if err := state.Keep(root, manifest, mounts); err != nil {
 				return err
 			}
 		}
 		if r.Way != kube.WaySync || r.NoCopyBack {
 			return nil
 		}
-		return builder.TakeOut(root, r, sources, mounts, w.backDir())
+		return builder.TakeOut(root, r, manifest, mounts, w.backDir())
 	}
 	return before, after, nil
 }

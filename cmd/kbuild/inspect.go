@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/spf13/cobra"
 )
 
@@ -159,7 +160,7 @@ func wayLine(r kube.Recipe) string {
 	return "a source archive"
 }
 
-func ruleLines(f kube.Filter) []string {
+func ruleLines(f sources.Filter) []string {
 	var lines []string
 	for _, r := range f {
 		lines = append(lines, r.String())

@@ -66,7 +66,7 @@ type request struct {
 	Tree       kube.Tree
 	Tools      []string // the tree's scripts run them in the base image
 	Version    kube.Version
-	Sources    []byte // kube.Manifest, marshalled
+	Sources    []byte // sources.Manifest, marshalled
 	Dockerfile []byte
 	Files      []builder.ContextFile
 	AsUpstream bool              // with the steps of the Dockerfile that need a network

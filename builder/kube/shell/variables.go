@@ -1,4 +1,4 @@
-package kube
+package shell
 
 import (
 	"errors"
@@ -7,15 +7,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
-// variables are those of the tree's scripts: what a variable is set to is read
+// Variables are those of the tree's scripts: what a variable is set to is read
 // from the scripts, and expanded as bash would, from the environment where the
 // scripts take it from there. Only the few shapes that Kubernetes' scripts have
 // are read; nothing is run and nothing guessed.
-type variables struct {
-	tree    Tree
-	scripts []script          // looked through in this order
+type Variables struct {
+	root    string
+	getenv  func(string) (string, bool)
+	scripts []Script          // looked through in this order
 	known   map[string]string // set by what kbuild knows, not by the scripts
 	busy    map[string]bool   // being evaluated
 	place   place             // of the assignment being evaluated
@@ -27,27 +30,31 @@ type place struct {
 	offset int
 }
 
-// newVariables are the variables of the scripts that build/common.sh reads.
-func newVariables(t Tree, common script) (*variables, error) {
-	v := &variables{tree: t, scripts: []script{common}, known: map[string]string{"KUBE_ROOT": t.Root, "PWD": t.Root}, busy: map[string]bool{}}
-	for _, name := range []string{golangFile, "hack/lib/init.sh", "hack/lib/logging.sh", "cluster/lib/logging.sh"} {
-		s, err := readScript(t.Root, name)
-		if isMissing(err) {
-			continue // not every age has each
-		}
-		if err != nil {
-			return nil, withHint(err, "make the file readable for yourself")
-		}
-		v.scripts = append(v.scripts, s)
+// NewVariables returns the variables of the scripts, which belong to the tree at
+// root and are run there. getenv is the environment they are run in.
+func NewVariables(root string, getenv func(string) (string, bool), scripts ...Script) *Variables {
+	v := &Variables{
+		root: root, getenv: getenv, scripts: scripts,
+		known: map[string]string{"KUBE_ROOT": root, "PWD": root}, busy: map[string]bool{},
 	}
 	// bash sets both without exporting them, and keeps those that it is given.
-	if _, given := t.getenv("OSTYPE"); !given {
+	if _, given := getenv("OSTYPE"); !given {
 		v.known["OSTYPE"] = "linux-gnu"
 	}
-	if _, given := t.getenv("HOSTNAME"); !given {
+	if _, given := getenv("HOSTNAME"); !given {
 		v.known["HOSTNAME"], _ = os.Hostname() // empty where it has none, as in bash
 	}
-	return v, nil
+	return v
+}
+
+// Set gives a variable a value that comes before what the scripts say.
+func (v *Variables) Set(name, value string) { v.known[name] = value }
+
+// Env is the value of a variable of the environment; empty is as good as unset,
+// as in the scripts.
+func (v *Variables) Env(name string) string {
+	value, _ := v.getenv(name)
+	return value
 }
 
 // topLevel matches an assignment outside of every function and condition, up
@@ -56,15 +63,15 @@ func topLevel(name string) string {
 	return `^(?:(?:readonly|export|declare)[ \t]+)?(?:-[a-zA-Z]+[ \t]+)?` + name + `=`
 }
 
-// lookup is the value of a variable, and whether it is set at all.
-func (v *variables) lookup(name string) (string, bool, error) {
+// Lookup is the value of a variable, and whether it is set at all.
+func (v *Variables) Lookup(name string) (string, bool, error) {
 	if value, ok := v.known[name]; ok {
 		return value, true, nil
 	}
 	if !v.busy[name] {
 		for _, s := range v.scripts {
-			found := s.matches(topLevel(name))
-			if len(found) == 0 || v.place.script == s.name && found[0][1] >= v.place.offset {
+			found := s.Matches(topLevel(name))
+			if len(found) == 0 || v.place.script == s.Name && found[0][1] >= v.place.offset {
 				continue
 			}
 			v.busy[name] = true
@@ -74,28 +81,28 @@ func (v *variables) lookup(name string) (string, bool, error) {
 		}
 	}
 	// Not set by the scripts, or set to itself with a default.
-	value, ok := v.tree.getenv(name)
+	value, ok := v.getenv(name)
 	return value, ok, nil
 }
 
 // assigned is what the script sets the variable to in its only assignment.
-func (v *variables) assigned(s script, name string) (string, error) {
+func (v *Variables) assigned(s Script, name string) (string, error) {
 	at, err := s.only(name+"=", topLevel(name))
 	if err != nil {
 		return "", err
 	}
-	if at == len(s.text) || strings.IndexByte(" \t\n;", s.text[at]) >= 0 {
+	if at == len(s.Text) || strings.IndexByte(" \t\n;", s.Text[at]) >= 0 {
 		return "", nil
 	}
-	token, err := newBashLexer(s.text[at:], s.lineOf(at)).next()
+	token, err := NewLexer(s.Text[at:], s.LineOf(at)).Next()
 	if err != nil {
-		return "", fmt.Errorf("%s: %s: %w", s.name, name, err)
+		return "", fmt.Errorf("%s: %s: %w", s.Name, name, err)
 	}
 	defer func(outer place) { v.place = outer }(v.place)
-	v.place = place{s.name, at}
-	value, err := v.expand(token.raw)
+	v.place = place{s.Name, at}
+	value, err := v.Expand(token.Raw)
 	if err != nil {
-		return "", fmt.Errorf("%s: line %d: %s: %w", s.name, token.line, name, err)
+		return "", fmt.Errorf("%s: line %d: %s: %w", s.Name, token.Line, name, err)
 	}
 	return value, nil
 }
@@ -103,32 +110,32 @@ func (v *variables) assigned(s script, name string) (string, error) {
 // isSplit is whether the scripts split the variable into words, by
 //
 //	IFS=" " read -ra NAME <<< "${NAME:-}"
-func (v *variables) isSplit(name string) bool {
-	return slices.ContainsFunc(v.scripts, func(s script) bool { return s.has(`^IFS=" " read -ra ` + name + ` <<< `) })
+func (v *Variables) isSplit(name string) bool {
+	return slices.ContainsFunc(v.scripts, func(s Script) bool { return s.Has(`^IFS=" " read -ra ` + name + ` <<< `) })
 }
 
-// valueOr is the value of a variable that not every age sets.
-func (v *variables) valueOr(name, otherwise string) (string, error) {
-	value, ok, err := v.lookup(name)
+// ValueOr is the value of a variable that not every age sets.
+func (v *Variables) ValueOr(name, otherwise string) (string, error) {
+	value, ok, err := v.Lookup(name)
 	if err != nil || ok && value != "" {
 		return value, err
 	}
 	return otherwise, nil
 }
 
-// pathOr is valueOr for a path of the host, relative ones being in the tree,
+// PathOr is [Variables.ValueOr] for a path of the host, relative ones being in the tree,
 // where the scripts work.
-func (v *variables) pathOr(name, otherwise string) (string, error) {
-	value, err := v.valueOr(name, otherwise)
+func (v *Variables) PathOr(name, otherwise string) (string, error) {
+	value, err := v.ValueOr(name, otherwise)
 	if err == nil && !filepath.IsAbs(value) {
-		value = filepath.Join(v.tree.Root, value)
+		value = filepath.Join(v.root, value)
 	}
 	return filepath.Clean(value), err
 }
 
-// expand is what bash makes of a word, with quotes as they stand in the script,
+// Expand is what bash makes of a word, with quotes as they stand in the script,
 // if it is not split.
-func (v *variables) expand(word string) (string, error) {
+func (v *Variables) Expand(word string) (string, error) {
 	x := expander{vars: v, src: word}
 	value, err := x.word(false, 0)
 	if err != nil {
@@ -142,7 +149,7 @@ func (v *variables) expand(word string) (string, error) {
 
 // An expander reads a word from the left.
 type expander struct {
-	vars  *variables
+	vars  *Variables
 	src   string
 	pos   int
 	depth int
@@ -272,7 +279,7 @@ func (x *expander) braced(quoted bool) (string, error) {
 
 // parameter is the value of a variable with an operator applied.
 func (x *expander) parameter(name, operator, word, written string) (string, error) {
-	value, set, err := x.vars.lookup(name)
+	value, set, err := x.vars.Lookup(name)
 	if err != nil {
 		return "", err
 	}
@@ -296,7 +303,7 @@ func (x *expander) parameter(name, operator, word, written string) (string, erro
 // command expands $(cat FILE) and $(<FILE) of a file in the tree.
 func (x *expander) command() (string, error) {
 	start := x.pos
-	l := bashLexer{src: x.src, pos: x.pos + 1}
+	l := Lexer{src: x.src, pos: x.pos + 1}
 	if err := l.nested('(', ')'); err != nil {
 		return "", err
 	}
@@ -307,22 +314,22 @@ func (x *expander) command() (string, error) {
 		file, ok = strings.CutPrefix(inside, "cat ")
 	}
 	unknown := fmt.Errorf("only a shell can tell what %s is", x.src[start:x.pos])
-	word, err := newBashLexer(file, 1).next()
-	if !ok || err != nil || word.kind != wordToken || word.raw != strings.TrimSpace(file) {
+	word, err := NewLexer(file, 1).Next()
+	if !ok || err != nil || word.Kind != Word || word.Raw != strings.TrimSpace(file) {
 		return "", unknown
 	}
-	name, err := x.vars.expand(word.raw)
+	name, err := x.vars.Expand(word.Raw)
 	if err != nil {
 		return "", err
 	}
 	if !filepath.IsAbs(name) {
-		name = filepath.Join(x.vars.tree.Root, name) // where the scripts work
+		name = filepath.Join(x.vars.root, name) // where the scripts work
 	}
-	name, ok = strings.CutPrefix(filepath.Clean(name), x.vars.tree.Root+"/")
+	name, ok = strings.CutPrefix(filepath.Clean(name), x.vars.root+"/")
 	if !ok {
 		return "", unknown
 	}
-	data, err := readTreeFile(x.vars.tree.Root, name)
+	data, err := sources.ReadFile(x.vars.root, name)
 	if err != nil {
 		return "", withHint(fmt.Errorf("cannot read %s: %w", name, errors.Unwrap(err)), "the tree is incomplete; in a git checkout, git status tells what is missing")
 	}

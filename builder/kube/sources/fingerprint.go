@@ -1,4 +1,4 @@
-package kube
+package sources
 
 import (
 	"crypto/sha256"
@@ -258,7 +258,7 @@ func (r *manifestReader) seenFile(before string) (s seenFile, err error) {
 	if s.path, err = r.path(before); err != nil {
 		return s, err
 	}
-	if !validPath(s.path) || s.path <= before {
+	if !ValidPath(s.path) || s.path <= before {
 		return s, fmt.Errorf("%q is not a path, or not in order", s.path)
 	}
 	var mode, size uint64

@@ -1,4 +1,4 @@
-package kube
+package sources
 
 import (
 	"fmt"
@@ -80,15 +80,15 @@ func (r Rule) matches(path string, dir bool) bool {
 	}
 	switch {
 	case anchored:
-		return wildMatch(pattern, path)
+		return WildMatch(pattern, path)
 	case strings.HasPrefix(pattern, "**"):
-		return wildMatch(pattern, "/"+path) // so that "**/a" is a in the root, too
+		return WildMatch(pattern, "/"+path) // so that "**/a" is a in the root, too
 	case !strings.Contains(pattern, "/") && !strings.Contains(pattern, "**"):
-		return wildMatch(pattern, path[strings.LastIndexByte(path, '/')+1:])
+		return WildMatch(pattern, path[strings.LastIndexByte(path, '/')+1:])
 	}
 	// It may begin at any element.
 	for {
-		if wildMatch(pattern, path) {
+		if WildMatch(pattern, path) {
 			return true
 		}
 		_, rest, ok := strings.Cut(path, "/")
@@ -99,10 +99,10 @@ func (r Rule) matches(path string, dir bool) bool {
 	}
 }
 
-// wildMatch is rsync's matching of a whole name: * and ? do not match a slash,
+// WildMatch is rsync's matching of a whole name: * and ? do not match a slash,
 // ** does; [a-z] and [!a-z] match one byte, and a backslash takes away what the
 // next byte means.
-func wildMatch(pattern, name string) bool {
+func WildMatch(pattern, name string) bool {
 	// Where to go on when what follows the last star does not match. A star
 	// that stops at slashes can only be given up for a ** before it.
 	type retry struct{ pattern, name string }

@@ -1,4 +1,4 @@
-package kube
+package sources
 
 import (
 	"crypto/sha256"
@@ -253,7 +253,7 @@ func (r *manifestReader) number() (uint64, error) {
 // check is whether the entry can follow the path before it in a manifest.
 func (e *Entry) check(before string) error {
 	switch {
-	case !validPath(e.Path):
+	case !ValidPath(e.Path):
 		return fmt.Errorf("%q is not a path in a tree", e.Path)
 	case e.Path <= before:
 		return fmt.Errorf("%q is not in order", e.Path)
@@ -267,8 +267,8 @@ func (e *Entry) check(before string) error {
 	return nil
 }
 
-// validPath is whether p is a clean path of something below a root.
-func validPath(p string) bool {
+// ValidPath is whether p is a clean path of something below a root.
+func ValidPath(p string) bool {
 	return p != "" && p != "." && p != ".." && p[0] != '/' && !strings.HasPrefix(p, "../") &&
 		path.Clean(p) == p && strings.IndexByte(p, 0) < 0
 }

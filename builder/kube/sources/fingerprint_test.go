@@ -1,4 +1,4 @@
-package kube
+package sources
 
 import (
 	"context"
@@ -24,9 +24,9 @@ func tick() { time.Sleep(30 * time.Millisecond) }
 
 // since looks at a tree and, with the fingerprint, at what is known of it. The
 // sources have to be the same.
-func since(t *testing.T, tree Tree, before Fingerprint, now time.Time) Fingerprint {
+func since(t *testing.T, tree Set, before Fingerprint, now time.Time) Fingerprint {
 	t.Helper()
-	got, after, err := tree.sources(context.Background(), before, now)
+	got, after, err := tree.read(context.Background(), before, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func since(t *testing.T, tree Tree, before Fingerprint, now time.Time) Fingerpri
 }
 
 // fingerprinted is a tree of which everything is known.
-func fingerprinted(t *testing.T) (Tree, Fingerprint) {
+func fingerprinted(t *testing.T) (Set, Fingerprint) {
 	t.Helper()
 	root := smallTree(t, map[string]string{"pkg/a/one.go": "package a // 1\n", "pkg/a/two.go": "package a // 2\n", "pkg/b/three.go": "package b // 3\n"})
 	dir, err := os.Open(root)
@@ -54,7 +54,7 @@ func fingerprinted(t *testing.T) (Tree, Fingerprint) {
 	if !localFiles(int(dir.Fd())) {
 		t.Skipf("NOT TESTED: %s is on a file system that is always read whole", root)
 	}
-	tree := openTree(t, root)
+	tree := smallSet(root)
 	known := since(t, tree, Fingerprint{}, later(0))
 	if known.Read == 0 || known.Len() != known.Read {
 		t.Fatalf("%d of %d files are known", known.Len(), known.Read)
@@ -157,7 +157,7 @@ func TestFingerprintFooled(t *testing.T) {
 // give the same time to what was there and to what is there now.
 func TestFingerprintSameTick(t *testing.T) {
 	root := smallTree(t, map[string]string{"pkg/a/one.go": "package a // 0\n"})
-	tree, file := openTree(t, root), filepath.Join(root, "pkg/a/one.go")
+	tree, file := smallSet(root), filepath.Join(root, "pkg/a/one.go")
 	var known Fingerprint
 	for i := range 300 {
 		if err := os.WriteFile(file, []byte("package a // "+string(rune('a'+i%26))+"\n"), 0o644); err != nil {
@@ -191,7 +191,7 @@ func TestFingerprintOfElsewhere(t *testing.T) {
 		if err := os.CopyFS(filepath.Join(clone, "pkg/a"), os.DirFS(filepath.Join(tree.Root, "pkg/a"))); err != nil {
 			t.Fatal(err)
 		}
-		after := since(t, openTree(t, clone), known, later(time.Second))
+		after := since(t, smallSet(clone), known, later(time.Second))
 		if after.Read == 0 || after.Len() != after.Read {
 			t.Errorf("%d files were read, %d are known", after.Read, after.Len())
 		}
@@ -227,7 +227,7 @@ func TestFingerprintOfElsewhere(t *testing.T) {
 		if err := os.Chmod(filepath.Join(tree.Root, "pkg/a/one.go"), 0); err != nil {
 			t.Fatal(err)
 		}
-		_, after, err := tree.sources(context.Background(), known, later(time.Minute))
+		_, after, err := tree.read(context.Background(), known, later(time.Minute))
 		if os.Geteuid() == 0 {
 			if err != nil || after.Read != 1 {
 				t.Errorf("root read %d files, %v; want the one", after.Read, err)
@@ -282,22 +282,22 @@ func FuzzParseFingerprint(f *testing.F) {
 }
 
 func BenchmarkSourcesSince(b *testing.B) {
-	tree := openTree(b, benchTree(b))
-	_, known, err := tree.sources(context.Background(), Fingerprint{}, later(0))
+	tree := smallSet(benchTree(b))
+	_, known, err := tree.read(context.Background(), Fingerprint{}, later(0))
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, after, err := tree.sources(context.Background(), known, later(time.Second)); err != nil || after.Read != 0 {
+		if _, after, err := tree.read(context.Background(), known, later(time.Second)); err != nil || after.Read != 0 {
 			b.Fatal(after.Read, err)
 		}
 	}
 }
 
 func BenchmarkFingerprint(b *testing.B) {
-	tree := openTree(b, benchTree(b))
-	_, known, err := tree.sources(context.Background(), Fingerprint{}, later(0))
+	tree := smallSet(benchTree(b))
+	_, known, err := tree.read(context.Background(), Fingerprint{}, later(0))
 	if err != nil {
 		b.Fatal(err)
 	}

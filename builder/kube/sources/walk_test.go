@@ -1,15 +1,12 @@
-package kube
+package sources
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,9 +15,9 @@ import (
 	"time"
 )
 
-func sources(t testing.TB, tree Tree) Manifest {
+func sources(t testing.TB, tree Set) Manifest {
 	t.Helper()
-	m, err := tree.Sources(context.Background())
+	m, err := tree.Read(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +69,7 @@ func oddTree(t testing.TB) string {
 }
 
 func TestSources(t *testing.T) {
-	m := sources(t, openTree(t, oddTree(t)))
+	m := sources(t, smallSet(oddTree(t)))
 	byPath := map[string]Entry{}
 	for i, e := range m {
 		byPath[e.Path] = e
@@ -110,47 +107,12 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// The entries are those of GNU tar with the list that the tree's script prints.
-func TestSourcesAreThoseOfTar(t *testing.T) {
-	root := oddTree(t)
-	writeFiles(t, root, map[string]string{"contrib/extra/cmd/more/more.go": "package main\n"})
-	for _, env := range [][]string{nil, {"KUBERNETES_CONTRIB=extra"}} {
-		tree := openTree(t, root, env...)
-		cmd := exec.Command("bash", "-c", "source build/common.sh; tar cf - $(kube::build::source_targets)")
-		cmd.Dir = root
-		cmd.Env = append(append(os.Environ(), "PWD="+root), env...)
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var want []string
-		for r := tar.NewReader(bytes.NewReader(out)); ; {
-			h, err := r.Next()
-			if err == io.EOF {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			want = append(want, strings.TrimSuffix(h.Name, "/"))
-		}
-		slices.Sort(want)
-		var got []string
-		for _, e := range sources(t, tree) {
-			got = append(got, e.Path)
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("with %q the entries are\n%q, want\n%q", env, got, want)
-		}
-	}
-}
-
 // Only content counts.
 func TestSourcesDigest(t *testing.T) {
 	root := smallTree(t, nil)
-	tree := openTree(t, root)
+	tree := smallSet(root)
 	first := sources(t, tree).Digest()
-	if other := sources(t, openTree(t, smallTree(t, nil))).Digest(); other != first {
+	if other := sources(t, smallSet(smallTree(t, nil))).Digest(); other != first {
 		t.Error("the same tree elsewhere has another digest")
 	}
 	name := filepath.Join(root, "pkg/api/types.go")
@@ -184,9 +146,9 @@ func TestSourcesDigest(t *testing.T) {
 }
 
 func TestSourcesOverlap(t *testing.T) {
-	tree := openTree(t, smallTree(t, nil))
+	tree := smallSet(smallTree(t, nil))
 	want := sources(t, tree)
-	tree.Recipe.SourceList = append(tree.Recipe.SourceList, "pkg/api", "./cmd/", "cmd/kubelet/kubelet.go", "pkg")
+	tree.List = append(tree.List, "pkg/api", "./cmd/", "cmd/kubelet/kubelet.go", "pkg")
 	if got := sources(t, tree); !slices.Equal(got, want) {
 		t.Errorf("entries are %+v, want %+v", got, want)
 	}
@@ -194,7 +156,7 @@ func TestSourcesOverlap(t *testing.T) {
 
 func TestSourcesPassOverSockets(t *testing.T) {
 	root := smallTree(t, nil)
-	tree := openTree(t, root)
+	tree := smallSet(root)
 	want := sources(t, tree)
 	t.Chdir(filepath.Join(root, "pkg")) // a socket's path must be short
 	l, err := net.Listen("unix", "s")
@@ -210,49 +172,49 @@ func TestSourcesPassOverSockets(t *testing.T) {
 func TestSourcesErrors(t *testing.T) {
 	tests := []struct {
 		name   string
-		change func(root string, tree *Tree) error
+		change func(root string, tree *Set) error
 		want   string
 		hint   string
 	}{
-		{"missing", func(root string, _ *Tree) error { return os.RemoveAll(filepath.Join(root, "cmd")) },
+		{"missing", func(root string, _ *Set) error { return os.RemoveAll(filepath.Join(root, "cmd")) },
 			"build/common.sh lists cmd, which is not there", "git status"},
-		{"parent missing", func(root string, _ *Tree) error { return os.RemoveAll(filepath.Join(root, "Godeps")) },
+		{"parent missing", func(root string, _ *Set) error { return os.RemoveAll(filepath.Join(root, "Godeps")) },
 			"build/common.sh lists Godeps/_workspace/src, which is not there", "git status"},
-		{"parent is a file", func(root string, _ *Tree) error {
+		{"parent is a file", func(root string, _ *Set) error {
 			return errors.Join(os.RemoveAll(filepath.Join(root, "Godeps")), os.WriteFile(filepath.Join(root, "Godeps"), nil, 0o644))
 		}, "lists Godeps/_workspace/src, which is not there", "git status"},
-		{"parent is a link", func(root string, _ *Tree) error {
+		{"parent is a link", func(root string, _ *Set) error {
 			return errors.Join(os.Rename(filepath.Join(root, "Godeps"), filepath.Join(root, "elsewhere")),
 				os.Symlink("elsewhere", filepath.Join(root, "Godeps")))
 		}, "open Godeps: is a symbolic link", "in the place of the link"},
-		{"outside", func(_ string, tree *Tree) error { tree.Recipe.SourceList = []string{"../etc"}; return nil },
+		{"outside", func(_ string, tree *Set) error { tree.List = []string{"../etc"}; return nil },
 			"lists ../etc, which is not below the tree", ""},
-		{"absolute", func(_ string, tree *Tree) error { tree.Recipe.SourceList = []string{"/etc"}; return nil },
+		{"absolute", func(_ string, tree *Set) error { tree.List = []string{"/etc"}; return nil },
 			"lists /etc, which is not below the tree", ""},
-		{"root", func(_ string, tree *Tree) error { tree.Recipe.SourceList = []string{"."}; return nil },
+		{"root", func(_ string, tree *Set) error { tree.List = []string{"."}; return nil },
 			"lists ., which is not below the tree", ""},
-		{"pipe", func(root string, _ *Tree) error { return syscall.Mkfifo(filepath.Join(root, "pkg/fifo"), 0o644) },
+		{"pipe", func(root string, _ *Set) error { return syscall.Mkfifo(filepath.Join(root, "pkg/fifo"), 0o644) },
 			"pkg/fifo is a named pipe", "move it"},
-		{"listed pipe", func(root string, tree *Tree) error {
-			tree.Recipe.SourceList = []string{"fifo"}
+		{"listed pipe", func(root string, tree *Set) error {
+			tree.List = []string{"fifo"}
 			return syscall.Mkfifo(filepath.Join(root, "fifo"), 0o644)
 		}, "fifo is a named pipe", "move it"},
-		{"no tree", func(root string, _ *Tree) error { return os.RemoveAll(root) }, "no such file", ""},
+		{"no tree", func(root string, _ *Set) error { return os.RemoveAll(root) }, "no such file", ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			root := smallTree(t, nil)
-			tree := openTree(t, root)
+			tree := smallSet(root)
 			if err := test.change(root, &tree); err != nil {
 				t.Fatal(err)
 			}
-			_, err := tree.Sources(context.Background())
+			_, err := tree.Read(context.Background())
 			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(hintOf(err), test.hint) {
 				t.Errorf("error is %v, hint %q, want %q and %q", err, hintOf(err), test.want, test.hint)
 			}
 		})
 	}
-	if _, err := openTree(t, smallTree(t, nil)).Sources(canceled()); !errors.Is(err, context.Canceled) {
+	if _, err := smallSet(smallTree(t, nil)).Read(canceled()); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
 	}
 }
@@ -262,31 +224,23 @@ func TestUnreadable(t *testing.T) {
 		return
 	}
 	for _, name := range []string{"pkg/api/types.go", "pkg/api", "Godeps/_workspace", "LICENSE"} {
-		tree := openTree(t, smallTree(t, nil))
+		tree := smallSet(smallTree(t, nil))
 		m := sources(t, tree)
 		path := filepath.Join(tree.Root, name)
 		if err := os.Chmod(path, 0); err != nil {
 			t.Fatal(err)
 		}
-		_, err := tree.Sources(context.Background())
+		_, err := tree.Read(context.Background())
 		if err == nil || !strings.Contains(err.Error(), name+": permission denied") || !strings.Contains(hintOf(err), "chmod -R u+rX "+tree.Root) {
 			t.Errorf("%s: error is %v, hint %q", name, err, hintOf(err))
 		}
-		err = tree.WriteArchive(context.Background(), io.Discard, m)
+		err = WriteArchive(context.Background(), tree.Root, io.Discard, m)
 		if err == nil || !strings.Contains(err.Error(), "permission denied") || !strings.Contains(hintOf(err), "chmod") {
 			t.Errorf("%s: error of the archive is %v, hint %q", name, err, hintOf(err))
 		}
 		if err := os.Chmod(path, 0o755); err != nil { // so that it can be removed
 			t.Fatal(err)
 		}
-	}
-	root := smallTree(t, nil)
-	if err := os.Chmod(filepath.Join(root, "build/common.sh"), 0); err != nil {
-		t.Fatal(err)
-	}
-	_, err := OpenTree(context.Background(), root, environment())
-	if err == nil || isNotTree(err) || !strings.Contains(err.Error(), "build/common.sh: permission denied") || hintOf(err) == "" {
-		t.Errorf("error is %v, hint %q", err, hintOf(err))
 	}
 }
 
@@ -318,7 +272,7 @@ func TestReplacedMeanwhile(t *testing.T) {
 }
 
 func BenchmarkSources(b *testing.B) {
-	tree := openTree(b, benchTree(b))
+	tree := smallSet(benchTree(b))
 	b.ReportAllocs()
 	for b.Loop() {
 		sources(b, tree)

@@ -1,4 +1,4 @@
-package kube
+package sources
 
 import (
 	"strings"
@@ -73,10 +73,10 @@ func FuzzFilter(f *testing.F) {
 			return
 		}
 		filter.Includes(path, dir)
-		if wildMatch(pattern, path) && strings.Contains(path, "/") && !strings.ContainsAny(pattern, `/*[\`) {
+		if WildMatch(pattern, path) && strings.Contains(path, "/") && !strings.ContainsAny(pattern, `/*[\`) {
 			t.Errorf("%q matches %q over a slash", pattern, path)
 		}
-		if !wildMatch("**", path) || !wildMatch(path[:len(path)/2]+"**", path) && !strings.ContainsAny(path, `*?[\`) {
+		if !WildMatch("**", path) || !WildMatch(path[:len(path)/2]+"**", path) && !strings.ContainsAny(path, `*?[\`) {
 			t.Errorf("two stars do not match %q", path)
 		}
 	})

@@ -1,4 +1,4 @@
-package kube
+package sources
 
 import (
 	"path"
@@ -115,8 +115,9 @@ func reachesFar(file string) bool {
 }
 
 // Keeps judges a file in a kept directory: rel is its path below persistent,
-// one of [Recipe.Persistent]. Directories themselves always stay.
-func (c Change) Keeps(r Recipe, persistent, rel string) bool {
+// the path of that directory in the container, where the sources lie in
+// workdir. Directories themselves always stay.
+func (c Change) Keeps(workdir, persistent, rel string) bool {
 	if !c.Any {
 		return true
 	}
@@ -126,7 +127,7 @@ func (c Change) Keeps(r Recipe, persistent, rel string) bool {
 	}
 	switch {
 	case ok:
-		return c.All == "" && c.keepsObject(r, object)
+		return c.All == "" && c.keepsObject(workdir, object)
 	case strings.HasPrefix(rel, "bin/"):
 		// Which package a program was linked from, and with which version,
 		// does not show; linking again is cheap.
@@ -137,14 +138,14 @@ func (c Change) Keeps(r Recipe, persistent, rel string) bool {
 
 // keepsObject judges a compiled package, "linux_amd64/k8s.io/kubernetes/pkg/api.a".
 // What cannot be traced to one unchanged directory of the sources goes.
-func (c Change) keepsObject(r Recipe, object string) bool {
+func (c Change) keepsObject(workdir, object string) bool {
 	_, importPath, ok := strings.Cut(object, "/")
 	importPath, isArchive := strings.CutSuffix(importPath, ".a")
 	if !ok || !isArchive {
 		return false
 	}
 	dir := "Godeps/_workspace/src/" + importPath
-	if own, ok := strings.CutPrefix(importPath, strings.TrimPrefix(r.Workdir, "/go/src/")+"/"); ok {
+	if own, ok := strings.CutPrefix(importPath, strings.TrimPrefix(workdir, "/go/src/")+"/"); ok {
 		dir = own
 	}
 	if !c.goDirs[dir] || c.dirs[dir] || c.withLink[dir] {

@@ -1,4 +1,4 @@
-package kube
+package sources
 
 import (
 	"archive/tar"
@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -17,17 +18,17 @@ import (
 	"time"
 )
 
-func archive(t testing.TB, tree Tree, m Manifest) []byte {
+func archive(t testing.TB, tree Set, m Manifest) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := tree.WriteArchive(context.Background(), &b, m); err != nil {
+	if err := WriteArchive(context.Background(), tree.Root, &b, m); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
 }
 
 func TestArchive(t *testing.T) {
-	tree := openTree(t, oddTree(t))
+	tree := smallSet(oddTree(t))
 	m := sources(t, tree)
 	z, err := gzip.NewReader(bytes.NewReader(archive(t, tree, m)))
 	if err != nil {
@@ -86,13 +87,17 @@ func TestArchive(t *testing.T) {
 
 // GNU tar unpacks it to the same sources.
 func TestArchiveUnpacks(t *testing.T) {
-	tree := openTree(t, oddTree(t))
+	tree := smallSet(oddTree(t))
 	m := sources(t, tree)
 	to := t.TempDir()
 	if err := os.WriteFile(filepath.Join(to, "kube-source.tar.gz"), archive(t, tree, m), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	bash(t, to, nil, "tar xzf kube-source.tar.gz")
+	tar := exec.Command("tar", "xzf", "kube-source.tar.gz")
+	tar.Dir = to
+	if out, err := tar.CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v\n%s", err, out)
+	}
 	unpacked := tree
 	unpacked.Root = to
 	if got := sources(t, unpacked); !slices.Equal(got, m) {
@@ -103,7 +108,7 @@ func TestArchiveUnpacks(t *testing.T) {
 // The bytes depend on nothing but content.
 func TestArchiveIsReproducible(t *testing.T) {
 	root := oddTree(t)
-	tree := openTree(t, root)
+	tree := smallSet(root)
 	first := archive(t, tree, sources(t, tree))
 	for _, name := range []string{"pkg/api/types.go", "pkg/dir", "cmd"} {
 		if err := os.Chtimes(filepath.Join(root, name), time.Unix(1, 0), time.Unix(1, 0)); err != nil {
@@ -123,7 +128,7 @@ func TestArchiveIsReproducible(t *testing.T) {
 }
 
 func TestArchiveOfNothing(t *testing.T) {
-	tree := openTree(t, smallTree(t, nil))
+	tree := smallSet(smallTree(t, nil))
 	z, err := gzip.NewReader(bytes.NewReader(archive(t, tree, nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -175,12 +180,12 @@ func TestArchiveNotices(t *testing.T) {
 			if err := os.Symlink("a", filepath.Join(root, "pkg/link")); err != nil {
 				t.Fatal(err)
 			}
-			tree := openTree(t, root)
+			tree := smallSet(root)
 			m := sources(t, tree)
 			if err := test.change(root); err != nil {
 				t.Fatal(err)
 			}
-			err := tree.WriteArchive(context.Background(), io.Discard, m)
+			err := WriteArchive(context.Background(), tree.Root, io.Discard, m)
 			var changed *ChangedError
 			if !errors.As(err, &changed) || changed.Path != test.path || hintOf(err) == "" {
 				t.Errorf("error is %v, want a change of %s", err, test.path)
@@ -190,11 +195,11 @@ func TestArchiveNotices(t *testing.T) {
 }
 
 func TestArchiveRefusesForeignPaths(t *testing.T) {
-	tree := openTree(t, smallTree(t, nil))
+	tree := smallSet(smallTree(t, nil))
 	for _, e := range []Entry{
 		{Path: "../x", Kind: Dir}, {Path: "/etc/passwd", Kind: File}, {Path: "cmd/../../x", Kind: File}, {Path: "cmd"},
 	} {
-		if err := tree.WriteArchive(context.Background(), io.Discard, Manifest{e}); err == nil {
+		if err := WriteArchive(context.Background(), tree.Root, io.Discard, Manifest{e}); err == nil {
 			t.Errorf("%+v: no error", e)
 		}
 	}
@@ -213,15 +218,15 @@ func (l *limited) Write(p []byte) (int, error) {
 }
 
 func TestArchiveWriterFails(t *testing.T) {
-	tree := openTree(t, oddTree(t))
+	tree := smallSet(oddTree(t))
 	m := sources(t, tree)
 	for n := limited(0); n < 4000; n += 1000 {
 		to := n
-		if err := tree.WriteArchive(context.Background(), &to, m); !errors.Is(err, errFull) {
+		if err := WriteArchive(context.Background(), tree.Root, &to, m); !errors.Is(err, errFull) {
 			t.Errorf("full after %d bytes: %v", n, err)
 		}
 	}
-	if err := tree.WriteArchive(canceled(), io.Discard, m); !errors.Is(err, context.Canceled) {
+	if err := WriteArchive(canceled(), tree.Root, io.Discard, m); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
 	}
 }
@@ -268,7 +273,7 @@ func TestMembers(t *testing.T) {
 }
 
 func BenchmarkWriteArchive(b *testing.B) {
-	tree := openTree(b, benchTree(b))
+	tree := smallSet(benchTree(b))
 	m := sources(b, tree)
 	var size int64
 	for _, e := range m {
@@ -277,7 +282,7 @@ func BenchmarkWriteArchive(b *testing.B) {
 	b.SetBytes(size)
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := tree.WriteArchive(context.Background(), io.Discard, m); err != nil {
+		if err := WriteArchive(context.Background(), tree.Root, io.Discard, m); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package kube
+package sources
 
 import (
 	"archive/tar"
@@ -47,7 +47,7 @@ func (e *ChangedError) Hint() string {
 	return "something is writing to the tree; run kbuild again when it has finished"
 }
 
-// WriteArchive writes the sources that m describes to w as a tar.gz, in the
+// WriteArchive writes the sources in dir that m describes to w as a tar.gz, in the
 // order of m. The bytes depend on m alone: every entry has its [SourceTime],
 // belongs to user and group 0 without names, and has mode 0755 or 0644, by the
 // owner's right to execute as in git, or 0777 for a link. Directories on the
@@ -57,10 +57,10 @@ func (e *ChangedError) Hint() string {
 // What is packed is compared with m; a difference is a *ChangedError, and what
 // w has got by then is worthless. Of the tree only a few megabytes are in
 // memory at any time.
-func (t Tree) WriteArchive(ctx context.Context, w io.Writer, m Manifest) error {
-	root, err := openRoot(t.Root)
+func WriteArchive(ctx context.Context, dir string, w io.Writer, m Manifest) error {
+	root, err := openRoot(dir)
 	if err != nil {
-		return fmt.Errorf("pack the sources of %s: %w", t.Root, err)
+		return fmt.Errorf("pack the sources of %s: %w", dir, err)
 	}
 	defer root.close()
 	members := newMemberWriter(w)
@@ -78,23 +78,23 @@ func (t Tree) WriteArchive(ctx context.Context, w io.Writer, m Manifest) error {
 		err = closeErr
 	}
 	if err != nil {
-		return fmt.Errorf("pack the sources of %s: %w", t.Root, readable(t.Root, err))
+		return fmt.Errorf("pack the sources of %s: %w", dir, readable(dir, err))
 	}
 	return nil
 }
 
-// WriteEntries writes the entries of m to an archive that the caller begins and
-// ends, below the directory prefix, just as [Tree.WriteArchive] writes them,
+// WriteEntries writes the entries of m in dir to an archive that the caller begins and
+// ends, below the directory prefix, just as [WriteArchive] writes them,
 // and compares them with m as it does.
-func (t Tree) WriteEntries(ctx context.Context, w *tar.Writer, prefix string, m Manifest) error {
-	root, err := openRoot(t.Root)
+func WriteEntries(ctx context.Context, dir string, w *tar.Writer, prefix string, m Manifest) error {
+	root, err := openRoot(dir)
 	if err != nil {
-		return fmt.Errorf("pack the sources of %s: %w", t.Root, err)
+		return fmt.Errorf("pack the sources of %s: %w", dir, err)
 	}
 	defer root.close()
 	a := archiver{root: root, dirs: openDirs{root: root}, tar: w, prefix: prefix, hash: sha256.New(), buffer: make([]byte, 256<<10)}
 	if err := a.pack(ctx, m); err != nil {
-		return fmt.Errorf("pack the sources of %s: %w", t.Root, readable(t.Root, err))
+		return fmt.Errorf("pack the sources of %s: %w", dir, readable(dir, err))
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func (a *archiver) pack(ctx context.Context, m Manifest) error {
 }
 
 func (a *archiver) add(e *Entry) error {
-	if !validPath(e.Path) {
+	if !ValidPath(e.Path) {
 		return fmt.Errorf("%q is not a path in a tree", e.Path)
 	}
 	h := tar.Header{Name: path.Join(a.prefix, e.Path), ModTime: SourceTime(e.Path), Mode: 0o644}

@@ -1,4 +1,4 @@
-package kube
+package sources
 
 import (
 	"fmt"
@@ -39,7 +39,7 @@ func mutate(r *rand.Rand, tree map[string]Entry) {
 	if r.Intn(4) == 0 {
 		return
 	}
-	for _, parent := range parents(p) {
+	for _, parent := range Parents(p) {
 		tree[parent] = dir(parent)
 	}
 	// A file or link without an ending might be a script, with which everything
@@ -65,7 +65,7 @@ func inOrder(tree map[string]Entry) Manifest {
 // listing is what a directory has directly in it, without a link on the way
 // down and without one in it; ok is false if there is such a link.
 func listing(tree map[string]Entry, dir string) (entries []Entry, ok bool) {
-	for _, d := range append(parents(dir), dir) {
+	for _, d := range append(Parents(dir), dir) {
 		if tree[d].Kind == Link {
 			return nil, false
 		}
@@ -113,7 +113,7 @@ func checkKeeps(t *testing.T, seed int64, changes uint8) (keptAfterChange, dropp
 	maps.Copy(all, now)
 	dirs := map[string]bool{}
 	for p := range all {
-		for _, d := range append(parents(p), p) {
+		for _, d := range append(Parents(p), p) {
 			dirs[d] = true
 		}
 	}
@@ -127,7 +127,7 @@ func checkKeeps(t *testing.T, seed int64, changes uint8) (keptAfterChange, dropp
 		hasGo := slices.ContainsFunc(is, func(e Entry) bool { return e.Kind == File && path.Ext(e.Path) == ".go" })
 		follows := wasPlain && isPlain && slices.Equal(was, is) && hasGo
 		want := !change.Any || change.All == "" && follows
-		if keeps := change.Keeps(staleRecipe, f.persistent, f.rel); keeps != want {
+		if keeps := change.Keeps(workdir, f.persistent, f.rel); keeps != want {
 			t.Errorf("seed %d, %d changes: %v stays %t, want %t\nbefore %v\nnow    %v",
 				seed, changes, f, keeps, want, slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(now)))
 		} else if keeps && change.Any {

@@ -1,4 +1,4 @@
-package kube
+package shell
 
 import (
 	"errors"
@@ -6,48 +6,51 @@ import (
 	"strings"
 )
 
-// A bashToken is what the bash lexer yields: a word, the end of a line, an
+// A Token is what the bash lexer yields: a word, the end of a line, an
 // operator character or the end of the text.
-type bashToken struct {
-	kind tokenKind
-	// raw is the text as written; text is it without quotes. For an operator
+type Token struct {
+	// Kind is what the token is.
+	Kind Kind
+	// Raw is the text as written; Text is it without quotes. For an operator
 	// both are the character.
-	raw, text string
-	// Which expansions bash would make of the word. dynamic: parameters,
+	Raw, Text string
+	// Which expansions bash would make of the word. Dynamic: parameters,
 	// commands, arithmetic, ANSI-C or locale quotes; the text is then
-	// meaningless. pattern: an unquoted * ? or [. brace: an unquoted {.
-	dynamic, pattern, brace bool
-	// line is the number of the line the token starts in, from 1.
-	line int
+	// meaningless. Pattern: an unquoted * ? or [. Brace: an unquoted {.
+	Dynamic, Pattern, Brace bool
+	// Line is the number of the line the token starts in, from 1.
+	Line int
 }
 
-type tokenKind uint8
+// A Kind tells tokens apart.
+type Kind uint8
 
+// The kinds of tokens.
 const (
-	endToken tokenKind = iota
-	wordToken
-	newlineToken
-	opToken
+	End Kind = iota
+	Word
+	Newline
+	Op
 )
 
 // literal is the text of a word that bash leaves as it is, as an element of an
 // array or an argument of a command.
-func (t bashToken) literal() (string, error) {
+func (t Token) literal() (string, error) {
 	switch {
-	case t.kind != wordToken:
-		return "", fmt.Errorf("line %d: %q is not a word", t.line, t.raw)
-	case t.dynamic:
-		return "", fmt.Errorf("line %d: only a shell can tell what %s is", t.line, t.raw)
-	case t.pattern, t.brace, strings.HasPrefix(t.raw, "~"):
-		return "", fmt.Errorf("line %d: %s is a pattern, not a plain word", t.line, t.raw)
+	case t.Kind != Word:
+		return "", fmt.Errorf("line %d: %q is not a word", t.Line, t.Raw)
+	case t.Dynamic:
+		return "", fmt.Errorf("line %d: only a shell can tell what %s is", t.Line, t.Raw)
+	case t.Pattern, t.Brace, strings.HasPrefix(t.Raw, "~"):
+		return "", fmt.Errorf("line %d: %s is a pattern, not a plain word", t.Line, t.Raw)
 	}
-	return t.text, nil
+	return t.Text, nil
 }
 
-// A bashLexer splits bash text into tokens. It knows quotes, comments and line
+// A Lexer splits bash text into tokens. It knows quotes, comments and line
 // continuations, skips over expansions without making them, and knows nothing
 // of grammar: here documents, for one, are for its caller to keep away.
-type bashLexer struct {
+type Lexer struct {
 	src   string
 	pos   int
 	line  int
@@ -57,12 +60,13 @@ type bashLexer struct {
 // maxDepth bounds the recursion over a file that somebody else wrote.
 const maxDepth = 100
 
-func newBashLexer(src string, line int) *bashLexer { return &bashLexer{src: src, line: line} }
+// NewLexer returns a lexer of src, whose first line has the given number.
+func NewLexer(src string, line int) *Lexer { return &Lexer{src: src, line: line} }
 
 var errUnterminated = errors.New("unterminated")
 
-// next is the next token. Errors say in which line.
-func (l *bashLexer) next() (bashToken, error) {
+// Next returns the next token. Errors say in which line.
+func (l *Lexer) Next() (Token, error) {
 	for l.pos < len(l.src) {
 		switch c := l.src[l.pos]; {
 		case c == ' ' || c == '\t':
@@ -77,23 +81,23 @@ func (l *bashLexer) next() (bashToken, error) {
 				l.pos = len(l.src)
 			}
 		case c == '\n':
-			t := bashToken{kind: newlineToken, raw: "\n", text: "\n", line: l.line}
+			t := Token{Kind: Newline, Raw: "\n", Text: "\n", Line: l.line}
 			l.pos++
 			l.line++
 			return t, nil
 		case strings.IndexByte(";&|<>()", c) >= 0:
 			l.pos++
-			return bashToken{kind: opToken, raw: string(c), text: string(c), line: l.line}, nil
+			return Token{Kind: Op, Raw: string(c), Text: string(c), Line: l.line}, nil
 		default:
 			return l.word()
 		}
 	}
-	return bashToken{kind: endToken, line: l.line}, nil
+	return Token{Kind: End, Line: l.line}, nil
 }
 
 // word reads a word, which starts at pos.
-func (l *bashLexer) word() (bashToken, error) {
-	t := bashToken{kind: wordToken, line: l.line}
+func (l *Lexer) word() (Token, error) {
+	t := Token{Kind: Word, Line: l.line}
 	start := l.pos
 	var text strings.Builder
 	for l.pos < len(l.src) {
@@ -110,15 +114,15 @@ func (l *bashLexer) word() (bashToken, error) {
 			s, err = l.single()
 			text.WriteString(s)
 		case '"':
-			err = l.double(&text, &t.dynamic)
+			err = l.double(&text, &t.Dynamic)
 		case '`':
-			t.dynamic = true
+			t.Dynamic = true
 			err = l.backquoted()
 		case '$':
 			var expanded bool
 			expanded, err = l.dollar(false)
 			if expanded {
-				t.dynamic = true
+				t.Dynamic = true
 			} else {
 				text.WriteByte('$')
 			}
@@ -140,23 +144,23 @@ func (l *bashLexer) word() (bashToken, error) {
 		default:
 			switch c {
 			case '*', '?', '[':
-				t.pattern = true
+				t.Pattern = true
 			case '{':
-				t.brace = true
+				t.Brace = true
 			}
 			text.WriteByte(c)
 			l.pos++
 		}
 		if err != nil {
-			return bashToken{}, fmt.Errorf("line %d: %w", t.line, err)
+			return Token{}, fmt.Errorf("line %d: %w", t.Line, err)
 		}
 	}
-	t.raw, t.text = l.src[start:l.pos], text.String()
+	t.Raw, t.Text = l.src[start:l.pos], text.String()
 	return t, nil
 }
 
 // single reads '...' and is what is between the quotes.
-func (l *bashLexer) single() (string, error) {
+func (l *Lexer) single() (string, error) {
 	end := strings.IndexByte(l.src[l.pos+1:], '\'')
 	if end < 0 {
 		return "", fmt.Errorf("%w '", errUnterminated)
@@ -171,7 +175,7 @@ func (l *bashLexer) single() (string, error) {
 }
 
 // double reads "..." into text, and says in dynamic if something in it expands.
-func (l *bashLexer) double(text *strings.Builder, dynamic *bool) error {
+func (l *Lexer) double(text *strings.Builder, dynamic *bool) error {
 	l.pos++
 	for l.pos < len(l.src) {
 		switch c := l.src[l.pos]; c {
@@ -223,7 +227,7 @@ func (l *bashLexer) double(text *strings.Builder, dynamic *bool) error {
 }
 
 // backquoted skips `...`.
-func (l *bashLexer) backquoted() error {
+func (l *Lexer) backquoted() error {
 	for l.pos++; l.pos < len(l.src); l.pos++ {
 		switch l.src[l.pos] {
 		case '`':
@@ -242,7 +246,7 @@ func (l *bashLexer) backquoted() error {
 // dollar skips the expansion that starts at pos, or, where the dollar sign is
 // only a dollar sign, that sign, and says which. quoted is whether it is
 // between double quotes, where $' and $" mean nothing.
-func (l *bashLexer) dollar(quoted bool) (expanded bool, err error) {
+func (l *Lexer) dollar(quoted bool) (expanded bool, err error) {
 	l.pos++
 	if l.pos == len(l.src) {
 		return false, nil
@@ -283,7 +287,7 @@ func (l *bashLexer) dollar(quoted bool) (expanded bool, err error) {
 
 // nested skips from an opening to its closing character, with quotes and
 // nested expansions between them.
-func (l *bashLexer) nested(opening, closing byte) error {
+func (l *Lexer) nested(opening, closing byte) error {
 	if l.depth++; l.depth > maxDepth {
 		return errors.New("expansions nested too deeply")
 	}
@@ -330,15 +334,15 @@ func isNameByte(c byte) bool {
 	return c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// assignment splits a word NAME=value as bash does, or says that it is none.
-func (t bashToken) assignment() (name, value string, ok bool) {
+// Assignment splits a word NAME=value as bash does, or says that it is none.
+func (t Token) Assignment() (name, value string, ok bool) {
 	i := 0
-	for i < len(t.raw) && isNameByte(t.raw[i]) {
+	for i < len(t.Raw) && isNameByte(t.Raw[i]) {
 		i++
 	}
-	if t.kind != wordToken || i == 0 || '0' <= t.raw[0] && t.raw[0] <= '9' || i == len(t.raw) || t.raw[i] != '=' {
+	if t.Kind != Word || i == 0 || '0' <= t.Raw[0] && t.Raw[0] <= '9' || i == len(t.Raw) || t.Raw[i] != '=' {
 		return "", "", false
 	}
 	// Nothing up to the sign was quoted, so it is the same in both forms.
-	return t.raw[:i], t.text[min(i+1, len(t.text)):], true
+	return t.Raw[:i], t.Text[min(i+1, len(t.Text)):], true
 }

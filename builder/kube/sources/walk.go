@@ -1,4 +1,4 @@
-package kube
+package sources
 
 import (
 	"context"
@@ -17,47 +17,60 @@ import (
 	"time"
 )
 
-// Sources reads the tree's sources and describes them: what Recipe.SourceList
-// names and everything below it, as tar would take it, or what
-// Recipe.SourceFilter includes, as rsync would. Symbolic links are
+// A Set says which files of a tree are its sources.
+type Set struct {
+	// Root is the path of the tree's root.
+	Root string
+	// List names the sources, each with everything below it. If it is nil,
+	// Filter says what they are.
+	List []string
+	// Filter is for a tree without a list.
+	Filter Filter
+	// From is the script that List was read from, for errors.
+	From string
+}
+
+// Read reads the sources and describes them: what List names and everything
+// below it, as tar would take it, or what Filter includes, as rsync would.
+// Symbolic links are
 // entries of their own and never followed; sockets are passed over, as tar
 // does; any other special file is an error, and so is a listed path that is
 // not there or lies behind a link, and whatever cannot be read.
-func (t Tree) Sources(ctx context.Context) (Manifest, error) {
-	m, _, err := t.SourcesSince(ctx, Fingerprint{})
+func (s Set) Read(ctx context.Context) (Manifest, error) {
+	m, _, err := s.ReadSince(ctx, Fingerprint{})
 	return m, err
 }
 
-// SourcesSince is [Tree.Sources] for a caller who kept the fingerprint of an
+// ReadSince is [Set.Read] for a caller who kept the fingerprint of an
 // earlier look at this tree: only files that were touched since are read. It
 // returns the fingerprint to keep for the next.
-func (t Tree) SourcesSince(ctx context.Context, before Fingerprint) (Manifest, Fingerprint, error) {
-	m, after, err := t.sources(ctx, before, time.Now())
+func (s Set) ReadSince(ctx context.Context, before Fingerprint) (Manifest, Fingerprint, error) {
+	m, after, err := s.read(ctx, before, time.Now())
 	if err != nil {
-		return nil, Fingerprint{}, fmt.Errorf("read the sources of %s: %w", t.Root, readable(t.Root, err))
+		return nil, Fingerprint{}, fmt.Errorf("read the sources of %s: %w", s.Root, readable(s.Root, err))
 	}
 	return m, after, nil
 }
 
-func (t Tree) sources(ctx context.Context, before Fingerprint, now time.Time) (Manifest, Fingerprint, error) {
+func (s Set) read(ctx context.Context, before Fingerprint, now time.Time) (Manifest, Fingerprint, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, Fingerprint{}, err
 	}
-	root, err := openRoot(t.Root)
+	root, err := openRoot(s.Root)
 	if err != nil {
 		return nil, Fingerprint{}, err
 	}
 	defer root.close()
 	w := &sourceWalk{root: root, look: newLook(root.fd, before, now)}
 	w.wake = sync.NewCond(&w.mu)
-	list := t.Recipe.SourceList
-	if t.Recipe.Way != WayArchive {
-		w.filter = t.Recipe.SourceFilter
+	list := s.List
+	if list == nil {
+		w.filter = s.Filter
 		if list, err = w.rootEntries(); err != nil {
 			return nil, Fingerprint{}, err
 		}
 	}
-	if err := w.seed(list, t.Recipe.SourceFrom); err != nil {
+	if err := w.seed(list, s.From); err != nil {
 		return nil, Fingerprint{}, err
 	}
 	stop := context.AfterFunc(ctx, func() { w.fail(context.Cause(ctx)) })
@@ -130,14 +143,14 @@ func (w *sourceWalk) rootEntries() ([]string, error) {
 func (w *sourceWalk) seed(list []string, from string) error {
 	listed := make([]string, len(list))
 	for i, p := range list {
-		if listed[i] = path.Clean(p); !validPath(listed[i]) {
+		if listed[i] = path.Clean(p); !ValidPath(listed[i]) {
 			return fmt.Errorf("%s lists %s, which is not below the tree", from, p)
 		}
 	}
 	slices.Sort(listed)
 	listed = slices.Compact(listed)
 	for _, p := range listed {
-		if slices.ContainsFunc(parents(p), func(parent string) bool { return slices.Contains(listed, parent) }) {
+		if slices.ContainsFunc(Parents(p), func(parent string) bool { return slices.Contains(listed, parent) }) {
 			continue
 		}
 		// Opening the parent finds a link on the way.
@@ -166,8 +179,8 @@ func (w *sourceWalk) seed(list []string, from string) error {
 	return nil
 }
 
-// parents are the directories above a clean relative path.
-func parents(p string) []string {
+// Parents are the directories above a clean relative path.
+func Parents(p string) []string {
 	var above []string
 	for p = path.Dir(p); p != "."; p = path.Dir(p) {
 		above = append(above, p)

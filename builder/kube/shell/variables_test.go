@@ -1,7 +1,9 @@
-package kube
+package shell
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -9,17 +11,23 @@ import (
 // expanded is what the variables of a small tree make of a word.
 func expanded(t testing.TB, root, word string, env ...string) (string, error) {
 	t.Helper()
-	v, err := newVariables(Tree{Root: root, getenv: environment(env...)}, script{"build/common.sh", "A=a\nB=\"${A}-${C:-$A}\"\nD=${D:-own}\n"})
-	if err != nil {
-		t.Fatal(err)
+	getenv := func(name string) (string, bool) {
+		for _, v := range env {
+			if value, ok := strings.CutPrefix(v, name+"="); ok {
+				return value, true
+			}
+		}
+		return "", false
 	}
-	return v.expand(word)
+	return NewVariables(root, getenv, Script{"build/common.sh", "A=a\nB=\"${A}-${C:-$A}\"\nD=${D:-own}\n"}).Expand(word)
 }
 
 // bash says what a word is.
 func TestExpand(t *testing.T) {
 	root := t.TempDir()
-	writeFiles(t, root, map[string]string{"V": "v1-2\n\n", "d/e": "x"})
+	if err := os.WriteFile(filepath.Join(root, "V"), []byte("v1-2\n\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	env := []string{"C=c", "E="}
 	for _, word := range []string{
 		`a`, `'a $A'`, `"a $A"`, `$A/$B`, `${A}${B}`, `${C-x}`, `${E-x}`, `${E:-x}`, `${N:-}`, `${N-$A}`, `"${N:-"$A b"}"`,

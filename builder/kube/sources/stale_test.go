@@ -1,4 +1,4 @@
-package kube
+package sources
 
 import (
 	"cmp"
@@ -40,15 +40,8 @@ func without(m Manifest, paths ...string) Manifest {
 	})
 }
 
-var staleRecipe = Recipe{
-	Workdir: "/go/src/k8s.io/kubernetes",
-	Persistent: []string{
-		"/go/src/k8s.io/kubernetes/_output/dockerized/go",
-		"/go/src/k8s.io/kubernetes/Godeps/_workspace/pkg",
-	},
-}
-
 const (
+	workdir       = "/go/src/k8s.io/kubernetes"
 	ownObjects    = "/go/src/k8s.io/kubernetes/_output/dockerized/go"
 	godepsObjects = "/go/src/k8s.io/kubernetes/Godeps/_workspace/pkg"
 )
@@ -275,7 +268,7 @@ func TestKeeps(t *testing.T) {
 				t.Errorf("Any %t, All %q; want %t, %q", change.Any, change.All, test.any, test.all)
 			}
 			for _, f := range kept {
-				keeps := change.Keeps(staleRecipe, f.persistent, f.rel)
+				keeps := change.Keeps(workdir, f.persistent, f.rel)
 				if want := slices.Contains(test.stay, f); keeps != want {
 					t.Errorf("%v: stays %t, want %t", f, keeps, want)
 				}
@@ -318,10 +311,10 @@ func TestKeepsUnknown(t *testing.T) {
 		own("binary"):                                                 true,
 		{"/go/src/k8s.io/kubernetes/_output/dockerized/go/", "bin/x"}: false,
 	} {
-		if keeps := change.Keeps(staleRecipe, f.persistent, f.rel); keeps != stays {
+		if keeps := change.Keeps(workdir, f.persistent, f.rel); keeps != stays {
 			t.Errorf("%v: stays %t after a change, want %t", f, keeps, stays)
 		}
-		if !none.Keeps(staleRecipe, f.persistent, f.rel) {
+		if !none.Keeps(workdir, f.persistent, f.rel) {
 			t.Errorf("%v: goes although nothing changed", f)
 		}
 	}
@@ -333,7 +326,7 @@ func TestKeepsForeignChange(t *testing.T) {
 	change.Any = true
 	for _, f := range kept {
 		want := f != program && f != cross
-		if keeps := change.Keeps(staleRecipe, f.persistent, f.rel); keeps != want {
+		if keeps := change.Keeps(workdir, f.persistent, f.rel); keeps != want {
 			t.Errorf("%v: stays %t, want %t", f, keeps, want)
 		}
 	}
