@@ -137,9 +137,8 @@ func (a *app) suggestCommand(cmd *cobra.Command, args []string, err error) error
 		return err
 	}
 	hint := "did you mean the command kbuild " + strings.Join(near, ", kbuild ") + "?"
-	var h interface{ Hint() string }
-	if errors.As(err, &h) && h.Hint() != "" {
-		hint += "\n" + h.Hint()
+	if own := hintFor(err); own != "" {
+		hint += "\n" + own
 	}
 	return &hinted{err, hint}
 }

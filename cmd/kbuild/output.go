@@ -96,9 +96,8 @@ func report(w io.Writer, err error) int {
 		return exitInterrupted
 	}
 	fmt.Fprintf(w, "kbuild: %v\n", err)
-	var h interface{ Hint() string }
-	if errors.As(err, &h) && h.Hint() != "" {
-		fmt.Fprintf(w, "  hint: %s\n", strings.ReplaceAll(h.Hint(), "\n", "\n        "))
+	if text := hintFor(err); text != "" {
+		fmt.Fprintf(w, "  hint: %s\n", strings.ReplaceAll(text, "\n", "\n        "))
 	}
 	var usage *usageError
 	if errors.As(err, &usage) {

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"github.com/kbuild/kbuild/mirror"
+)
+
+// Libraries return typed errors and sentinels that name no flag and no command
+// of kbuild. What the user can do about one is said here and nowhere else.
+
+// hintTable returns the hints, one entry for each kind of error. The order does
+// not matter: see hintFor.
+func hintTable() []hint {
+	return []hint{
+		forType(func(*mirror.OfflineError) string { return offlineHint }),
+	}
+}
+
+const offlineHint = "give what is on this host: --mirror FILE with a bundle (kbuild bundle save makes one), " +
+	"or oci:, oci-archive:, docker-archive: or dir:; or leave out --offline and KBUILD_OFFLINE"
+
+// A hint returns what the user can do about one error, or "" if it has nothing
+// to say about it. It does not look below the error: hintFor does.
+type hint func(error) string
+
+// forType makes the hint for the errors of one type, from their fields.
+func forType[E error](text func(E) string) hint {
+	return func(err error) string {
+		if e, ok := err.(E); ok { //nolint:errorlint // hintFor unwraps
+			return text(e)
+		}
+		return ""
+	}
+}
+
+// forValue makes the hint for a sentinel.
+func forValue(sentinel error, text string) hint {
+	return func(err error) string {
+		if err == sentinel { //nolint:errorlint // hintFor unwraps
+			return text
+		}
+		return ""
+	}
+}
+
+// hintFor returns what the user can do about an error, or "". Of the errors that
+// err wraps, the outermost that has a hint counts, since it knows most of what
+// was being done.
+func hintFor(err error) string { return hintFrom(hintTable(), err) }
+
+func hintFrom(table []hint, err error) string {
+	if err == nil {
+		return ""
+	}
+	// Errors of this package, and of libraries that have no entry yet, carry
+	// their hint with them.
+	if own, ok := err.(interface{ Hint() string }); ok { //nolint:errorlint // unwrapped below
+		if text := own.Hint(); text != "" {
+			return text
+		}
+	}
+	for _, of := range table {
+		if text := of(err); text != "" {
+			return text
+		}
+	}
+	switch wrapper := err.(type) { //nolint:errorlint // this is what unwraps
+	case interface{ Unwrap() error }:
+		return hintFrom(table, wrapper.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, inner := range wrapper.Unwrap() {
+			if text := hintFrom(table, inner); text != "" {
+				return text
+			}
+		}
+	}
+	return ""
+}
