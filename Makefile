@@ -10,7 +10,7 @@ SHELL := /bin/bash
 .PHONY: build prereqs demo test bench clean
 
 # Everything is in vendor and compiled with the Go that is here. Without cgo the
-# program would start itself again for ever (storage/nocgo.go), so nobody gets to
+# program would start itself again for ever (storage/namespace/nocgo.go), so nobody gets to
 # switch it off. The tags leave gcc, libc and libseccomp as all that C needs,
 # and make a static binary that asks no shared library for users and hosts. It
 # names no directory of this machine, and what one clone compiled serves others.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 	"github.com/kbuild/kbuild/storage/storagetest"
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) {
 	if err := SetLogging("error", os.Stderr); err != nil {
 		panic(err)
 	}
-	storage.Register(testWorker)
+	namespace.Register(testWorker)
 	storagetest.Main(m)
 }
 

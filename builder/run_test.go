@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 	"golang.org/x/sys/unix"
 )
 
@@ -232,7 +233,7 @@ func TestRunAlone(t *testing.T) {
 		}
 		defer report.Close()
 		in.Root, in.Image, in.Dir = filepath.Dir(store.Root()), img.ID, t.TempDir()
-		status, err := storage.Enter(context.Background(), storage.Namespaces{Network: true}, in.inWorker, report)
+		status, err := namespace.Enter(context.Background(), namespace.Options{Network: true}, in.inWorker, report)
 		if err != nil || status != 0 {
 			t.Fatalf("status %d, %v", status, err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/containers/buildah"
 	"github.com/containers/buildah/define"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 )
 
 // Isolation is how a container is kept apart from the host, in the words of
@@ -113,7 +114,7 @@ func FindHost(ctx context.Context, store *storage.Store, asked Isolation, tree, 
 	}
 	if host.Isolation == "" {
 		host.Isolation = IsolationOCI
-		if storage.Rootless() {
+		if namespace.Rootless() {
 			host.Isolation = IsolationRootless
 		}
 	}

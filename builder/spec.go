@@ -12,7 +12,7 @@ import (
 	"github.com/containers/buildah/pkg/chrootuser"
 	containersconf "github.com/containers/common/pkg/config"
 	"github.com/containers/common/pkg/seccomp"
-	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -176,7 +176,7 @@ func ulimits() []ulimit {
 // systemMounts are those that every container has. The host's network comes
 // with the host's view of /sys, since without root nobody may mount another's.
 func systemMounts(network Network) ([]specs.Mount, error) {
-	single, err := storage.SingleID()
+	single, err := namespace.SingleID()
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +191,7 @@ func systemMounts(network Network) ([]specs.Mount, error) {
 		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}},
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 	}
-	if network == NetworkHost && storage.Rootless() {
+	if network == NetworkHost && namespace.Rootless() {
 		return append(mounts, specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"}}), nil
 	}
 	return append(mounts,

@@ -5,152 +5,54 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 	"github.com/kbuild/kbuild/storage/storagetest"
 )
 
-// TestMain starts the tests outside a user namespace: Enter is to make one.
-// Those that open a store run in a worker.
+// TestMain starts the tests outside a user namespace. Those that open a store
+// run in a worker.
 func TestMain(m *testing.M) {
-	storage.Register(testWorker)
+	namespace.Register(testWorker)
 	storagetest.Outside(m)
 }
 
 // order is what a test asks of the worker.
-type order struct {
-	Do   string
-	Text string
-}
+type order struct{ Do, Root string }
 
-func testWorker(ctx context.Context, request json.RawMessage, files []*os.File) int {
+func testWorker(_ context.Context, request json.RawMessage, files []*os.File) int {
 	var o order
-	if err := json.Unmarshal(request, &o); err != nil {
-		fmt.Println(err)
+	err := json.Unmarshal(request, &o)
+	if err == nil {
+		err = map[string]func(root string) error{"use": useStore, "configured": configured}[o.Do](o.Root)
+	}
+	if err != nil {
+		fmt.Fprint(files[0], err)
 		return 1
 	}
-	switch o.Do {
-	case "status":
-		return len(o.Text)
-	case "file":
-		if _, err := fmt.Fprintf(files[0], "%d %s", os.Getpid(), o.Text); err != nil {
-			return 1
-		}
-		return 0
-	case "wait":
-		fmt.Fprintln(files[0], "ready")
-		<-ctx.Done()
-		return 42
-	case "environment":
-		fmt.Fprint(files[0], os.Getenv(o.Text))
-		return 0
-	case "network":
-		list, err := net.Interfaces()
-		if err != nil {
-			return 1
-		}
-		for _, i := range list {
-			fmt.Fprintf(files[0], "%s %t\n", i.Name, i.Flags&net.FlagUp != 0)
-		}
-		return 0
-	case "store":
-		if err := useStore(o.Text); err != nil {
-			fmt.Fprint(files[0], err)
-			return 1
-		}
-		return 0
-	}
-	return furtherWork(ctx, o, files)
+	return 0
 }
 
-// enter runs the worker and returns its status and what it wrote to its file.
-func enter(t *testing.T, ctx context.Context, ns storage.Namespaces, o order) (int, string) {
+// inWorker has the worker do something with the store in a directory.
+func inWorker(t *testing.T, what, root string) {
 	t.Helper()
 	f, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	status, err := storage.Enter(ctx, ns, o, f)
+	status, err := namespace.Enter(t.Context(), namespace.Options{}, order{what, root}, f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(f.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return status, string(data)
-}
-
-func TestEnter(t *testing.T) {
-	ctx := context.Background()
-	for _, text := range []string{"", "seven..", strings.Repeat("x", 125)} {
-		if status, _ := enter(t, ctx, storage.Namespaces{}, order{"status", text}); status != len(text) {
-			t.Errorf("status %d, want %d", status, len(text))
-		}
-	}
-	// A request longer than a pipe holds arrives whole.
-	long := strings.Repeat("y", 1<<20)
-	if status, got := enter(t, ctx, storage.Namespaces{}, order{"file", long}); status != 0 || !strings.HasSuffix(got, long) {
-		t.Errorf("status %d, %d bytes", status, len(got))
-	} else if !strings.HasPrefix(got, "1 ") {
-		t.Logf("the worker is not the first process of its namespace here: %.5s", got)
-	}
-	if status, got := enter(t, ctx, storage.Namespaces{Network: true}, order{"network", ""}); status != 0 || got != "lo true\n" {
-		t.Errorf("status %d, interfaces %q", status, got)
-	}
-}
-
-// Without XDG_RUNTIME_DIR the libraries would read the credentials of uid 0,
-// which a worker without root only seems to be. Root's are those of uid 0.
-func TestRuntimeDirectory(t *testing.T) {
-	t.Setenv("XDG_RUNTIME_DIR", "")
-	if _, got := enter(t, context.Background(), storage.Namespaces{}, order{"environment", "XDG_RUNTIME_DIR"}); (got != "") != storage.Rootless() {
-		t.Errorf("the worker has XDG_RUNTIME_DIR=%q, and rootless is %v", got, storage.Rootless())
-	}
-	own := t.TempDir()
-	t.Setenv("XDG_RUNTIME_DIR", own)
-	if _, got := enter(t, context.Background(), storage.Namespaces{}, order{"environment", "XDG_RUNTIME_DIR"}); got != own {
-		t.Errorf("the worker has XDG_RUNTIME_DIR=%s, want %s", got, own)
-	}
-}
-
-// When the context ends the worker is told, and ends in its own way.
-func TestEnterCancelled(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		r.Read(make([]byte, 1)) //nolint:errcheck // it is ready, or the test fails below
-		cancel()
-	}()
-	status, err := storage.Enter(ctx, storage.Namespaces{}, order{Do: "wait"}, w)
-	if err != nil || status != 42 {
-		t.Errorf("status %d, %v", status, err)
-	}
-}
-
-func TestMappings(t *testing.T) {
-	ids := storage.Mappings()
-	if len(ids.UID) == 0 || ids.UID[0].HostID != uint32(os.Geteuid()) || ids.UID[0].ContainerID != 0 || ids.UID[0].Size != 1 {
-		t.Errorf("the user's own id is not first: %+v", ids.UID)
-	}
-	if ids.Single != (len(ids.UID) == 1) || ids.Single != (ids.Why != "") {
-		t.Errorf("%+v", ids)
-	}
-	t.Setenv("PATH", t.TempDir())
-	if ids := storage.Mappings(); !ids.Single || !strings.Contains(ids.Why, "newuidmap") {
-		t.Errorf("without newuidmap: %+v", ids)
+	if said, err := os.ReadFile(f.Name()); status != 0 || err != nil || len(said) > 0 {
+		t.Errorf("%s: status %d, %q, %v", what, status, said, err)
 	}
 }
 
@@ -160,8 +62,14 @@ func TestStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(root) })
-	if status, got := enter(t, context.Background(), storage.Namespaces{}, order{"store", root}); status != 0 {
-		t.Errorf("%s", got)
+	inWorker(t, "use", root)
+}
+
+// A store unlike the configured one opens, and opens again.
+func TestConfigured(t *testing.T) {
+	root := t.TempDir()
+	for range 2 {
+		inWorker(t, "configured", root)
 	}
 }
 
@@ -231,39 +139,32 @@ func useStore(root string) error {
 	return nil
 }
 
-// A worker whose outer process is killed ends with everything it started.
-func TestEnterKilled(t *testing.T) {
-	if os.Getenv("KBUILD_TEST_OUTER") != "" {
-		storage.Enter(context.Background(), storage.Namespaces{}, order{Do: "wait"}, os.Stdout) //nolint:errcheck // killed
-		return
+// configured opens a store that has another driver than the configuration, whose
+// options then mean nothing.
+func configured(root string) error {
+	conf := filepath.Join(root, "storage.conf")
+	text := "[storage]\ndriver = \"overlay\"\n[storage.options.overlay]\nmountopt = \"nodev\"\n"
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		return err
 	}
-	cmd := exec.Command(os.Args[0], "-test.run", "^TestEnterKilled$")
-	cmd.Env = append(os.Environ(), "KBUILD_TEST_OUTER=1")
-	r, w, err := os.Pipe()
+	if err := os.Setenv("CONTAINERS_STORAGE_CONF", conf); err != nil {
+		return err
+	}
+	driver := ""
+	if _, err := os.Stat(filepath.Join(root, "graph")); err != nil {
+		driver = "vfs" // to begin with
+	}
+	s, err := storage.Open(storage.Options{Root: root, Driver: driver})
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	cmd.Stdout = w
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	if s.Driver() != "vfs" {
+		return fmt.Errorf("the store opened as %s", s.Driver())
 	}
-	w.Close()
-	r.Read(make([]byte, 6)) //nolint:errcheck // ready
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	cmd.Wait() //nolint:errcheck // killed
-	// The pipe ends when the last process that holds it is gone.
-	ended := make(chan struct{})
-	go func() {
-		for n := 1; n > 0; {
-			n, _ = r.Read(make([]byte, 100))
+	if driver != "" {
+		if _, err := s.Unwrap().CreateLayer("", "", nil, "", false, nil); err != nil {
+			return err
 		}
-		close(ended)
-	}()
-	select {
-	case <-ended:
-	case <-time.After(20 * time.Second):
-		t.Error("a process of the worker's still runs")
 	}
+	return s.Close()
 }

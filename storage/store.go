@@ -1,6 +1,6 @@
-// Package storage opens the user's containers/storage, enters the namespaces
-// it needs and keeps names and records in it. It knows stores and nothing of
-// Kubernetes; it alone imports github.com/containers/storage.
+// Package storage opens the user's containers/storage and keeps images, names
+// and records in it. It knows stores, and nothing of Kubernetes or of
+// registries; it alone imports github.com/containers/storage.
 package storage
 
 import (
@@ -10,13 +10,13 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
-	"strings"
 	"time"
 
 	"github.com/containers/image/v5/docker/reference"
 	istorage "github.com/containers/image/v5/storage"
 	"github.com/containers/image/v5/types"
 	cstorage "github.com/containers/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -56,7 +56,8 @@ type Image struct {
 }
 
 // Open opens the store that opts name, making it when it does not exist.
-// Without root it must be called inside the user namespace, see [Enter].
+// Without root it must be called inside the user namespace, see
+// [namespace.Enter].
 func Open(opts Options) (*Store, error) {
 	options, err := storeOptions(opts)
 	if err != nil {
@@ -323,7 +324,7 @@ func storeOptions(opts Options) (cstorage.StoreOptions, error) {
 	default:
 		options.GraphDriverName, options.GraphDriverOptions = opts.Driver, nil
 	}
-	if single, err := SingleID(); err != nil {
+	if single, err := namespace.SingleID(); err != nil {
 		return cstorage.StoreOptions{}, err
 	} else if single {
 		if options.GraphDriverName == "" {
@@ -360,14 +361,4 @@ func driverOf(root string) string {
 		}
 	}
 	return ""
-}
-
-// SingleID says whether only one user id exists in this user namespace.
-func SingleID() (bool, error) {
-	data, err := os.ReadFile("/proc/self/uid_map")
-	if err != nil {
-		return false, fmt.Errorf("read the id mappings: %w", err)
-	}
-	fields := strings.Fields(string(data))
-	return len(fields) == 3 && fields[2] == "1", nil
 }

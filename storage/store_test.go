@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/kbuild/kbuild/storage/namespace"
 )
 
 // held makes what a store with layers of a driver looks like.
@@ -86,7 +88,7 @@ func TestStoreOptions(t *testing.T) {
 // In a user namespace with one id, layers cannot keep their owners.
 func TestSingleID(t *testing.T) {
 	if os.Getenv("KBUILD_TEST_SINGLE") != "" {
-		if single, err := SingleID(); err != nil || !single {
+		if single, err := namespace.SingleID(); err != nil || !single {
 			t.Errorf("single %t, %v", single, err)
 		}
 		for asked, want := range map[string]string{"": "overlay", "overlay": "overlay", "vfs": "vfs"} {
@@ -97,7 +99,7 @@ func TestSingleID(t *testing.T) {
 		}
 		return
 	}
-	single, err := SingleID()
+	single, err := namespace.SingleID()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"syscall"
 
 	"github.com/kbuild/kbuild/builder"
-	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,7 +40,7 @@ type Finding struct {
 // Host is what the checks look at; tests put their own in.
 type Host struct {
 	UID        int
-	Mappings   func() storage.IDMappings
+	Mappings   func() namespace.IDMappings
 	Runtimes   func() []string
 	UserNS     func() error // tries to make a user namespace
 	ReadFile   func(string) ([]byte, error)
@@ -56,8 +56,8 @@ func ThisHost(isolation builder.Isolation) Host {
 		self = "kbuild"
 	}
 	return Host{
-		UID: os.Geteuid(), Mappings: storage.Mappings, Runtimes: builder.FindRuntimes, UserNS: tryUserNamespace,
-		ReadFile: os.ReadFile, Rootless: storage.Rootless(), Isolation: isolation, Executable: self,
+		UID: os.Geteuid(), Mappings: namespace.Mappings, Runtimes: builder.FindRuntimes, UserNS: tryUserNamespace,
+		ReadFile: os.ReadFile, Rootless: namespace.Rootless(), Isolation: isolation, Executable: self,
 	}
 }
 

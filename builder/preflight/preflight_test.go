@@ -7,13 +7,13 @@ import (
 	"testing"
 
 	"github.com/kbuild/kbuild/builder"
-	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 func TestRun(t *testing.T) {
-	ranges := storage.IDMappings{UID: []specs.LinuxIDMapping{{Size: 1}, {Size: 65536}}}
-	single := storage.IDMappings{Single: true, Why: "newuidmap is not installed"}
+	ranges := namespace.IDMappings{UID: []specs.LinuxIDMapping{{Size: 1}, {Size: 65536}}}
+	single := namespace.IDMappings{Single: true, Why: "newuidmap is not installed"}
 	denied := errors.New("operation not permitted")
 	for name, test := range map[string]struct {
 		change func(*Host)
@@ -51,7 +51,7 @@ func TestRun(t *testing.T) {
 			map[string]Severity{"user namespaces": Fatal}, "operation not permitted", "system call filter",
 		},
 		"no subordinate ids": {
-			func(h *Host) { h.Mappings = func() storage.IDMappings { return single } },
+			func(h *Host) { h.Mappings = func() namespace.IDMappings { return single } },
 			map[string]Severity{"subordinate ids": Warning}, "newuidmap is not installed", "uidmap",
 		},
 		"no runtime": {
@@ -61,7 +61,7 @@ func TestRun(t *testing.T) {
 		"no runtime, no ids": {
 			func(h *Host) {
 				h.Runtimes = func() []string { return nil }
-				h.Mappings = func() storage.IDMappings { return single }
+				h.Mappings = func() namespace.IDMappings { return single }
 			},
 			map[string]Severity{"subordinate ids": Warning, "container runtime": Fatal}, "newuidmap", "",
 		},
@@ -76,7 +76,7 @@ func TestRun(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := Host{
 				UID: 1000, Rootless: true, Executable: "/opt/kbuild", UserNS: fails(nil),
-				Mappings: func() storage.IDMappings { return ranges }, Runtimes: func() []string { return []string{"/usr/bin/runc"} },
+				Mappings: func() namespace.IDMappings { return ranges }, Runtimes: func() []string { return []string{"/usr/bin/runc"} },
 				ReadFile: func(string) ([]byte, error) { return nil, fs.ErrNotExist },
 			}
 			test.change(&h)

@@ -14,6 +14,7 @@ import (
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
@@ -356,7 +357,7 @@ func (a *app) prove(ctx context.Context, req request, bundle string, lock *os.Fi
 	}
 	proof := filepath.Join(req.StateDir, "proof")
 	remove := func(ctx context.Context) error {
-		status, err := storage.Enter(ctx, storage.Namespaces{}, request{Goal: goalRemove, LogLevel: "fatal", Paths: []string{proof}})
+		status, err := namespace.Enter(ctx, namespace.Options{}, request{Goal: goalRemove, LogLevel: "fatal", Paths: []string{proof}})
 		if err == nil && status != 0 {
 			err = fmt.Errorf("remove %s: status %d", proof, status)
 		}
@@ -387,7 +388,7 @@ func (a *app) prove(ctx context.Context, req request, bundle string, lock *os.Fi
 	req.Tree.Recipe.NoCopyBack = true
 	steps{a.stderr, a.quiet}.say("prove", "a build from the bundle alone, with no network and an empty store")
 	req.Spans, req.Sent = a.spans.list, a.spans.last
-	status, err := storage.Enter(ctx, storage.Namespaces{Network: true}, req, lock)
+	status, err := namespace.Enter(ctx, namespace.Options{Network: true}, req, lock)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

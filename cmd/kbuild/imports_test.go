@@ -21,16 +21,17 @@ func TestImports(t *testing.T) {
 		"builder/kube/shell":    {"builder/kube/sources"},
 		"builder/kube/sources":  {},
 		"builder/kube/kubetest": {},
-		"storage":               {},
+		"storage/namespace":     {},
+		"storage":               {"storage/namespace"},
 		"storage/storagetest":   {"storage"},
 		"mirror":                {"storage"},
 		"mirror/mirrortest":     {},
 		"mirror/toolchain":      {},
-		"builder":               {"builder/kube", "builder/kube/sources", "storage"},
-		"builder/preflight":     {"builder", "storage"},
+		"builder":               {"builder/kube", "builder/kube/sources", "storage", "storage/namespace"},
+		"builder/preflight":     {"builder", "storage/namespace"},
 		"cmd/kbuild-bench":      {"builder/kube", "builder/kube/kubetest", "mirror/mirrortest"},
 		"cmd/kbuild": {
-			"builder", "builder/kube", "builder/kube/kubetest", "builder/kube/sources", "builder/preflight", "mirror", "mirror/mirrortest", "mirror/toolchain", "storage",
+			"builder", "builder/kube", "builder/kube/kubetest", "builder/kube/sources", "builder/preflight", "mirror", "mirror/mirrortest", "mirror/toolchain", "storage", "storage/namespace",
 		},
 	}
 	only := map[string][]string{ // library: the packages that may import it

@@ -7,14 +7,14 @@ import (
 
 	"github.com/containers/buildah"
 	"github.com/kbuild/kbuild/builder"
-	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 )
 
 func main() {
 	if os.Args[0] == builder.ProbeName {
 		return
 	}
-	storage.Register(work)
+	namespace.Register(work)
 	if buildah.InitReexec() {
 		return
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/kube/kubetest"
 	"github.com/kbuild/kbuild/mirror/mirrortest"
-	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	if os.Args[0] == builder.ProbeName {
 		return
 	}
-	storage.Register(work)
+	namespace.Register(work)
 	if buildah.InitReexec() {
 		return
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/preflight"
-	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 	"github.com/spf13/cobra"
 )
 
@@ -171,7 +171,7 @@ func (a *app) build(cmd *cobra.Command, goal goal, args []string) error {
 		return err
 	}
 	// The namespaces are made while the tree is read.
-	worker := storage.Begin(ctx, storage.Namespaces{}, lock)
+	worker := namespace.Begin(ctx, namespace.Options{}, lock)
 	defer worker.Close()
 	if req, err = a.prepare(cmd, req, tree, args); err != nil {
 		return err
@@ -194,13 +194,13 @@ func describe(req request) string {
 
 // enter starts a worker and hands it a request.
 func (a *app) enter(ctx context.Context, req request, files ...*os.File) error {
-	worker := storage.Begin(ctx, storage.Namespaces{}, files...)
+	worker := namespace.Begin(ctx, namespace.Options{}, files...)
 	defer worker.Close()
 	return a.ask(ctx, worker, req)
 }
 
 // ask hands the worker its request.
-func (a *app) ask(ctx context.Context, worker *storage.Waiting, req request) error {
+func (a *app) ask(ctx context.Context, worker *namespace.Waiting, req request) error {
 	req.Spans, req.Sent = a.spans.list, a.spans.last
 	status, err := worker.Do(req)
 	if ctx.Err() != nil {

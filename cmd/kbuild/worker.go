@@ -12,6 +12,7 @@ import (
 
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 )
 
 // What happens inside the namespaces: everything that touches the store or a
@@ -128,7 +129,7 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 		next := w.request
 		next.Spans, next.Sent = w.list, w.last
 		next.Isolated, next.Isolation = true, builder.IsolationChroot
-		return storage.Enter(ctx, storage.Namespaces{Network: true}, next)
+		return namespace.Enter(ctx, namespace.Options{Network: true}, next)
 	}
 	return status, err
 }

@@ -1,4 +1,4 @@
-package storage_test
+package namespace_test
 
 import (
 	"bufio"
@@ -9,12 +9,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 )
 
 // furtherWork is what the tests in this file have the worker do.
@@ -28,12 +27,6 @@ func furtherWork(ctx context.Context, o order, files []*os.File) int {
 			}
 		}
 		return len(files)
-	case "configured":
-		if err := configured(o.Text); err != nil {
-			fmt.Fprint(files[0], err)
-			return 1
-		}
-		return 0
 	case "identity":
 		fmt.Fprintf(files[0], "%d %d", os.Geteuid(), os.Getegid())
 		return 0
@@ -92,36 +85,6 @@ func family(report *os.File) error {
 	return cmd.Start()
 }
 
-// configured opens a store that has another driver than the configuration, whose
-// options then mean nothing.
-func configured(root string) error {
-	conf := filepath.Join(root, "storage.conf")
-	text := "[storage]\ndriver = \"overlay\"\n[storage.options.overlay]\nmountopt = \"nodev\"\n"
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		return err
-	}
-	if err := os.Setenv("CONTAINERS_STORAGE_CONF", conf); err != nil {
-		return err
-	}
-	driver := ""
-	if _, err := os.Stat(filepath.Join(root, "graph")); err != nil {
-		driver = "vfs" // to begin with
-	}
-	s, err := storage.Open(storage.Options{Root: root, Driver: driver})
-	if err != nil {
-		return err
-	}
-	if s.Driver() != "vfs" {
-		return fmt.Errorf("the store opened as %s", s.Driver())
-	}
-	if driver != "" {
-		if _, err := s.Unwrap().CreateLayer("", "", nil, "", false, nil); err != nil {
-			return err
-		}
-	}
-	return s.Close()
-}
-
 // loopback sends something to itself, and tries to leave.
 func loopback(report io.Writer) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -145,19 +108,17 @@ func loopback(report io.Writer) error {
 }
 
 func TestWorker(t *testing.T) {
-	ctx, root := context.Background(), t.TempDir()
+	ctx := context.Background()
 	for _, test := range []struct {
 		name string
-		ns   storage.Namespaces
+		ns   namespace.Options
 		do   order
 		want int
 		text string
 	}{
-		{"with a store unlike the configured one", storage.Namespaces{}, order{"configured", root}, 0, ""},
-		{"with that store again", storage.Namespaces{}, order{"configured", root}, 0, ""},
-		{"as root", storage.Namespaces{}, order{Do: "identity"}, 0, "0 0"},
-		{"with loopback alone", storage.Namespaces{Network: true}, order{Do: "loopback"}, 0, "alone"},
-		{"without handing files on", storage.Namespaces{}, order{Do: "children"}, 0, ""},
+		{"as root", namespace.Options{}, order{Do: "identity"}, 0, "0 0"},
+		{"with loopback alone", namespace.Options{Network: true}, order{Do: "loopback"}, 0, "alone"},
+		{"without handing files on", namespace.Options{}, order{Do: "children"}, 0, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if status, got := enter(t, ctx, test.ns, test.do); status != test.want || got != test.text {
@@ -172,7 +133,7 @@ func TestWorker(t *testing.T) {
 // processes for itself.
 func ownProcesses(t *testing.T) {
 	t.Helper()
-	status, got := enter(t, context.Background(), storage.Namespaces{}, order{Do: "processes"})
+	status, got := enter(t, context.Background(), namespace.Options{}, order{Do: "processes"})
 	switch {
 	case status == 0 && got == "1 ":
 	case os.Getenv("CI") != "":
@@ -192,7 +153,7 @@ func TestFiles(t *testing.T) {
 		defer f.Close()
 		files = append(files, f)
 	}
-	status, err := storage.Enter(context.Background(), storage.Namespaces{}, order{Do: "files"}, files...)
+	status, err := namespace.Enter(context.Background(), namespace.Options{}, order{Do: "files"}, files...)
 	if err != nil || status != len(files) {
 		t.Fatalf("status %d, %v", status, err)
 	}
@@ -254,7 +215,7 @@ func TestNothingIsLeft(t *testing.T) {
 			}
 			over := make(chan outcome, 1)
 			go func() {
-				status, err := storage.Enter(ctx, storage.Namespaces{}, order{"family", test.how}, w)
+				status, err := namespace.Enter(ctx, namespace.Options{}, order{"family", test.how}, w)
 				w.Close()
 				over <- outcome{status, err}
 			}()
@@ -276,7 +237,7 @@ func TestNothingIsLeft(t *testing.T) {
 // When the outermost process is killed, the kernel ends everything below it.
 func TestNothingIsLeftOfKilled(t *testing.T) {
 	if os.Getenv("KBUILD_TEST_FAMILY") != "" {
-		storage.Enter(context.Background(), storage.Namespaces{}, order{"family", "ignore"}, os.Stdout) //nolint:errcheck // killed
+		namespace.Enter(context.Background(), namespace.Options{}, order{"family", "ignore"}, os.Stdout) //nolint:errcheck // killed
 		return
 	}
 	ownProcesses(t)
@@ -308,10 +269,10 @@ func TestNothingIsLeftOfKilled(t *testing.T) {
 func TestRequestWithoutEnd(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if status, err := storage.Enter(ctx, storage.Namespaces{}, 7); err != nil || status != 1 || ctx.Err() != nil {
+	if status, err := namespace.Enter(ctx, namespace.Options{}, 7); err != nil || status != 1 || ctx.Err() != nil {
 		t.Errorf("status %d, %v, %v; want the 1 of a worker that cannot use a number", status, err, ctx.Err())
 	}
-	if _, err := storage.Enter(ctx, storage.Namespaces{}, func() {}); err == nil || !strings.Contains(err.Error(), "encode the worker's request") {
+	if _, err := namespace.Enter(ctx, namespace.Options{}, func() {}); err == nil || !strings.Contains(err.Error(), "encode the worker's request") {
 		t.Errorf("a request that cannot be encoded: %v", err)
 	}
 }
@@ -323,7 +284,7 @@ func TestBegin(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	waiting := storage.Begin(context.Background(), storage.Namespaces{}, w)
+	waiting := namespace.Begin(context.Background(), namespace.Options{}, w)
 	waiting.Close()
 	w.Close()
 	ends(t, r)

@@ -1,4 +1,8 @@
-package storage
+// Package namespace starts this program again as a worker that has what a user
+// without root lacks: a user namespace in which he is root, and mount, PID and,
+// if asked for, network namespaces. It hands the worker one request and knows
+// nothing of what is in it.
+package namespace
 
 import (
 	"context"
@@ -9,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"os/user"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -18,7 +21,6 @@ import (
 	"github.com/containers/storage/pkg/homedir"
 	"github.com/containers/storage/pkg/reexec"
 	"github.com/containers/storage/pkg/unshare"
-	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,9 +29,9 @@ import (
 // context ends when the outer process asks it to stop, or is gone.
 type Worker func(ctx context.Context, request json.RawMessage, files []*os.File) (status int)
 
-// Namespaces says what the worker has for itself, besides a user namespace
+// Options say what the worker has for itself, besides a user namespace
 // (without root), a mount namespace and a PID namespace, which it always has.
-type Namespaces struct {
+type Options struct {
 	// Network is an own network namespace with nothing but loopback.
 	Network bool
 }
@@ -55,8 +57,8 @@ func Register(work Worker) {
 // it has not within some seconds. Should this process be killed, the kernel
 // kills the worker, and with it, being the first process of its PID namespace,
 // every process it started.
-func Enter(ctx context.Context, ns Namespaces, request any, files ...*os.File) (status int, err error) {
-	waiting := Begin(ctx, ns, files...)
+func Enter(ctx context.Context, own Options, request any, files ...*os.File) (status int, err error) {
+	waiting := Begin(ctx, own, files...)
 	defer waiting.Close()
 	return waiting.Do(request)
 }
@@ -73,11 +75,11 @@ type Waiting struct {
 // Begin is [Enter] in two: the worker is started at once, so that its
 // namespaces are made while the caller finds out what to ask for. The caller
 // has to call Close. Why it could not be started is for Do to say.
-func Begin(ctx context.Context, ns Namespaces, files ...*os.File) *Waiting {
+func Begin(ctx context.Context, own Options, files ...*os.File) *Waiting {
 	w := &Waiting{request: make(chan []byte, 1), done: make(chan struct{})}
 	go func() {
 		defer close(w.done)
-		w.status, w.err = enter(ctx, ns, w.request, files)
+		w.status, w.err = enter(ctx, own, w.request, files)
 	}()
 	return w
 }
@@ -100,7 +102,7 @@ func (w *Waiting) Close() {
 	<-w.done
 }
 
-func enter(ctx context.Context, ns Namespaces, request <-chan []byte, files []*os.File) (status int, err error) {
+func enter(ctx context.Context, own Options, request <-chan []byte, files []*os.File) (status int, err error) {
 	control, feed, err := os.Pipe()
 	if err != nil {
 		return 0, fmt.Errorf("start the worker: %w", err)
@@ -116,13 +118,13 @@ func enter(ctx context.Context, ns Namespaces, request <-chan []byte, files []*o
 	case err != nil:
 		return 0, err
 	case needed:
-		cmd, err = startMiddle(ns, extra)
+		cmd, err = startMiddle(own, extra)
 		if err != nil {
 			control.Close()
 			return 0, err
 		}
 	default:
-		cmd, err = startWorker(ns, extra)
+		cmd, err = startWorker(own, extra)
 		if err != nil {
 			control.Close()
 			return 0, err
@@ -195,8 +197,8 @@ func needsUserNamespace() (bool, error) {
 // startMiddle starts the process that lives in the new user and mount
 // namespaces and starts the worker. It cannot be the worker itself: Go is
 // multithreaded, and the kernel puts only children into a new PID namespace.
-func startMiddle(ns Namespaces, files []*os.File) (*exec.Cmd, error) {
-	cmd := unshare.Command(middleName, strconv.Itoa(len(files)), strconv.FormatBool(ns.Network))
+func startMiddle(own Options, files []*os.File) (*exec.Cmd, error) {
+	cmd := unshare.Command(middleName, strconv.Itoa(len(files)), strconv.FormatBool(own.Network))
 	cmd.UnshareFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = files
@@ -223,63 +225,6 @@ func startMiddle(ns Namespaces, files []*os.File) (*exec.Cmd, error) {
 	return cmd.Cmd, nil
 }
 
-// Rootless says whether this process works without the rights of real root, in
-// a user namespace or not yet in one.
-func Rootless() bool { return unshare.IsRootless() }
-
-// IDMappings are the ids a user may have in a user namespace.
-type IDMappings struct {
-	UID, GID []specs.LinuxIDMapping
-	// Single says that there is only the user's own id, mapped to root's: no
-	// subordinate ranges, or no newuidmap and newgidmap to use them.
-	Single bool
-	// Why says what was missing, when Single.
-	Why string
-}
-
-// Mappings reads the user's subordinate ids from subuid(5) and subgid(5), by
-// name and by number: this static binary sees no LDAP or sssd users, whose
-// ranges still stand there by number.
-func Mappings() IDMappings {
-	uid, gid := os.Geteuid(), os.Getegid()
-	ids := IDMappings{
-		UID: []specs.LinuxIDMapping{{HostID: uint32(uid), Size: 1}},
-		GID: []specs.LinuxIDMapping{{HostID: uint32(gid), Size: 1}},
-	}
-	single := func(why string) IDMappings {
-		ids.Single, ids.Why = true, why
-		return ids
-	}
-	for _, tool := range []string{"newuidmap", "newgidmap"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return single(tool + " is not installed")
-		}
-	}
-	name := strconv.Itoa(uid)
-	if me, err := user.Current(); err == nil {
-		name = me.Username
-	}
-	uids, gids, err := unshare.GetSubIDMappings(name, name)
-	if err != nil || len(uids) == 0 || len(gids) == 0 {
-		number := strconv.Itoa(uid)
-		uids, gids, err = unshare.GetSubIDMappings(number, number)
-	}
-	if err != nil || len(uids) == 0 || len(gids) == 0 {
-		return single(fmt.Sprintf("/etc/subuid and /etc/subgid hold no ids for %s", name))
-	}
-	appendTo := func(list, more []specs.LinuxIDMapping) []specs.LinuxIDMapping {
-		next := uint32(1)
-		for _, m := range more {
-			m.ContainerID = next
-			next += m.Size
-			list = append(list, m)
-		}
-		return list
-	}
-	ids.UID, ids.GID = appendTo(ids.UID, uids), appendTo(ids.GID, gids)
-	return ids
-}
-
 // middleMain is the process between: it waits for the worker and passes its
 // status on. Signals are the outer process's business.
 func middleMain() int {
@@ -296,7 +241,7 @@ func middleMain() int {
 		files[i] = os.NewFile(uintptr(controlFD+i), "inherited")
 	}
 	runtime.LockOSThread()
-	cmd, err := startWorker(Namespaces{Network: os.Args[2] == "true"}, files)
+	cmd, err := startWorker(Options{Network: os.Args[2] == "true"}, files)
 	if err != nil {
 		return fail(err)
 	}
@@ -314,9 +259,9 @@ func middleMain() int {
 // kernel refuses a fresh /proc, as it does inside containers that mask a part
 // of theirs, it is started without one: then a killed kbuild may leave
 // processes behind.
-func startWorker(ns Namespaces, files []*os.File) (*exec.Cmd, error) {
+func startWorker(own Options, files []*os.File) (*exec.Cmd, error) {
 	for _, flags := range []uintptr{unix.CLONE_NEWNS | unix.CLONE_NEWPID, unix.CLONE_NEWNS} {
-		if ns.Network {
+		if own.Network {
 			flags |= unix.CLONE_NEWNET
 		}
 		ready, report, err := os.Pipe()

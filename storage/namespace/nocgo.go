@@ -1,6 +1,6 @@
 //go:build !cgo
 
-package storage
+package namespace
 
 // The C constructor of containers/storage sets up the user namespace. Without
 // it the program would start itself again for ever, so it does not compile.
