@@ -1,7 +1,3 @@
-// Package builder is the flow from a Kubernetes tree to binaries, and
-// everything kbuild asks of buildah: it looks into base images, writes build
-// contexts, assembles kube-build images, runs commands in containers of them
-// and publishes what comes out. It knows buildah and nothing of registries.
 package builder
 
 // hinted is an error with a line that says what the user should do.

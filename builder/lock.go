@@ -1,13 +1,12 @@
+// Package builder is the flow from a Kubernetes tree to binaries.
 package builder
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // Lock keeps a second kbuild out of a tree. It is a flock(2) on the tree's
@@ -19,24 +18,14 @@ func Lock(ctx context.Context, root string, waiting func()) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the tree: %w", err)
 	}
-	for said := false; ; {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return f, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			f.Close()
-			return nil, fmt.Errorf("lock the tree %s: %w", root, err)
-		}
-		if !said {
-			waiting()
-			said = true
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, ctx.Err()
-		case <-time.After(100 * time.Millisecond):
-		}
+	err = files.Lock(ctx, f, waiting)
+	switch {
+	case err == nil:
+		return f, nil
+	case ctx.Err() != nil:
+		f.Close()
+		return nil, ctx.Err()
 	}
+	f.Close()
+	return nil, fmt.Errorf("lock the tree %s: %w", root, err)
 }

@@ -7,15 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 const (
 	incomingLock = "kbuild-incoming.lock"
 	incomingDir  = "kbuild-incoming-"
-	lockInterval = 100 * time.Millisecond
 )
 
 // Incoming is the right to bring images into a store, which one process at a
@@ -42,7 +40,13 @@ func (s *Store) OpenIncoming(ctx context.Context, waiting func()) (*Incoming, er
 		return nil, fmt.Errorf("lock the store: %w", err)
 	}
 	in := &Incoming{lock: lock}
-	if err := in.acquire(ctx, waiting); err != nil {
+	err = files.Lock(ctx, lock, func() {
+		in.Waited = true
+		if waiting != nil {
+			waiting()
+		}
+	})
+	if err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("lock the store %s: %w", s.Root(), err)
 	}
@@ -51,29 +55,6 @@ func (s *Store) OpenIncoming(ctx context.Context, waiting func()) (*Incoming, er
 		return nil, fmt.Errorf("make room for incoming images: %w", err)
 	}
 	return in, nil
-}
-
-func (in *Incoming) acquire(ctx context.Context, waiting func()) error {
-	for {
-		err := unix.Flock(int(in.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, unix.EINTR):
-			continue
-		case !errors.Is(err, unix.EWOULDBLOCK):
-			return err
-		}
-		if !in.Waited && waiting != nil {
-			waiting()
-		}
-		in.Waited = true
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(lockInterval):
-		}
-	}
 }
 
 // prepare makes the directory. The lock file holds its path, so that the next

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/storage/namespace"
 	"golang.org/x/sys/unix"
 )
@@ -45,18 +45,18 @@ type Host struct {
 	UserNS     func() error // tries to make a user namespace
 	ReadFile   func(string) ([]byte, error)
 	Rootless   bool
-	Isolation  builder.Isolation // asked for, or ""
-	Executable string            // kbuild's own path
+	Isolation  container.Isolation // asked for, or ""
+	Executable string              // kbuild's own path
 }
 
 // ThisHost is the host this process runs on.
-func ThisHost(isolation builder.Isolation) Host {
+func ThisHost(isolation container.Isolation) Host {
 	self, err := os.Executable()
 	if err != nil {
 		self = "kbuild"
 	}
 	return Host{
-		UID: os.Geteuid(), Mappings: namespace.Mappings, Runtimes: builder.FindRuntimes, UserNS: tryUserNamespace,
+		UID: os.Geteuid(), Mappings: namespace.Mappings, Runtimes: container.FindRuntimes, UserNS: tryUserNamespace,
 		ReadFile: os.ReadFile, Rootless: namespace.Rootless(), Isolation: isolation, Executable: self,
 	}
 }
@@ -159,7 +159,7 @@ func subordinateIDs(h Host) (Severity, string, string) {
 func containerRuntime(h Host) (Severity, string, string) {
 	found := h.Runtimes()
 	switch {
-	case h.Isolation == builder.IsolationChroot:
+	case h.Isolation == container.IsolationChroot:
 		return Fine, "not needed with chroot isolation", ""
 	case len(found) > 0:
 		return Fine, strings.Join(found, ", "), ""

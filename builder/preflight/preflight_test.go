@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/storage/namespace"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -66,11 +66,11 @@ func TestRun(t *testing.T) {
 			map[string]Severity{"subordinate ids": Warning, "container runtime": Fatal}, "newuidmap", "",
 		},
 		"a runtime asked for": {
-			func(h *Host) { h.Runtimes = func() []string { return nil }; h.Isolation = builder.IsolationOCI },
+			func(h *Host) { h.Runtimes = func() []string { return nil }; h.Isolation = container.IsolationOCI },
 			map[string]Severity{"container runtime": Fatal}, "isolation oci asked for", "install runc",
 		},
 		"chroot asked for": {
-			func(h *Host) { h.Runtimes = func() []string { return nil }; h.Isolation = builder.IsolationChroot }, nil, "", "",
+			func(h *Host) { h.Runtimes = func() []string { return nil }; h.Isolation = container.IsolationChroot }, nil, "", "",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,14 +13,18 @@ import (
 	"time"
 
 	"github.com/containers/image/v5/docker/reference"
-	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/container"
+	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/builder/objects"
+	"github.com/kbuild/kbuild/builder/output"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // build does the image step and what follows it.
-func (w *worker) build(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, img storage.Image) (_ int, err error) {
+func (w *worker) build(ctx context.Context, store *storage.Store, host container.Host, base image.Base, img storage.Image) (_ int, err error) {
 	manifest, err := sources.UnmarshalManifest(w.Sources)
 	if err != nil {
 		return 0, err
@@ -41,13 +45,13 @@ func (w *worker) build(ctx context.Context, store *storage.Store, host builder.H
 		return w.compile(ctx, store, host, base, img, manifest, nil)
 	}
 	if w.Goal == goalCompile {
-		image, err := w.assembled(store, names, manifest, img)
+		built, err := w.assembled(store, names, manifest, img)
 		if err != nil {
 			return 0, err
 		}
-		return w.compile(ctx, store, host, base, image, manifest, nil)
+		return w.compile(ctx, store, host, base, built, manifest, nil)
 	}
-	made, err := builder.WriteContext(ctx, w.Tree, manifest, w.Version, w.Dockerfile, w.StateDir, w.Files...)
+	made, err := image.WriteContext(ctx, w.Tree, manifest, w.Version, w.Dockerfile, w.StateDir, w.Files...)
 	if err != nil {
 		return 0, err
 	}
@@ -59,31 +63,31 @@ func (w *worker) build(ctx context.Context, store *storage.Store, host builder.H
 			err = e
 		}
 	}()
-	image, err := w.assemble(ctx, store, host, names, manifest, img, made)
+	built, err := w.assemble(ctx, store, host, names, manifest, img, made)
 	if err != nil || w.Goal == goalImage {
 		return 0, err
 	}
-	return w.compile(ctx, store, host, base, image, manifest, written)
+	return w.compile(ctx, store, host, base, built, manifest, written)
 }
 
-func (w *worker) assemble(ctx context.Context, store *storage.Store, host builder.Host, names []reference.Named, manifest sources.Manifest, base storage.Image, made builder.Context) (storage.Image, error) {
+func (w *worker) assemble(ctx context.Context, store *storage.Store, host container.Host, names []reference.Named, manifest sources.Manifest, base storage.Image, made image.Context) (storage.Image, error) {
 	start := time.Now()
 	baseName, err := w.baseName()
 	if err != nil {
 		return storage.Image{}, err
 	}
-	opts := builder.AssembleOptions{
+	opts := image.AssembleOptions{
 		Tree: w.Tree, Version: w.Version, Sources: manifest, Context: made,
 		Base: base, BaseName: baseName, Names: names, Host: host,
 	}
 	steps := w.Tree.Recipe.NetworkSteps
 	if w.AsUpstream && len(steps) > 0 {
-		opts.Network = builder.NetworkHost
+		opts.Network = container.NetworkHost
 	}
 	if w.LogLevel == "debug" || w.LogLevel == "trace" {
 		opts.Log = os.Stderr
 	}
-	image, changed, err := builder.Assemble(ctx, store, opts)
+	built, changed, err := image.Assemble(ctx, store, opts)
 	if err != nil {
 		return storage.Image{}, err
 	}
@@ -96,7 +100,7 @@ func (w *worker) assemble(ctx context.Context, store *storage.Store, host builde
 	} else {
 		w.say("image", "%s holds these sources: nothing to do", strings.Join(w.Names, ", "))
 	}
-	return image, nil
+	return built, nil
 }
 
 // assembled finds the image that an earlier image step made of the tree as it
@@ -107,10 +111,10 @@ func (w *worker) assembled(store *storage.Store, names []reference.Named, manife
 	if err != nil {
 		return storage.Image{}, err
 	}
-	image, err := store.Lookup(mine)
+	built, err := store.Lookup(mine)
 	if err == nil {
 		var current bool
-		current, err = builder.Current(store, image, manifest, w.Version, w.Dockerfile, base, baseName.String(), w.Files...)
+		current, err = image.Current(store, built, manifest, w.Version, w.Dockerfile, base, baseName.String(), w.Files...)
 		if err == nil && !current {
 			err = fmt.Errorf("%s does not hold the sources as they are now", w.Names[len(w.Names)-1])
 		}
@@ -118,26 +122,26 @@ func (w *worker) assembled(store *storage.Store, names []reference.Named, manife
 	if err != nil {
 		return storage.Image{}, &hinted{err, "kbuild image assembles it; kbuild alone does both"}
 	}
-	return image, nil
+	return built, nil
 }
 
 // compile runs the command in the image and publishes what it leaves.
 // If written, which waits for the rest of the image step, fails, nothing is
 // published.
-func (w *worker) compile(ctx context.Context, store *storage.Store, host builder.Host, base builder.Base, image storage.Image, manifest sources.Manifest, written func() error) (_ int, err error) {
+func (w *worker) compile(ctx context.Context, store *storage.Store, host container.Host, base image.Base, built storage.Image, manifest sources.Manifest, written func() error) (_ int, err error) {
 	start, step := time.Now(), string(stepOf(w.Goal))
 	r := w.Tree.Recipe
-	paths, environment := base.Kept()
+	paths, environment := objects.Further(base.Version, base.CgoStd)
 	environment = append(append([]string(nil), r.Environment...), environment...)
 	if want := r.WantsGo; want != "" && base.Version != "go"+want {
 		w.say(step, "the image has %s, the tree wants %s and would fetch it: FORCE_HOST_GO=y lets it take what is there", base.Version, want)
 		environment = append(environment, "FORCE_HOST_GO=y")
 	}
-	key := builder.StateKey{Base: base.ID, Dockerfile: w.Dockerfile, Environment: environment, Flags: w.Flags}
+	key := objects.Key{Base: base.ID, Dockerfile: w.Dockerfile, Environment: environment, Flags: w.Flags}
 	if !w.ownCommand() {
 		key.Command = w.Command
 	}
-	state, err := builder.OpenState(w.StateDir, r, key, paths...)
+	state, err := objects.Open(w.StateDir, r, key, paths...)
 	if err != nil {
 		return 0, err
 	}
@@ -148,7 +152,7 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host builder
 	}
 	if key.Command != nil {
 		for _, o := range r.Outputs {
-			if err := builder.SeedStaging(o.Host, state.Staging(o)); err != nil {
+			if err := output.Seed(o.Host, state.Staging(o)); err != nil {
 				return 0, err
 			}
 		}
@@ -159,12 +163,12 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host builder
 	workdir := ""
 	if r.Way == kube.WayMount {
 		workdir = r.Workdir
-		tree, err := builder.MountTree(w.Tree, w.Version, mounts)
+		tree, err := output.MountTree(w.Tree, w.Version, mounts)
 		if err != nil {
 			return 0, err
 		}
-		mounts = append([]builder.Mount{tree}, mounts...)
-		defer func() { err = errors.Join(err, builder.GiveBack(w.Tree.Root, start)) }()
+		mounts = append([]kube.Mount{tree}, mounts...)
+		defer func() { err = errors.Join(err, output.GiveBack(w.Tree.Root, start)) }()
 	}
 	wanted := make([]func(string) bool, len(r.Outputs))
 	for i, o := range r.Outputs {
@@ -181,7 +185,7 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host builder
 			continue
 		}
 		if _, err := os.Stat(m.Host); err == nil {
-			mounts = append(mounts, builder.Mount{Host: m.Host, Container: m.Container, ReadOnly: m.ReadOnly})
+			mounts = append(mounts, kube.Mount{Host: m.Host, Container: m.Container, ReadOnly: m.ReadOnly})
 		}
 	}
 	kept := ""
@@ -194,8 +198,12 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host builder
 	if key.Command != nil {
 		stdin = os.Stdin
 	}
-	status, err := builder.Run(ctx, store, builder.RunOptions{
-		Image: image.ID, Tree: r.PathID, Command: w.Command, Environment: environment, Mounts: mounts,
+	binds := make([]container.Mount, len(mounts))
+	for i, m := range mounts {
+		binds[i] = container.Mount(m)
+	}
+	status, err := container.Run(ctx, store, container.Options{
+		Image: built.ID, Tree: r.PathID, Command: w.Command, Environment: environment, Mounts: binds,
 		Network: w.Network, Workdir: workdir, Terminal: w.Goal == goalShell, Host: host, Before: before, After: after,
 		Stdin: stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	})
@@ -219,12 +227,12 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host builder
 		w.say(step, "nothing comes back, as KUBE_RUN_COPY_OUTPUT says %s", took(start))
 		return 0, nil
 	}
-	owner, err := builder.OwnerOf(w.Tree.Root)
+	owner, err := files.OwnerOf(w.Tree.Root)
 	if err != nil {
 		return 0, err
 	}
 	for i, o := range r.Outputs {
-		published, err := builder.Publish(state.Staging(o), o.Host, owner, wanted[i])
+		published, err := output.Publish(state.Staging(o), o.Host, owner, wanted[i])
 		if err != nil {
 			return 0, err
 		}
@@ -245,7 +253,7 @@ func isOutput(r kube.Recipe, m kube.Mount) bool {
 	return false
 }
 
-func (w *worker) tellPublished(step string, published []builder.Published, start time.Time) {
+func (w *worker) tellPublished(step string, published []output.Published, start time.Time) {
 	// What was asked for goes by name, what came along does not need to.
 	var changed, asked []string
 	for _, p := range published {

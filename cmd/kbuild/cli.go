@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -272,11 +272,11 @@ func noArguments(cmd *cobra.Command, args []string) error {
 // parsed turns the flags that have a grammar into their types.
 func (a *app) parsed(cmd *cobra.Command) (request, error) {
 	usage := func(err error) (request, error) { return request{}, &usageError{err} }
-	isolation, err := builder.ParseIsolation(a.isolation)
+	isolation, err := container.ParseIsolation(a.isolation)
 	if err != nil {
 		return usage(err)
 	}
-	network, err := builder.ParseNetwork(a.network)
+	network, err := container.ParseNetwork(a.network)
 	if err != nil {
 		return usage(err)
 	}
@@ -286,7 +286,7 @@ func (a *app) parsed(cmd *cobra.Command) (request, error) {
 	if a.store.Driver != "" && a.store.Driver != "overlay" && a.store.Driver != "vfs" {
 		return usage(fmt.Errorf("storage driver %q: it is overlay or vfs", a.store.Driver))
 	}
-	if err := builder.SetLogging(a.logLevel, a.stderr); err != nil {
+	if err := container.SetLogging(a.logLevel, a.stderr); err != nil {
 		return usage(err)
 	}
 	m := a.mirror
@@ -306,7 +306,7 @@ func (a *app) parsed(cmd *cobra.Command) (request, error) {
 	if err != nil {
 		return usage(err)
 	}
-	if offline && network == builder.NetworkHost {
+	if offline && network == container.NetworkHost {
 		return usage(&hinted{fmt.Errorf("--offline and --network host exclude each other"), "leave out one of them"})
 	}
 	cache, err := cacheDir(a.store)

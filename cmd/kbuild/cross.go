@@ -8,8 +8,9 @@ import (
 	"strings"
 
 	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/cross"
+	"github.com/kbuild/kbuild/builder/cross/toolchain"
 	"github.com/kbuild/kbuild/mirror"
-	"github.com/kbuild/kbuild/mirror/toolchain"
 	"github.com/spf13/cobra"
 )
 
@@ -108,7 +109,7 @@ func (a *app) cross(cmd *cobra.Command, flags crossFlags) error {
 		if err != nil {
 			return err
 		}
-		req.Cross.Proxies = builder.CrossProxies(os.Getenv)
+		req.Cross.Proxies = cross.Proxies(os.Getenv)
 		if a.dryRun {
 			out.say("cross", "would run %s on %s, network host, as %s", tree.Recipe.CrossDockerfile, strings.Join(bases, ", "), tree.Recipe.BaseImage)
 			return nil
@@ -117,7 +118,7 @@ func (a *app) cross(cmd *cobra.Command, flags crossFlags) error {
 		if req.Cross.Rootfs, err = readableFile(flags.rootfs); err != nil {
 			return err
 		}
-		if req.Cross.Environment, err = tree.CrossEnvironment(builder.GoRoot); err != nil {
+		if req.Cross.Environment, err = tree.CrossEnvironment(cross.GoRoot); err != nil {
 			return err
 		}
 		version, given := flags.golang, flags.golang != ""

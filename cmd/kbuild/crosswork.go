@@ -13,15 +13,17 @@ import (
 	"time"
 
 	"github.com/containers/image/v5/docker/reference"
-	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/container"
+	"github.com/kbuild/kbuild/builder/cross"
+	"github.com/kbuild/kbuild/builder/cross/toolchain"
+	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/mirror"
-	"github.com/kbuild/kbuild/mirror/toolchain"
 	"github.com/kbuild/kbuild/storage"
 )
 
 // cross makes the base image inside the namespaces, and pushes it.
 func (w *worker) cross(ctx context.Context, store *storage.Store) error {
-	if err := builder.RemoveLeftovers(store, w.Tree.Recipe.PathID); err != nil {
+	if err := container.RemoveLeftovers(store, w.Tree.Recipe.PathID); err != nil {
 		return err
 	}
 	name, err := w.baseName()
@@ -50,7 +52,7 @@ func (w *worker) crossImage(ctx context.Context, store *storage.Store, name refe
 	}
 	before := ""
 	if err == nil {
-		if before, err = builder.CrossInputs(store, held); err != nil {
+		if before, err = cross.InputsOf(store, held); err != nil {
 			return storage.Image{}, err
 		}
 		if before == "" && !w.Mirror.Force {
@@ -76,7 +78,7 @@ func (w *worker) crossImage(ctx context.Context, store *storage.Store, name refe
 	}
 	if err := w.crossAccept(store, name, img); err != nil {
 		if img.ID != held.ID {
-			err = errors.Join(err, builder.DropSuperseded(store, img.ID))
+			err = errors.Join(err, cross.DropSuperseded(store, img.ID))
 		}
 		return storage.Image{}, err
 	}
@@ -87,7 +89,7 @@ func (w *worker) crossImage(ctx context.Context, store *storage.Store, name refe
 		return storage.Image{}, err
 	}
 	if held.ID != "" && held.ID != img.ID {
-		if err := builder.DropSuperseded(store, held.ID); err != nil {
+		if err := cross.DropSuperseded(store, held.ID); err != nil {
 			return storage.Image{}, err
 		}
 	}
@@ -121,7 +123,7 @@ func (w *worker) crossParts(ctx context.Context, store *storage.Store) (make cro
 	if arch == "" {
 		arch = runtime.GOARCH
 	}
-	parts := builder.CrossRootfs{
+	parts := cross.Rootfs{
 		Archive: w.Cross.Rootfs, Go: goFiles(t), Version: t.Version, Sum: t.Sum, Relocated: t.Relocated,
 		Arch: arch, Environment: w.Cross.Environment, Tree: w.Tree.Recipe.PathID,
 	}
@@ -140,7 +142,7 @@ func (w *worker) crossParts(ctx context.Context, store *storage.Store) (make cro
 
 // goFiles hands a toolchain to the builder, which knows nothing of where it
 // comes from.
-func goFiles(t toolchain.Toolchain) builder.GoFiles {
+func goFiles(t toolchain.Toolchain) cross.GoFiles {
 	return func(ctx context.Context, visit func(string, bool, int64, io.Reader) error) error {
 		return t.Walk(ctx, func(f toolchain.File, content io.Reader) error {
 			return visit(f.Name, f.Executable, f.Size, content)
@@ -163,7 +165,7 @@ func (w *worker) crossDockerfile(ctx context.Context, store *storage.Store) (mak
 		}
 		ids[base] = img.ID
 	}
-	parts := builder.CrossDockerfile{
+	parts := cross.Dockerfile{
 		Tree: w.Tree, Proxies: w.Cross.Proxies,
 		Step: func(title string) { w.say("cross", "%s", shortTitle(title)) },
 	}
@@ -174,7 +176,7 @@ func (w *worker) crossDockerfile(ctx context.Context, store *storage.Store) (mak
 		return nil, "", "", err
 	}
 	make = func(ctx context.Context) (storage.Image, error) {
-		host, attempts, err := builder.FindHost(ctx, store, w.Isolation, w.Tree.Recipe.PathID, w.TempDir, w.CacheDir)
+		host, attempts, err := container.FindHost(ctx, store, w.Isolation, w.Tree.Recipe.PathID, w.TempDir, w.CacheDir)
 		if err != nil {
 			return storage.Image{}, err
 		}
@@ -240,7 +242,7 @@ func (w *worker) crossAccept(store *storage.Store, name reference.Named, img sto
 	if note != "" {
 		w.say("cross", "%s", note)
 	}
-	var wrong *builder.WrongBaseError
+	var wrong *image.WrongBaseError
 	if errors.As(err, &wrong) {
 		hint := "take it all the same with --force"
 		if w.Cross.Rootfs != "" {
@@ -251,7 +253,7 @@ func (w *worker) crossAccept(store *storage.Store, name reference.Named, img sto
 	if err != nil || w.Cross.Rootfs == "" {
 		return err
 	}
-	compiler, err := builder.LookInto(store, img, append([]string{"gcc"}, w.Tools...))
+	compiler, err := image.LookInto(store, img, append([]string{"gcc"}, w.Tools...))
 	if err == nil && !slices.Contains(compiler.Tools, "gcc") {
 		w.say("cross", "%s has no gcc: what needs cgo, as kubelet does, will not compile; %s", filepath.Base(w.Cross.Rootfs), w.mmdebstrap())
 	}
@@ -260,7 +262,7 @@ func (w *worker) crossAccept(store *storage.Store, name reference.Named, img sto
 
 // mmdebstrap is the command that makes a root file system for the tree.
 func (w *worker) mmdebstrap() string {
-	return "mmdebstrap --variant=minbase --include=" + strings.Join(builder.RootfsPackages(w.Tools), ",") + " bookworm rootfs.tar"
+	return "mmdebstrap --variant=minbase --include=" + strings.Join(cross.Packages(w.Tools), ",") + " bookworm rootfs.tar"
 }
 
 // push puts the image where others can take it from.

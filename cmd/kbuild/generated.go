@@ -7,9 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/builder/objects"
+	"github.com/kbuild/kbuild/builder/output"
 )
 
 // What a command leaves in its working directory: make, which compiles trees
@@ -23,7 +24,7 @@ func (r request) backDir() string { return filepath.Join(r.StateDir, "back") }
 func (r request) ownCommand() bool { return r.Goal == goalBuild || r.Goal == goalCompile }
 
 // hooks are what happens around a command in its container.
-func (w *worker) hooks(state *builder.State, manifest sources.Manifest, mounts []builder.Mount) (before, after func(root string) error, err error) {
+func (w *worker) hooks(state *objects.State, manifest sources.Manifest, mounts []kube.Mount) (before, after func(root string) error, err error) {
 	if err := os.RemoveAll(w.backDir()); err != nil {
 		return nil, nil, err
 	}
@@ -44,7 +45,7 @@ func (w *worker) hooks(state *builder.State, manifest sources.Manifest, mounts [
 		if r.Way != kube.WaySync || r.NoCopyBack {
 			return nil
 		}
-		return builder.TakeOut(root, r, manifest, mounts, w.backDir())
+		return output.TakeOut(root, r, manifest, mounts, w.backDir())
 	}
 	return before, after, nil
 }
@@ -54,7 +55,7 @@ func (w *worker) hooks(state *builder.State, manifest sources.Manifest, mounts [
 // brings back.
 func (a *app) bringBack(ctx context.Context, req request) (err error) {
 	dir := req.backDir()
-	files, err := builder.TakenOut(dir)
+	files, err := output.TakenOut(dir)
 	if err != nil || len(files) == 0 {
 		return err
 	}
@@ -67,7 +68,7 @@ func (a *app) bringBack(ctx context.Context, req request) (err error) {
 			return err
 		}
 	}
-	written, err := builder.BringBack(dir, req.Tree.Root, files)
+	written, err := output.BringBack(dir, req.Tree.Root, files)
 	out := steps{a.stderr, a.quiet}
 	switch {
 	case len(written) == 0:
@@ -86,7 +87,7 @@ func (w *worker) wanted(staging string) (func(file string) bool, error) {
 	if w.ownCommand() && len(w.Programs) == 0 {
 		return nil, nil
 	}
-	watched, err := builder.Watch(staging)
+	watched, err := output.Watch(staging)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/containers/image/v5/docker/reference"
-	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
 )
@@ -45,7 +45,7 @@ func (w *worker) listImages(store *storage.Store, out io.Writer) error {
 		if known {
 			from, brought = origin.Source, &origin
 		}
-		created := builder.Created(store, img)
+		created := image.Created(store, img)
 		for _, n := range img.Names {
 			named, err := reference.ParseNormalizedNamed(n)
 			if err != nil {

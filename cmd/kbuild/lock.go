@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 
 	"github.com/containers/image/v5/docker/reference"
-	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/files"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -219,7 +219,7 @@ func (w *worker) lock(ctx context.Context, store *storage.Store) error {
 		w.say("lock", "%s says so already: nothing to do", file)
 		return nil
 	}
-	owner, err := builder.OwnerOf(w.Tree.Root)
+	owner, err := files.OwnerOf(w.Tree.Root)
 	if err != nil {
 		return err
 	}
@@ -295,7 +295,7 @@ func (w *worker) checkLocked(ctx context.Context, store *storage.Store, name ref
 }
 
 // writeLock writes the file whole or not at all.
-func writeLock(file string, data []byte, owner builder.Owner) (err error) {
+func writeLock(file string, data []byte, owner files.Owner) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("write the lock %s: %w", file, err)

@@ -6,12 +6,12 @@ import (
 	"os"
 
 	"github.com/containers/buildah"
-	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/storage/namespace"
 )
 
 func main() {
-	if os.Args[0] == builder.ProbeName {
+	if os.Args[0] == container.ProbeName {
 		return
 	}
 	namespace.Register(work)

@@ -17,7 +17,7 @@ import (
 
 	"github.com/containers/buildah"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/builder/kube/kubetest"
 	"github.com/kbuild/kbuild/mirror/mirrortest"
 	"github.com/kbuild/kbuild/storage/namespace"
@@ -25,7 +25,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Args[0] == builder.ProbeName {
+	if os.Args[0] == container.ProbeName {
 		return
 	}
 	namespace.Register(work)

@@ -12,7 +12,10 @@ import (
 	"time"
 
 	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/objects"
+	"github.com/kbuild/kbuild/builder/output"
 	"github.com/kbuild/kbuild/builder/preflight"
 	"github.com/kbuild/kbuild/storage/namespace"
 	"github.com/spf13/cobra"
@@ -55,7 +58,7 @@ func (a *app) prepare(cmd *cobra.Command, req request, tree kube.Tree, args []st
 	}
 	a.spans.mark("tree")
 	for _, dir := range []string{filepath.Join(tree.Root, tree.Recipe.Context), tree.Recipe.Outputs[0].Host} {
-		if err := builder.Writable(dir); err != nil {
+		if err := output.Writable(dir); err != nil {
 			return req, err
 		}
 	}
@@ -72,7 +75,7 @@ func (a *app) prepare(cmd *cobra.Command, req request, tree kube.Tree, args []st
 		return req, err
 	}
 	req.AsUpstream = a.tree.asUpstream
-	if req.Files, err = builder.ReadContextFiles(tree); err != nil {
+	if req.Files, err = image.ReadContextFiles(tree); err != nil {
 		return req, err
 	}
 	if req.Sources, err = sources.MarshalBinary(); err != nil {
@@ -262,12 +265,12 @@ func (a *app) clean(cmd *cobra.Command) error {
 	req.Goal, req.Tree = goalClean, tree
 	req.ownDirs()
 	out := steps{a.stderr, a.quiet}
-	dirs, err := builder.TreeDirs(req.treesDir())
+	dirs, err := objects.TreeDirs(req.treesDir())
 	if err != nil {
 		return err
 	}
 	// Another branch of the tree has another id.
-	req.Dirs = append(slices.DeleteFunc(dirs, func(d builder.TreeDir) bool {
+	req.Dirs = append(slices.DeleteFunc(dirs, func(d objects.TreeDir) bool {
 		return d.Root != tree.Root || d.Path == req.StateDir
 	}), req.treeDir())
 	if a.dryRun {
@@ -292,12 +295,12 @@ func (a *app) prune(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	dirs, err := builder.TreeDirs(req.treesDir())
+	dirs, err := objects.TreeDirs(req.treesDir())
 	if err != nil {
 		return err
 	}
 	req.Goal = goalPrune
-	req.Dirs = slices.DeleteFunc(dirs, func(d builder.TreeDir) bool { return !d.Gone() })
+	req.Dirs = slices.DeleteFunc(dirs, func(d objects.TreeDir) bool { return !d.Gone() })
 	out := steps{a.stderr, a.quiet}
 	if len(req.Dirs) == 0 {
 		out.say("prune", "nothing is kept for a tree that is no longer there: nothing to do")

@@ -8,29 +8,29 @@ import (
 	"time"
 
 	"github.com/containers/image/v5/docker/reference"
-	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
 )
 
 // provide is the mirror step: the base image is in the store and is what its
 // name promises.
-func (w *worker) provide(ctx context.Context, store *storage.Store) (builder.Base, storage.Image, error) {
+func (w *worker) provide(ctx context.Context, store *storage.Store) (image.Base, storage.Image, error) {
 	name, err := w.baseName()
 	if err != nil {
-		return builder.Base{}, storage.Image{}, err
+		return image.Base{}, storage.Image{}, err
 	}
 	img, err := store.Lookup(name)
 	switch {
 	case errors.Is(err, storage.ErrNotFound) && w.Tree.Recipe.BaseLocal && len(w.Mirror.Sources) == 0:
-		return builder.Base{}, storage.Image{}, &hinted{fmt.Errorf("base %w: the tree's own scripts make it, no registry has it", err),
+		return image.Base{}, storage.Image{}, &hinted{fmt.Errorf("base %w: the tree's own scripts make it, no registry has it", err),
 			"kbuild cross makes it from " + w.Tree.Recipe.CrossDockerfile + "\nkbuild mirror --mirror REF brings one that somebody made"}
 	case errors.Is(err, storage.ErrNotFound) && w.Goal == goalCompile:
-		return builder.Base{}, storage.Image{}, &hinted{err, "kbuild mirror brings it into the store"}
+		return image.Base{}, storage.Image{}, &hinted{err, "kbuild mirror brings it into the store"}
 	case errors.Is(err, storage.ErrNotFound):
 		return w.pull(ctx, store, name)
 	case err != nil:
-		return builder.Base{}, storage.Image{}, err
+		return image.Base{}, storage.Image{}, err
 	}
 	match, err := w.matchesLock(store, name, img)
 	var other *mirror.LockError
@@ -39,10 +39,10 @@ func (w *worker) provide(ctx context.Context, store *storage.Store) (builder.Bas
 		w.say("mirror", "%v: asking for it again", err)
 		return w.pull(ctx, store, name)
 	case err != nil:
-		return builder.Base{}, storage.Image{}, err
+		return image.Base{}, storage.Image{}, err
 	case w.Isolated, w.Goal == goalCompile:
 		// An earlier step judged it.
-		base, err := builder.LookInto(store, img, w.Tools)
+		base, err := image.LookInto(store, img, w.Tools)
 		return base, img, err
 	}
 	if w.Mirror.RequireSigned {
@@ -52,7 +52,7 @@ func (w *worker) provide(ctx context.Context, store *storage.Store) (builder.Bas
 		}
 	}
 	base, _, err := w.look(store, name, img)
-	var wrong *builder.WrongBaseError
+	var wrong *image.WrongBaseError
 	if errors.As(err, &wrong) && len(w.Mirror.Sources) > 0 {
 		w.say("mirror", "the image in the store will not do: %v", err)
 		return w.pull(ctx, store, name)
@@ -78,8 +78,8 @@ func (w *worker) baseName() (reference.Named, error) {
 
 // look holds an image against its name. note is what to say of one that is
 // taken all the same.
-func (w *worker) look(store *storage.Store, name reference.Named, img storage.Image) (base builder.Base, note string, err error) {
-	if base, err = builder.LookInto(store, img, w.Tools); err != nil {
+func (w *worker) look(store *storage.Store, name reference.Named, img storage.Image) (base image.Base, note string, err error) {
+	if base, err = image.LookInto(store, img, w.Tools); err != nil {
 		return base, "", err
 	}
 	note, err = base.Check(name, w.Tools)
@@ -90,13 +90,13 @@ func (w *worker) look(store *storage.Store, name reference.Named, img storage.Im
 }
 
 // pull copies the base image from a mirror, or from where it was published.
-func (w *worker) pull(ctx context.Context, store *storage.Store, name reference.Named) (builder.Base, storage.Image, error) {
+func (w *worker) pull(ctx context.Context, store *storage.Store, name reference.Named) (image.Base, storage.Image, error) {
 	start := time.Now()
 	sources, err := w.Mirror.sources()
 	if err != nil {
-		return builder.Base{}, storage.Image{}, err
+		return image.Base{}, storage.Image{}, err
 	}
-	var base builder.Base
+	var base image.Base
 	opts := w.Mirror.options()
 	opts.Offline = w.Offline
 	entry, locked := w.locked(name)
@@ -109,7 +109,7 @@ func (w *worker) pull(ctx context.Context, store *storage.Store, name reference.
 		if base, note, err = w.look(store, name, img); note != "" {
 			w.say("mirror", "%s", note)
 		}
-		var wrong *builder.WrongBaseError
+		var wrong *image.WrongBaseError
 		if errors.As(err, &wrong) {
 			// The error around it has the name.
 			return &hinted{errors.New(wrong.Reason), wrong.Hint()}
@@ -121,17 +121,17 @@ func (w *worker) pull(ctx context.Context, store *storage.Store, name reference.
 	}
 	img, origin, err := mirror.Pull(ctx, store, name, sources, opts)
 	if err != nil {
-		return builder.Base{}, storage.Image{}, err
+		return image.Base{}, storage.Image{}, err
 	}
 	if base.ID != img.ID {
 		// Another kbuild brought it while this one waited.
-		if base, err = builder.LookInto(store, img, w.Tools); err != nil {
-			return builder.Base{}, storage.Image{}, err
+		if base, err = image.LookInto(store, img, w.Tools); err != nil {
+			return image.Base{}, storage.Image{}, err
 		}
 	}
 	match, err := w.matchesLock(store, name, img)
 	if err != nil {
-		return builder.Base{}, storage.Image{}, err
+		return image.Base{}, storage.Image{}, err
 	}
 	w.say("mirror", "%s copied from %s, %s%s %s", name, origin.Source, origin.Digest, said(match), took(start))
 	if !locked {

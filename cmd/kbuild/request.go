@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/container"
+	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/objects"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
 )
@@ -41,8 +43,8 @@ const (
 type request struct {
 	Goal      goal
 	Store     storage.Options
-	Isolation builder.Isolation
-	Network   builder.Network
+	Isolation container.Isolation
+	Network   container.Network
 	Mirror    mirrorFlags
 	Quiet     bool
 	Format    string // of lists: "" or json
@@ -68,7 +70,7 @@ type request struct {
 	Version    kube.Version
 	Sources    []byte // sources.Manifest, marshalled
 	Dockerfile []byte
-	Files      []builder.ContextFile
+	Files      []image.ContextFile
 	AsUpstream bool              // with the steps of the Dockerfile that need a network
 	Programs   []string          // names of the targets; none is all
 	Names      []string          // of the kube-build image
@@ -77,7 +79,7 @@ type request struct {
 	StateDir   string            // kbuild's own, for this tree
 	CacheDir   string            // kbuild's own
 	TempDir    string            // for files that live as long as the run
-	Dirs       []builder.TreeDir // to be removed, of goalClean and goalPrune
+	Dirs       []objects.TreeDir // to be removed, of goalClean and goalPrune
 
 	Cross crossRequest // of goalCross
 }
@@ -127,8 +129,8 @@ func cacheDir(store storage.Options) (string, error) {
 func (r request) treesDir() string { return filepath.Join(r.CacheDir, "trees") }
 
 // treeDir is that of the request's tree.
-func (r request) treeDir() builder.TreeDir {
-	return builder.TreeDir{Path: r.StateDir, Root: r.Tree.Root}
+func (r request) treeDir() objects.TreeDir {
+	return objects.TreeDir{Path: r.StateDir, Root: r.Tree.Root}
 }
 
 // ownDirs sets the directories of kbuild's own for the request's tree.

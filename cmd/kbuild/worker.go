@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/kbuild/kbuild/storage/namespace"
 )
@@ -52,7 +53,7 @@ type worker struct {
 }
 
 func (w *worker) do(ctx context.Context) (status int, err error) {
-	if err := builder.SetLogging(w.LogLevel, os.Stderr); err != nil {
+	if err := container.SetLogging(w.LogLevel, os.Stderr); err != nil {
 		return 0, err
 	}
 	switch w.Goal {
@@ -86,7 +87,7 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 	}
 	inner := false
 	err = w.withStore(func(store *storage.Store) error {
-		if err := builder.RemoveLeftovers(store, w.Tree.Recipe.PathID); err != nil {
+		if err := container.RemoveLeftovers(store, w.Tree.Recipe.PathID); err != nil {
 			return err
 		}
 		w.mark("store opened")
@@ -101,13 +102,13 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 			return err
 		}
 		w.mark("base image")
-		host, attempts, err := builder.FindHost(ctx, store, w.Isolation, w.Tree.Recipe.PathID, w.TempDir, w.CacheDir)
+		host, attempts, err := container.FindHost(ctx, store, w.Isolation, w.Tree.Recipe.PathID, w.TempDir, w.CacheDir)
 		if err != nil {
 			return err
 		}
 		w.tellHost(host, attempts)
 		w.mark("runtime")
-		if inner = host.Isolation == builder.IsolationChroot && w.Network == builder.NetworkNone && !w.Isolated; inner {
+		if inner = host.Isolation == container.IsolationChroot && w.Network == container.NetworkNone && !w.Isolated; inner {
 			if !w.AsUpstream || w.Goal == goalCompile {
 				return nil
 			}
@@ -128,7 +129,7 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 		w.handedOn = true
 		next := w.request
 		next.Spans, next.Sent = w.list, w.last
-		next.Isolated, next.Isolation = true, builder.IsolationChroot
+		next.Isolated, next.Isolation = true, container.IsolationChroot
 		return namespace.Enter(ctx, namespace.Options{Network: true}, next)
 	}
 	return status, err
@@ -164,14 +165,14 @@ func (w *worker) withStore(do func(*storage.Store) error) (err error) {
 }
 
 // tellHost says how containers run here, when that is not the ordinary way.
-func (w *worker) tellHost(host builder.Host, attempts []builder.Attempt) {
+func (w *worker) tellHost(host container.Host, attempts []container.Attempt) {
 	if w.Isolated {
 		return
 	}
 	for _, a := range attempts {
 		w.say("check", "%s does not start a container: %s", a.Runtime, a.Answer)
 	}
-	if host.Isolation == builder.IsolationChroot && w.Isolation == "" {
+	if host.Isolation == container.IsolationChroot && w.Isolation == "" {
 		w.say("check", "no OCI runtime starts a container here: chroot isolation it is")
 	}
 }
@@ -192,7 +193,7 @@ func (w *worker) clean(store *storage.Store) error {
 		if _, err := os.Lstat(filepath.Join(d.Path, "kept")); err == nil {
 			kept = true
 		}
-		n, err := d.Remove(store)
+		n, err := builder.RemoveTree(store, d)
 		if err != nil {
 			return err
 		}
@@ -215,7 +216,7 @@ func (w *worker) clean(store *storage.Store) error {
 // prune removes what outlived its tree.
 func (w *worker) prune(store *storage.Store) error {
 	for _, d := range w.Dirs {
-		images, err := d.Remove(store)
+		images, err := builder.RemoveTree(store, d)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,198 @@
+// Package cross makes kube-cross images here, of the tree's own Dockerfile or of
+// a root file system and a Go toolchain. It knows what a base image needs, and
+// nothing of what is built in it.
+package cross
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/kbuild/kbuild/builder/container"
+	"github.com/kbuild/kbuild/builder/image"
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/storage"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// labelCross holds, on a base image that was assembled here, the digest of all
+// it is made from.
+const labelCross = "io.kbuild.cross"
+
+// InputsOf is the digest of what a base image in the store was assembled
+// from, or "" when it was not assembled by kbuild.
+func InputsOf(store *storage.Store, img storage.Image) (string, error) {
+	labels, err := image.Labels(store, img)
+	return labels[labelCross], err
+}
+
+// Rootfs is a base image of a root file system archive and a Go toolchain.
+type Rootfs struct {
+	// Archive is a tar archive, plain or compressed.
+	Archive string
+	Go      GoFiles
+	// Version is what the toolchain's VERSION says, such as "go1.15.15"; Sum
+	// identifies its content, where that is known.
+	Version, Sum string
+	// Relocated is whether it has to be told where it is.
+	Relocated bool
+	// Arch is Go's name of the processor the image is for.
+	Arch string
+	// Environment are further variables of the image, NAME=value.
+	Environment []string
+	// Tree is the hash of the tree's path.
+	Tree string
+}
+
+// Inputs is the digest of all the image is made from.
+func (c Rootfs) Inputs(ctx context.Context) (string, error) {
+	h := sha256.New()
+	fmt.Fprintf(h, "rootfs 1\n%s %t %s %q\n", c.Version, c.Relocated, c.Arch, c.Environment)
+	f, err := os.Open(c.Archive)
+	if err != nil {
+		return "", fmt.Errorf("root file system: %w", err)
+	}
+	defer f.Close()
+	if err := hashInto(ctx, h, f); err != nil {
+		return "", fmt.Errorf("root file system: %w", err)
+	}
+	fmt.Fprintf(h, "\n%s\n", c.Sum)
+	if c.Sum == "" {
+		err = c.Go(ctx, func(name string, executable bool, size int64, content io.Reader) error {
+			fmt.Fprintf(h, "%q %t %d\n", name, executable, size)
+			_, err := io.Copy(h, content)
+			return err
+		})
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), err
+}
+
+// hashInto reads a stream until it or the context ends.
+func hashInto(ctx context.Context, h hash.Hash, r io.Reader) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := io.CopyN(h, r, 16<<20); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// Assemble makes the image, without a name. The archive and the toolchain are
+// read once, straight into the store's layers; the same ones make the same
+// image. dropped is how many devices were left out, which nobody without root
+// may make, and a container has its own of.
+func (c Rootfs) Assemble(ctx context.Context, store *storage.Store, inputs string) (img storage.Image, dropped int, err error) {
+	version, ok := kube.ParseGo(c.Version)
+	if !ok {
+		return storage.Image{}, 0, fmt.Errorf("a Go toolchain of unknown version %q", c.Version)
+	}
+	created := goPackageTime
+	below := &rootfs{file: c.Archive, without: strings.TrimPrefix(GoRoot, "/")}
+	toolchain := &goLayer{files: c.Go, version: version, below: below}
+	config := ocispec.Image{
+		Created:  &created,
+		Platform: ocispec.Platform{OS: "linux", Architecture: c.Arch},
+		Config: ocispec.ImageConfig{
+			Env:        append(goEnvironment(version, c.Arch, c.Relocated), c.Environment...),
+			Cmd:        []string{"bash"},
+			WorkingDir: "/go",
+			Labels:     map[string]string{labelCross: inputs},
+		},
+		History: []ocispec.History{
+			{Created: &created, CreatedBy: "kbuild cross --rootfs " + filepath.Base(c.Archive)},
+			{Created: &created, CreatedBy: "kbuild cross --go " + c.Version},
+		},
+	}
+	img, err = store.Compose(ctx, config, created, below.write, toolchain.write)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return storage.Image{}, 0, fmt.Errorf("assemble the base image: %w", container.ShortError(err))
+	}
+	return img, below.dropped, nil
+}
+
+// DropSuperseded removes a base image that was assembled here and lost its name
+// to a newer one. One in use, or of another name, stays.
+func DropSuperseded(store *storage.Store, id string) error {
+	img, err := store.LookupID(id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	if err != nil || len(img.Names) > 0 {
+		return err
+	}
+	if inputs, err := InputsOf(store, img); err != nil || inputs == "" {
+		return err
+	}
+	if err := store.Delete(id); err != nil && !errors.Is(err, storage.ErrInUse) {
+		return err
+	}
+	return nil
+}
+
+// contextFiles hashes the files of a small build context.
+func contextFiles(dir string, h hash.Hash) error {
+	return filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(dir, file)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(h, "%q %v\n", rel, d.Type())
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(h, "%d\n", len(data))
+		h.Write(data)
+		return nil
+	})
+}
+
+// The Debian packages that programs of a base image are in, where the names
+// differ; "" for those that every system has.
+var debianPackages = map[string]string{
+	"basename": "", "bash": "", "cat": "", "chmod": "", "cp": "", "cut": "", "date": "", "dirname": "", "env": "",
+	"find": "", "grep": "", "head": "", "ln": "", "ls": "", "md5sum": "", "mkdir": "", "mktemp": "", "mv": "",
+	"readlink": "", "rm": "", "sed": "", "sort": "", "stat": "", "tail": "", "tar": "", "touch": "", "tr": "",
+	"uname": "", "uniq": "", "wc": "", "which": "", "whoami": "", "xargs": "", "awk": "", "gzip": "", "hostname": "",
+	"diff": "", "perl": "perl", "ps": "procps", "protoc": "protobuf-compiler", "cc": "gcc",
+}
+
+// Packages are the Debian packages that a root file system of mmdebstrap's
+// minbase variant needs besides, for a tree whose scripts run these programs.
+func Packages(tools []string) []string {
+	list := []string{"ca-certificates", "gcc", "git", "libc6-dev", "make", "rsync"}
+	for _, tool := range tools {
+		pkg, known := debianPackages[tool]
+		if !known {
+			pkg = tool
+		}
+		if pkg != "" && !slices.Contains(list, pkg) {
+			list = append(list, pkg)
+		}
+	}
+	slices.Sort(list)
+	return list
+}

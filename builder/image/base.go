@@ -1,0 +1,227 @@
+package image
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/containers/image/v5/docker/reference"
+	securejoin "github.com/cyphar/filepath-securejoin"
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/storage"
+)
+
+// Base is what an image holds that a compile needs.
+type Base struct {
+	ID string `json:"id"`
+	// Version is the first line of the toolchain's VERSION file, such as
+	// go1.4.3, or "" when the image has no Go.
+	Version string `json:"version"`
+	// GoRoot is the toolchain's directory in the image.
+	GoRoot string `json:"goRoot"`
+	// CgoStd is the directory, in the image, where a Go before 1.20 puts the
+	// standard library it compiles for CGO_ENABLED=0 and -installsuffix cgo.
+	CgoStd string `json:"cgoStd,omitempty"`
+	// Tools are the names found in the image's PATH, of those looked for.
+	Tools []string `json:"tools"`
+	// Looked are the names that were looked for.
+	Looked []string `json:"looked"`
+}
+
+// baseRecord is the key under which the store keeps a Base with its image.
+const baseRecord = "base"
+
+// LookInto finds the Go toolchain of an image and which of the tools it has.
+// The finding is kept with the image, which never changes, so that the next
+// look costs nothing.
+func LookInto(store *storage.Store, img storage.Image, tools []string) (Base, error) {
+	if data, err := store.Record(img.ID, baseRecord); err == nil {
+		var known Base
+		if json.Unmarshal(data, &known) == nil && containsAll(known.Looked, tools) {
+			return known, nil
+		}
+	} else if !errors.Is(err, storage.ErrNotFound) {
+		return Base{}, fmt.Errorf("look into the base image: %w", err)
+	}
+	config, err := imageConfig(store, img.ID)
+	if err != nil {
+		return Base{}, fmt.Errorf("look into the base image: %w", err)
+	}
+	base := Base{ID: img.ID, Looked: tools}
+	err = store.Mount(img.ID, func(root string) error {
+		base.look(root, config.Config.Env, config.Architecture)
+		return nil
+	})
+	if err != nil {
+		return Base{}, fmt.Errorf("look into the base image: %w", err)
+	}
+	data, err := json.Marshal(base)
+	if err != nil {
+		return Base{}, fmt.Errorf("look into the base image: %w", err)
+	}
+	if err := store.SetRecord(img.ID, baseRecord, data); err != nil {
+		return Base{}, fmt.Errorf("look into the base image: %w", err)
+	}
+	return base, nil
+}
+
+func containsAll(have, want []string) bool {
+	for _, w := range want {
+		found := false
+		for _, h := range have {
+			found = found || h == w
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// look reads the mounted image. Links are resolved inside it, never out of it.
+func (b *Base) look(root string, env []string, arch string) {
+	search := filepath.SplitList(lookupEnv(env, "PATH"))
+	if len(search) == 0 {
+		search = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
+	}
+	for _, tool := range b.Looked {
+		if findIn(root, search, tool) != "" {
+			b.Tools = append(b.Tools, tool)
+		}
+	}
+	candidates := []string{lookupEnv(env, "GOROOT")}
+	if found := findIn(root, search, "go"); found != "" {
+		candidates = append(candidates, path.Dir(path.Dir(found)))
+	}
+	for _, dir := range append(candidates, "/usr/local/go", "/usr/src/go", "/usr/lib/go") {
+		if dir == "" {
+			continue
+		}
+		file, err := securejoin.SecureJoin(root, path.Join(dir, "VERSION"))
+		if err != nil {
+			continue
+		}
+		// A foreign image may have a pipe or a device there.
+		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		first, _, _ := strings.Cut(string(data), "\n")
+		b.Version, b.GoRoot = strings.TrimSpace(first), dir
+		if v, ok := kube.ParseGo(b.Version); ok && v.Major == 1 && v.Minor < 20 {
+			if host, err := os.Stat(filepath.Join(filepath.Dir(file), "pkg", "linux_"+arch)); err == nil && host.IsDir() {
+				b.CgoStd = path.Join(dir, "pkg", "linux_"+arch+"_cgo")
+			}
+		}
+		return
+	}
+}
+
+// findIn looks for an executable file in an image's PATH and returns its path
+// inside the image, links resolved, or "".
+func findIn(root string, search []string, name string) string {
+	for _, dir := range search {
+		file, err := securejoin.SecureJoin(root, path.Join(dir, name))
+		if err != nil {
+			continue
+		}
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return "/" + strings.TrimPrefix(strings.TrimPrefix(file, root), "/")
+		}
+	}
+	return ""
+}
+
+func lookupEnv(env []string, name string) string {
+	for _, e := range env {
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// Go is the toolchain's version, if the image has one that can be read.
+func (b Base) Go() (kube.GoVersion, bool) { return kube.ParseGo(b.Version) }
+
+// WrongBaseError says that an image is not what its name promises.
+type WrongBaseError struct {
+	Name   reference.Named
+	Reason string
+}
+
+func (e *WrongBaseError) Error() string { return fmt.Sprintf("%s %s", e.Name, e.Reason) }
+
+// Hint says what to do about it.
+func (e *WrongBaseError) Hint() string {
+	return "give another --mirror, or take this image all the same with --force"
+}
+
+// Check holds an image against what its name promises and the tree's scripts
+// need. Another minor version of Go is an error, another patch release is only
+// told, in note.
+func (b Base) Check(name reference.Named, tools []string) (note string, err error) {
+	promised, promises := kube.GoPromised(name.String())
+	tag := ""
+	if tagged, ok := name.(reference.Tagged); ok {
+		tag = tagged.Tag()
+	}
+	has, ok := b.Go()
+	switch {
+	case b.Version == "":
+		return "", &WrongBaseError{name, "has no Go toolchain"}
+	case !ok:
+		return "", &WrongBaseError{name, fmt.Sprintf("has a Go toolchain of unknown version %q", b.Version)}
+	case promises && !has.SameMinor(promised):
+		return "", &WrongBaseError{name, fmt.Sprintf("has %s, %s promises %d.%d", b.Version, tag, promised.Major, promised.Minor)}
+	case promises && has != promised:
+		note = fmt.Sprintf("%s has %s, %s promises %s: another patch release, taken", name, b.Version, tag, promised)
+	}
+	var missing []string
+	for _, tool := range tools {
+		if !containsAll(b.Tools, []string{tool}) {
+			missing = append(missing, tool)
+		}
+	}
+	if len(missing) > 0 {
+		return "", &WrongBaseError{name, "has no " + strings.Join(missing, ", ") + ", which the tree's scripts run"}
+	}
+	return note, nil
+}
+
+// config is what kbuild reads of an image's configuration; OCI's and Docker's
+// agree in these fields.
+type config struct {
+	Architecture string `json:"architecture"`
+	OS           string `json:"os"`
+	Config       struct {
+		Env        []string          `json:"Env"`
+		Labels     map[string]string `json:"Labels"`
+		WorkingDir string            `json:"WorkingDir"`
+	} `json:"config"`
+}
+
+func imageConfig(store *storage.Store, id string) (config, error) {
+	data, err := store.Config(id)
+	if err != nil {
+		return config{}, err
+	}
+	var c config
+	if err := json.Unmarshal(data, &c); err != nil {
+		return config{}, fmt.Errorf("configuration of image %s: %w", id, err)
+	}
+	return c, nil
+}
+
+// Labels are those of an image.
+func Labels(store *storage.Store, img storage.Image) (map[string]string, error) {
+	config, err := imageConfig(store, img.ID)
+	return config.Config.Labels, err
+}

@@ -1,0 +1,123 @@
+package image
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/storage/files"
+)
+
+// A ContextFile is a file of a build context that the Dockerfile adds.
+type ContextFile struct {
+	Name string
+	Data []byte
+	Exec bool
+	// Secret is a file of upstream's that holds a random password: it is
+	// made where there is none, and stays what it is. Data is nil then.
+	Secret bool
+}
+
+// maxContextFile is more than any script or time zone has, in bytes.
+const maxContextFile = 1 << 20
+
+// ReadContextFiles reads what the recipe wants in the build context besides the
+// Dockerfile, the sources and the version. It is called with the user's own
+// rights, before the user namespace is entered.
+func ReadContextFiles(tree kube.Tree) ([]ContextFile, error) {
+	var files []ContextFile
+	for _, f := range tree.Recipe.ContextFiles {
+		if f.From == "" {
+			files = append(files, ContextFile{Name: f.Name, Secret: true})
+			continue
+		}
+		read, err := readContextFile(tree.Root, f)
+		if err != nil {
+			return nil, fmt.Errorf("read %s for the build context: %w", f.From, err)
+		}
+		files = append(files, read)
+	}
+	return files, nil
+}
+
+func readContextFile(root string, f kube.ContextFile) (ContextFile, error) {
+	var file *os.File
+	var err error
+	if filepath.IsAbs(f.From) {
+		file, err = os.Open(f.From)
+		if f.Name == "localtime" && errors.Is(err, fs.ErrNotExist) {
+			return ContextFile{Name: f.Name, Data: []byte(utc)}, nil
+		}
+	} else {
+		file, err = os.OpenInRoot(root, filepath.FromSlash(f.From))
+	}
+	if err != nil {
+		return ContextFile{}, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return ContextFile{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return ContextFile{}, errors.New("it is no plain file")
+	}
+	data, err := io.ReadAll(io.LimitReader(file, maxContextFile+1))
+	if err != nil {
+		return ContextFile{}, err
+	}
+	if len(data) > maxContextFile {
+		return ContextFile{}, fmt.Errorf("it has more than %d bytes", maxContextFile)
+	}
+	return ContextFile{Name: f.Name, Data: data, Exec: info.Mode()&0o100 != 0}, nil
+}
+
+// utc is the time zone of a host that has no /etc/localtime, as a file of
+// tzfile(5), version 1: no transitions, one type of local time, named UTC.
+const utc = "TZif" + "\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+	"\x00\x00\x00\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x01" + "\x00\x00\x00\x04" +
+	"\x00\x00\x00\x00\x00\x00" + "UTC\x00"
+
+// write writes the file to a context unless it is there already, and says
+// whether it did.
+func (f ContextFile) write(dir string, owner files.Owner) (bool, error) {
+	file := filepath.Join(dir, f.Name)
+	mode, data := os.FileMode(0o644), f.Data
+	switch {
+	case f.Secret:
+		if info, err := os.Lstat(file); err == nil && info.Mode().IsRegular() {
+			return false, nil
+		}
+		mode, data = 0o600, []byte(rand.Text()+"\n")
+	case f.Exec:
+		mode = 0o755
+	}
+	if held, err := os.ReadFile(file); err == nil && bytes.Equal(held, data) {
+		return false, nil
+	}
+	return true, files.WriteWhole(file, mode, owner, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// filesDigest identifies files of a context; what a secret is does not matter.
+func filesDigest(files []ContextFile) string {
+	if len(files) == 0 {
+		return ""
+	}
+	h := sha256.New()
+	for _, f := range files {
+		fmt.Fprintf(h, "%q %t %t %d ", f.Name, f.Exec, f.Secret, len(f.Data))
+		h.Write(f.Data)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

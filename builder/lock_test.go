@@ -1,0 +1,94 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestLock(t *testing.T) {
+	dir := t.TempDir()
+	first, err := Lock(context.Background(), dir, func() { t.Error("the first waits") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	said := 0
+	if _, err := Lock(ctx, dir, func() { said++; cancel() }); !errors.Is(err, context.Canceled) || said != 1 {
+		t.Errorf("the second: %v, said %d times", err, said)
+	}
+	waiting := make(chan struct{})
+	got := make(chan error, 1)
+	go func() {
+		f, err := Lock(context.Background(), dir, func() { close(waiting) })
+		if err == nil {
+			err = f.Close()
+		}
+		got <- err
+	}()
+	<-waiting
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-got; err != nil {
+		t.Errorf("the third: %v", err)
+	}
+}
+
+func TestLockErrors(t *testing.T) {
+	never := func() { t.Error("waits") }
+	if _, err := Lock(context.Background(), filepath.Join(t.TempDir(), "gone"), never); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "lock the tree") {
+		t.Errorf("a tree that is not there: %v", err)
+	}
+	// Two trees, and two directories of one, are no matter to each other.
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{dir, filepath.Join(dir, "sub")} {
+		f, err := Lock(context.Background(), d, never)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+	}
+	// The lock is on the directory, whatever it is called: through a link.
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	if _, err := Lock(ctx, link, cancel); !errors.Is(err, context.Canceled) {
+		t.Errorf("through a link: %v", err)
+	}
+}
+
+// What holds the lock's file, holds the lock: the worker, after kbuild is gone.
+func TestLockHandedOn(t *testing.T) {
+	dir := t.TempDir()
+	first, err := Lock(context.Background(), dir, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.FcntlInt(first.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	if _, err := Lock(ctx, dir, cancel); !errors.Is(err, context.Canceled) {
+		t.Errorf("while another has the file: %v", err)
+	}
+	unix.Close(fd)
+	last, err := Lock(context.Background(), dir, func() { t.Error("waits") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	last.Close()
+}

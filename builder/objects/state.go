@@ -1,0 +1,470 @@
+// Package objects keeps what a command compiled between the runs of a tree, and
+// removes whatever no longer follows from the sources. It knows trees, and
+// nothing of images or containers: these mount the directories it says.
+package objects
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/storage/files"
+	"golang.org/x/sys/unix"
+)
+
+// State is what is kept between the runs of one tree with one base image, one
+// Dockerfile, one environment and one set of flags: compiled objects, and the
+// directory the container's binaries lie in. What it was compiled from is kept
+// with it, and everything that no longer follows from the sources is removed
+// before a run.
+type State struct {
+	dir     string
+	recipe  kube.Recipe
+	further []string // paths in the container that are kept besides the recipe's
+	lock    *os.File
+}
+
+// Key is everything, besides the sources, that decides what a command
+// compiles.
+type Key struct {
+	Base        string // image id
+	Dockerfile  []byte // as filled
+	Environment []string
+	Flags       []string
+	Command     []string
+}
+
+const keptStates = 4 // of one tree, beside each other
+
+// Open finds or makes the state for a key below dir, a directory of
+// kbuild's own for one tree, and removes those not used for longest. A new
+// state begins with a copy of what another tree of this user keeps for the same
+// key, if one does: what does not follow from this tree's sources goes anyway.
+func Open(dir string, recipe kube.Recipe, key Key, further ...string) (*State, error) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q %q %q", key.Base, key.Dockerfile, key.Environment, key.Flags, key.Command)
+	name := hex.EncodeToString(h.Sum(nil))[:16]
+	s := &State{dir: filepath.Join(dir, "kept", name), recipe: recipe, further: further}
+	if err := os.MkdirAll(filepath.Dir(s.dir), 0o755); err != nil {
+		return nil, fmt.Errorf("kept state: %w", err)
+	}
+	if _, err := os.Stat(s.dir); errors.Is(err, fs.ErrNotExist) {
+		if err := s.adopt(filepath.Join(filepath.Dir(dir), "*", "kept", name)); err != nil {
+			return nil, fmt.Errorf("kept state: copy another tree's: %w", err)
+		}
+	}
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return nil, fmt.Errorf("kept state: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(s.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("kept state: %w", err)
+	}
+	// Other trees may copy from here, so that in use means locked. The tree's
+	// own lock keeps its other runs away; a copy takes a second.
+	if err := files.Flock(lock, unix.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("kept state: %w", err)
+	}
+	s.lock = lock
+	now := time.Now()
+	if err := os.Chtimes(s.dir, now, now); err != nil {
+		return nil, fmt.Errorf("kept state: %w", err)
+	}
+	return s, pruneStates(filepath.Join(dir, "kept"), name)
+}
+
+// Close ends the use of the state.
+func (s *State) Close() error { return s.lock.Close() }
+
+// adopt copies the newest of the states that a pattern names and that is not
+// in use. Objects keep their times, by which Go judges them. They are copied,
+// not linked: an old Go writes into a file it replaces.
+func (s *State) adopt(pattern string) error {
+	others, err := filepath.Glob(pattern)
+	if err != nil {
+		return err
+	}
+	sort.Slice(others, func(i, j int) bool { return modTime(others[i]).After(modTime(others[j])) })
+	for _, other := range others {
+		lock, err := os.Open(filepath.Join(other, "lock"))
+		if err != nil {
+			continue
+		}
+		if files.Flock(lock, unix.LOCK_SH|unix.LOCK_NB) != nil {
+			lock.Close()
+			continue
+		}
+		err = s.copyFrom(other)
+		lock.Close()
+		return err
+	}
+	return nil
+}
+
+// copyFrom copies into a directory beside the state's own, so that half a copy
+// is never taken for a state.
+func (s *State) copyFrom(other string) error {
+	if _, err := os.Stat(filepath.Join(other, "running")); err == nil {
+		return nil // killed; its own tree puts that in order
+	}
+	next, err := os.MkdirTemp(filepath.Dir(s.dir), ".copy-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(next)
+	if err := os.Chmod(next, 0o755); err != nil {
+		return err
+	}
+	for _, name := range []string{"kept", "compiled-from"} {
+		if err := copyTree(filepath.Join(other, name), filepath.Join(next, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return os.Rename(next, s.dir)
+}
+
+// copyTree copies files, directories and links with their modes and times.
+func copyTree(from, to string) error {
+	return filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, p)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, rel)
+		switch {
+		case d.IsDir():
+			return os.MkdirAll(target, info.Mode().Perm()|0o700)
+		case d.Type() == fs.ModeSymlink:
+			link, err := os.Readlink(p)
+			if err != nil {
+				return err
+			}
+			return os.Symlink(link, target)
+		case !d.Type().IsRegular():
+			return nil
+		}
+		if err := files.Copy(p, target, files.Self()); err != nil {
+			return err
+		}
+		return os.Chtimes(target, info.ModTime(), info.ModTime())
+	})
+}
+
+func modTime(file string) time.Time {
+	info, err := os.Stat(file)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
+// pruneStates removes all but the newest states, and never the one in use. A
+// time in the future, from before a clock was set right, says nothing.
+func pruneStates(dir, current string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("kept state: %w", err)
+	}
+	age, now := map[string]time.Time{}, time.Now()
+	var names []string
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			return fmt.Errorf("kept state: %w", err)
+		}
+		if e.Name() == current {
+			continue
+		}
+		names, age[e.Name()] = append(names, e.Name()), info.ModTime()
+		if info.ModTime().After(now) {
+			age[e.Name()] = time.Time{}
+		}
+	}
+	sort.Slice(names, func(i, j int) bool { return age[names[i]].After(age[names[j]]) })
+	for _, name := range names[min(keptStates-1, len(names)):] {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("remove old kept state: %w", err)
+		}
+	}
+	return nil
+}
+
+// Staging is the directory, on the host, in which the container leaves what
+// belongs in an output directory of the recipe.
+func (s *State) Staging(o kube.Output) string {
+	return filepath.Join(s.dir, "out", escape(o.Container))
+}
+
+// kept is the directory, on the host, for a path in the container.
+func (s *State) kept(container string) string { return filepath.Join(s.dir, "kept", escape(container)) }
+
+func escape(p string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(strings.TrimPrefix(p, "/"), "%", "%25"), "/", "%2f")
+}
+
+func (s *State) record() string  { return filepath.Join(s.dir, "compiled-from") }
+func (s *State) running() string { return filepath.Join(s.dir, "running") }
+
+// Prepare removes what does not follow from the sources and the version, notes
+// them, and marks the state as in use. It returns the mounts for the container
+// and, for the user, why everything had to go, if it had.
+func (s *State) Prepare(manifest sources.Manifest, version kube.Version) (mounts []kube.Mount, cold string, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("kept state: %w", err)
+		}
+	}()
+	before, known, err := s.readRecord()
+	if err != nil {
+		return nil, "", err
+	}
+	switch change := sources.Compare(before.manifest, manifest); {
+	case !known:
+		cold = "nothing is kept yet"
+	case time.Now().Before(before.time):
+		// What is compiled now would look older than what is kept.
+		cold = "the clock went back"
+	default:
+		if cold = change.All; cold != "" {
+			break
+		}
+		if before.version != string(version.File()) {
+			change.Any = true
+		}
+		if err := s.removeInterrupted(); err != nil {
+			return nil, "", err
+		}
+		if err := s.removeStale(change); err != nil {
+			return nil, "", err
+		}
+	}
+	if cold != "" {
+		for _, dir := range []string{"kept", "out"} {
+			if err := os.RemoveAll(filepath.Join(s.dir, dir)); err != nil {
+				return nil, "", err
+			}
+		}
+	}
+	for _, p := range append(append([]string(nil), s.recipe.Persistent...), s.further...) {
+		if err := os.MkdirAll(s.kept(p), 0o755); err != nil {
+			return nil, "", err
+		}
+		mounts = append(mounts, kube.Mount{Host: s.kept(p), Container: p})
+	}
+	for _, o := range s.recipe.Outputs {
+		if err := os.MkdirAll(s.Staging(o), 0o755); err != nil {
+			return nil, "", err
+		}
+		mounts = append(mounts, kube.Mount{Host: s.Staging(o), Container: o.Container})
+	}
+	if err := s.writeRecord(manifest, version); err != nil {
+		return nil, "", err
+	}
+	if err := os.Remove(s.running()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, "", err
+	}
+	return mounts, cold, os.WriteFile(s.running(), nil, 0o600)
+}
+
+// Done says that the command came to its own end, well or not. A compile that
+// failed leaves good objects: each was made from the sources on record, and
+// what depends on them is older, which Go sees. Only a command that was killed
+// may leave halves.
+func (s *State) Done() error {
+	if err := os.Remove(s.running()); err != nil {
+		return fmt.Errorf("kept state: %w", err)
+	}
+	now := time.Now()
+	if err := os.Chtimes(s.record(), now, now); err != nil {
+		return fmt.Errorf("kept state: %w", err)
+	}
+	return nil
+}
+
+// removeInterrupted removes what a killed command wrote: everything that is
+// not older than its start. Objects keep the times they were written at,
+// because by them Go sees that a package was rebuilt for one program and what
+// else depends on it was not.
+func (s *State) removeInterrupted() error {
+	start, err := os.Stat(s.running())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	dirs := append([]string(nil), s.recipe.Persistent...)
+	for _, p := range s.further {
+		if p != goCache { // Go's cache checks what it reads
+			dirs = append(dirs, p)
+		}
+	}
+	return s.remove(dirs, func(_, _ string, info fs.FileInfo) bool { return !info.ModTime().Before(start.ModTime()) })
+}
+
+// removeStale removes what no longer follows from the sources.
+func (s *State) removeStale(change sources.Change) error {
+	if !change.Any {
+		return nil
+	}
+	return s.remove(s.recipe.Persistent, func(container, rel string, _ fs.FileInfo) bool {
+		return !change.Keeps(s.recipe.Workdir, container, rel)
+	})
+}
+
+// remove removes kept files, and all of the staging directories, whose files
+// are told apart by size and time only.
+func (s *State) remove(dirs []string, stale func(container, rel string, info fs.FileInfo) bool) error {
+	if err := os.RemoveAll(filepath.Join(s.dir, "out")); err != nil {
+		return err
+	}
+	for _, container := range dirs {
+		root := s.kept(container)
+		err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) && p == root {
+				return nil
+			}
+			if err != nil || d.IsDir() {
+				return err
+			}
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(root, p)
+			if err != nil {
+				return err
+			}
+			if stale(container, filepath.ToSlash(rel), info) {
+				return os.Remove(p)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compiledFrom is what a state's record says.
+type compiledFrom struct {
+	manifest sources.Manifest
+	version  string
+	time     time.Time
+}
+
+const recordHeader = "kbuild kept state 1"
+
+func (s *State) readRecord() (compiledFrom, bool, error) {
+	f, err := os.Open(s.record())
+	if errors.Is(err, fs.ErrNotExist) {
+		return compiledFrom{}, false, nil
+	}
+	if err != nil {
+		return compiledFrom{}, false, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return compiledFrom{}, false, err
+	}
+	r := bufio.NewReader(f)
+	var length int
+	if _, err := fmt.Fscanf(r, recordHeader+" %d\n", &length); err != nil || length < 0 || int64(length) > info.Size() {
+		return compiledFrom{}, false, nil // another kbuild's
+	}
+	version := make([]byte, length)
+	if _, err := io.ReadFull(r, version); err != nil {
+		return compiledFrom{}, false, nil
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return compiledFrom{}, false, err
+	}
+	manifest, err := sources.UnmarshalManifest(data)
+	if err != nil {
+		return compiledFrom{}, false, nil
+	}
+	return compiledFrom{manifest: manifest, version: string(version), time: info.ModTime()}, true, nil
+}
+
+func (s *State) writeRecord(manifest sources.Manifest, version kube.Version) error {
+	data, err := manifest.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	v := version.File()
+	return files.WriteWhole(s.record(), 0o600, files.Self(), func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, recordHeader+" %d\n%s%s", len(v), v, data)
+		return err
+	})
+}
+
+// goCache is where a Go that has a build cache, 1.10 and newer, keeps it.
+const goCache = "/var/cache/kbuild/go-build"
+
+// Further are the paths to keep, besides the recipe's, for a Go of a version,
+// and the environment that goes with them. cgoStd is the directory in which it
+// puts the standard library it compiles again, "" for none.
+func Further(goVersion, cgoStd string) (paths, environment []string) {
+	if cgoStd != "" {
+		// Upstream's flow loses the standard library that Go compiled again
+		// with the container, which costs 30 s at every kubectl.
+		paths = append(paths, path.Clean(cgoStd))
+	}
+	v, ok := kube.ParseGo(goVersion)
+	if !ok || v.Major != 1 || v.Minor < 10 {
+		return paths, nil
+	}
+	environment = []string{"GOCACHE=" + goCache}
+	if v.Minor >= 19 {
+		// The index of packages, from Go 1.19 on, takes a file of the same
+		// size and time for the same file; here all times are the same.
+		environment = append(environment, "GODEBUG=goindex=0")
+	}
+	return append(paths, goCache), environment
+}
+
+// ExpireTests makes Go run every test again: it would take a test's data file
+// of the same size and time for unchanged. This is what "go clean -testcache"
+// writes.
+func (s *State) ExpireTests() error {
+	caches := []string{s.kept(goCache)}
+	for _, p := range s.recipe.Persistent {
+		// Where the scripts of 1.12 and newer put Go's cache themselves.
+		caches = append(caches, filepath.Join(s.kept(p), "cache"), filepath.Join(s.kept(p), "cache", "build"))
+	}
+	for _, dir := range caches {
+		if _, err := os.Stat(dir); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			return err
+		}
+		err := os.WriteFile(filepath.Join(dir, "testexpire.txt"), fmt.Appendf(nil, "%d\n", time.Now().UnixNano()), 0o666)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package objects
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/kbuild/kbuild/storage/files"
+	"golang.org/x/sys/unix"
+)
+
+// TreeDir is the directory in which kbuild keeps, for one tree, what makes the
+// next run fast. It is named by the id that the tree's scripts give the tree,
+// which they make of where it lies and, since 2017, of the branch. Directories
+// of all trees lie beside each other; each holds where its tree lies, so that
+// what outlived a tree, or belongs to another branch of it, can be found.
+type TreeDir struct {
+	Path string
+	Root string // of the tree
+}
+
+// treeRoot is the file that holds where the tree lies.
+const treeRoot = "root"
+
+// ID is the tree's [kube.Recipe.PathID], which its images have as a label.
+func (d TreeDir) ID() string { return filepath.Base(d.Path) }
+
+// Make makes the directory.
+func (d TreeDir) Make() error {
+	if err := os.MkdirAll(d.Path, 0o700); err != nil {
+		return fmt.Errorf("make kbuild's directory for the tree: %w", err)
+	}
+	file := filepath.Join(d.Path, treeRoot)
+	if held, err := os.ReadFile(file); err == nil && string(held) == d.Root {
+		return nil
+	}
+	return files.WriteWhole(file, 0o600, files.Self(), func(w io.Writer) error {
+		_, err := io.WriteString(w, d.Root)
+		return err
+	})
+}
+
+// TreeDirs lists the directories of trees in one. Of a tree that was last built
+// when they did not hold yet where it lies, nothing is known.
+func TreeDirs(dir string) ([]TreeDir, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list what is kept for trees: %w", err)
+	}
+	var dirs []TreeDir
+	for _, e := range entries {
+		d := TreeDir{Path: filepath.Join(dir, e.Name())}
+		if root, err := os.ReadFile(filepath.Join(d.Path, treeRoot)); err == nil {
+			d.Root = string(root)
+			dirs = append(dirs, d)
+		}
+	}
+	return dirs, nil
+}
+
+// Gone is whether the tree is no longer there. What the user may not look at is
+// there.
+func (d TreeDir) Gone() bool {
+	_, err := os.Lstat(d.Root)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
+}
+
+// Remove removes the directory. It waits for whoever uses what is in it: another
+// tree copies from there for a second or two.
+func (d TreeDir) Remove() error {
+	locks, err := filepath.Glob(filepath.Join(d.Path, "kept", "*", "lock"))
+	if err != nil {
+		return err
+	}
+	for _, name := range locks {
+		lock, err := os.Open(name)
+		if err != nil {
+			continue // pruned just now
+		}
+		defer lock.Close()
+		if err := files.Flock(lock, unix.LOCK_EX); err != nil {
+			return fmt.Errorf("wait for %s: %w", filepath.Dir(name), err)
+		}
+	}
+	if err := os.RemoveAll(d.Path); err != nil {
+		return fmt.Errorf("remove what is kept for %s: %w", d.Root, err)
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package objects
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+)
+
+func TestTreeDirs(t *testing.T) {
+	dir := t.TempDir()
+	parent := filepath.Join(dir, "trees")
+	if dirs, err := TreeDirs(parent); err != nil || dirs != nil {
+		t.Errorf("before there are any: %v, %v", dirs, err)
+	}
+	want := []TreeDir{
+		{Path: filepath.Join(parent, "0123456789"), Root: filepath.Join(dir, "a tree")},
+		{Path: filepath.Join(parent, "abcdef0123"), Root: filepath.Join(dir, "other")},
+	}
+	for _, d := range want {
+		moved := TreeDir{Path: d.Path, Root: "/elsewhere"}
+		for _, d := range []TreeDir{moved, d, d} {
+			if err := d.Make(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// One from before they held where the tree lies, and a file that is none.
+	if err := os.Mkdir(filepath.Join(parent, "old"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(parent, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := TreeDirs(parent)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+	if id := got[0].ID(); id != "0123456789" {
+		t.Errorf("the id is %q", id)
+	}
+}
+
+func TestTreeGone(t *testing.T) {
+	dir := t.TempDir()
+	file, closed := filepath.Join(dir, "file"), filepath.Join(dir, "closed")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(closed, 0); err != nil {
+		t.Fatal(err)
+	}
+	for root, want := range map[string]bool{
+		dir:                               false,
+		filepath.Join(dir, "none"):        true,
+		filepath.Join(file, "below"):      true,
+		filepath.Join(dir, "none", "sub"): true,
+	} {
+		if got := (TreeDir{Root: root}).Gone(); got != want {
+			t.Errorf("%s: %v", root, got)
+		}
+	}
+	if below := (TreeDir{Root: filepath.Join(closed, "tree")}); os.Geteuid() != 0 && below.Gone() {
+		t.Error("what may not be looked at is taken to be gone")
+	}
+}

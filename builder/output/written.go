@@ -1,0 +1,59 @@
+package output
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Watched is what the files of a directory were at a time, to tell later which
+// of them a command wrote.
+type Watched struct {
+	dir   string
+	files map[string]fileStamp // by path below dir
+}
+
+type fileStamp struct {
+	inode      uint64
+	size       int64
+	mtim, ctim unix.Timespec
+}
+
+// Watch looks at the files below a directory.
+func Watch(dir string) (Watched, error) {
+	w := Watched{dir, map[string]fileStamp{}}
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && p == dir {
+			return nil
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		stamp, err := stampOf(p)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, p)
+		w.files[rel] = stamp
+		return err
+	})
+	return w, err
+}
+
+// Wrote is whether a file, by its path below the directory, is new or was
+// written to since.
+func (w Watched) Wrote(file string) bool {
+	before, was := w.files[file]
+	now, err := stampOf(filepath.Join(w.dir, file))
+	return err == nil && (!was || before != now)
+}
+
+func stampOf(file string) (fileStamp, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(file, &st); err != nil {
+		return fileStamp{}, &fs.PathError{Op: "stat", Path: file, Err: err}
+	}
+	return fileStamp{st.Ino, st.Size, st.Mtim, st.Ctim}, nil
+}

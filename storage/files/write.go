@@ -1,0 +1,77 @@
+// Package files writes, copies and locks files, one way each for everybody: a
+// file appears whole or not at all, and belongs to whom the caller says. It
+// knows nothing of what is in them.
+package files
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Unfinished begins the names of files and directories that are being written
+// beside their places.
+const Unfinished = ".kbuild-"
+
+// RemoveUnfinished removes what a killed run left unfinished in a directory,
+// which need not exist. The caller holds the tree's lock, so that nobody is
+// still writing it.
+func RemoveUnfinished(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), Unfinished) {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return fmt.Errorf("remove what a killed run left: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// WriteWhole writes a file beside its place and renames it there, so that
+// nobody sees half of it.
+func WriteWhole(file string, mode os.FileMode, owner Owner, write func(io.Writer) error) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(file), Unfinished+"*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	if err := write(f); err != nil {
+		return err
+	}
+	if err := errors.Join(f.Chown(owner.UID, owner.GID), f.Chmod(mode)); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), file)
+}
+
+func WriteJSON(file string, v any) error {
+	return WriteWhole(file, 0o600, Self(), func(w io.Writer) error { return json.NewEncoder(w).Encode(v) })
+}
+
+func ReadJSON(file string, v any) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("read %s: %w", file, err)
+	}
+	return nil
+}
