@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/kbuild/kbuild/builder/kube/shell"
-	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // An age is a span of releases whose trees are built in one way.
@@ -51,6 +51,7 @@ var ages = []age{{
 
 // The marks of a tree tell its age.
 type marks struct {
+	files  *files.Root  // the tree, open while it is read
 	common shell.Script // buildDir/common.sh
 	// buildDir is where the scripts are: build, or build-tools from October to
 	// December 2016.
@@ -76,9 +77,9 @@ const (
 
 // readMarks looks at a directory. Without the files that every Kubernetes tree
 // has had since early 2015 it is none.
-func readMarks(root string) (marks, error) {
-	m := marks{buildDir: "build"}
-	if sources.Exists(root, "build-tools/common.sh") {
+func readMarks(root *files.Root) (marks, error) {
+	m := marks{files: root, buildDir: "build"}
+	if root.Exists("build-tools/common.sh") {
 		m.buildDir = "build-tools"
 	}
 	common := m.buildDir + "/common.sh"
@@ -86,7 +87,7 @@ func readMarks(root string) (marks, error) {
 	for _, name := range []string{common, golangFile, versionFile} {
 		s, err := shell.Read(root, name)
 		switch {
-		case sources.IsMissing(err):
+		case isMissing(err):
 			missing = append(missing, name)
 		case err != nil:
 			return marks{}, withHint(fmt.Errorf("open tree: %w", err), "make the file readable for yourself")
@@ -95,7 +96,7 @@ func readMarks(root string) (marks, error) {
 		}
 	}
 	if missing != nil {
-		return marks{}, &NotTreeError{Dir: root, Missing: missing}
+		return marks{}, &NotTreeError{Dir: root.Path(), Missing: missing}
 	}
 	m.rsyncs = m.common.Has(`^(?:function[ \t]+)?kube::build::sync_to_container\b`)
 	m.sourceTargets = m.common.Has(`^(?:function[ \t]+)?kube::build::source_targets\b`)
@@ -106,21 +107,24 @@ func readMarks(root string) (marks, error) {
 }
 
 // ageOf is the age of a tree that looks like one.
-func ageOf(root string, m marks) (age, error) {
+func ageOf(m marks) (age, error) {
 	for _, a := range ages {
 		if !a.match(m) {
 			continue
 		}
 		var missing []string
 		for _, name := range a.needs {
-			if name = m.buildDir + "/" + name; !sources.Exists(root, name) {
+			name = m.buildDir + "/" + name
+			if _, err := m.files.Stat(name); isMissing(err) {
 				missing = append(missing, name)
+			} else if err != nil {
+				return age{}, fmt.Errorf("open tree: %w", err)
 			}
 		}
 		if missing != nil {
-			return age{}, &AgeError{Dir: root, Age: a.releases, Common: m.common.Name, Missing: missing}
+			return age{}, &AgeError{Dir: m.files.Path(), Age: a.releases, Common: m.common.Name, Missing: missing}
 		}
 		return a, nil
 	}
-	return age{}, &AgeError{Dir: root, Common: m.common.Name}
+	return age{}, &AgeError{Dir: m.files.Path(), Common: m.common.Name}
 }

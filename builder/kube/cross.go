@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"path"
 	"strings"
-
-	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // CrossBases are the images that the tree's own Dockerfile of its base image
@@ -29,7 +27,7 @@ func (t Tree) crossDockerfile(ids map[string]string) (text string, bases []strin
 		return "", nil, withHint(fmt.Errorf("%s has no Dockerfile of its base image", t.Root),
 			"kbuild cross --rootfs makes it from a root file system archive and a Go toolchain; --mirror brings it from a registry")
 	}
-	data, err := sources.ReadFile(t.Root, name)
+	data, err := t.ReadFile(name, maxFile)
 	if err != nil {
 		return "", nil, fmt.Errorf("read %s: %w", name, err)
 	}
@@ -98,7 +96,7 @@ func (t Tree) CrossEnvironment(goroot string) ([]string, error) {
 	if t.Recipe.Dockerfile == "" {
 		return nil, nil
 	}
-	data, err := sources.ReadFile(t.Root, t.Recipe.Dockerfile)
+	data, err := t.ReadFile(t.Recipe.Dockerfile, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", t.Recipe.Dockerfile, err)
 	}

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"slices"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/kbuild/kbuild/builder/kube/shell"
 	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // BuildDockerfile is the Dockerfile of the build image: the tree's own with
@@ -17,11 +19,19 @@ import (
 // instructions that Recipe.NetworkSteps names are left out, unless it is to be
 // as upstream's. With WayMount there is none, and the text is empty.
 func (t Tree) BuildDockerfile(asUpstream bool) ([]byte, error) {
-	r := t.Recipe
-	if r.Dockerfile == "" {
+	if t.Recipe.Dockerfile == "" {
 		return nil, nil
 	}
-	data, err := sources.ReadFile(t.Root, r.Dockerfile)
+	root, err := t.open()
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", t.Recipe.Dockerfile, err)
+	}
+	defer root.Close()
+	return buildDockerfile(root, t.Recipe, asUpstream)
+}
+
+func buildDockerfile(root *files.Root, r Recipe, asUpstream bool) ([]byte, error) {
+	data, err := root.ReadFile(r.Dockerfile, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", r.Dockerfile, err)
 	}
@@ -52,8 +62,8 @@ func (t Tree) BuildDockerfile(asUpstream bool) ([]byte, error) {
 }
 
 // baseImage is the image that the Dockerfile builds on.
-func (t Tree) baseImage() (string, error) {
-	text, err := t.BuildDockerfile(true)
+func baseImage(root *files.Root, r Recipe) (string, error) {
+	text, err := buildDockerfile(root, r, true)
 	if err != nil {
 		return "", err
 	}
@@ -66,7 +76,7 @@ func (t Tree) baseImage() (string, error) {
 			name, value, _ := strings.Cut(words[1], "=")
 			arguments[name] = strings.Trim(value, `"'`)
 		case strings.EqualFold(words[0], "FROM"):
-			for _, a := range t.Recipe.BuildArgs {
+			for _, a := range r.BuildArgs {
 				name, value, _ := strings.Cut(a, "=")
 				arguments[name] = value
 			}
@@ -77,7 +87,7 @@ func (t Tree) baseImage() (string, error) {
 			return expandArguments(words[i], arguments), nil
 		}
 	}
-	return "", fmt.Errorf("%s: cannot find FROM", t.Recipe.Dockerfile)
+	return "", fmt.Errorf("%s: cannot find FROM", r.Dockerfile)
 }
 
 var argument = late(`\$\{?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}?`)
@@ -163,7 +173,7 @@ func withoutNetwork(text string) string {
 
 // fillsOf reads what the tree's scripts put in the place of placeholders, from
 // their calls of sed: "s/NAME/value/" or with another character.
-func fillsOf(v *shell.Variables, common shell.Script) ([]fill, error) {
+func fillsOf(ctx context.Context, v *shell.Variables, common shell.Script) ([]fill, error) {
 	var fills []fill
 	for _, at := range common.Matches(`^[ \t]*sed[ \t].*[ \t]"s[/#|][A-Z_]+[/#|]`) {
 		line := common.Text[at[0]:]
@@ -180,7 +190,7 @@ func fillsOf(v *shell.Variables, common shell.Script) ([]fill, error) {
 			if t.Kind != shell.Word || !strings.HasPrefix(t.Raw, `"s`) || len(t.Raw) < 4 {
 				continue
 			}
-			text, err := v.Expand(t.Raw)
+			text, err := v.Expand(ctx, t.Raw)
 			if err != nil {
 				return nil, fmt.Errorf("%s: line %d: sed: %w", common.Name, t.Line, err)
 			}
@@ -220,14 +230,14 @@ var buildArgument = late(`--build-arg[= ]([A-Z_]+)=(\$\{[A-Z_]+\})`)
 
 // buildArguments are what the function that makes the build image passes to
 // its Dockerfile.
-func buildArguments(v *shell.Variables, common shell.Script) ([]string, error) {
+func buildArguments(ctx context.Context, v *shell.Variables, common shell.Script) ([]string, error) {
 	body, err := common.Function("kube::build::build_image")
 	if err != nil {
 		return nil, err
 	}
 	var arguments []string
 	for _, m := range buildArgument().FindAllStringSubmatch(body.Text, -1) {
-		value, err := v.Expand(m[2])
+		value, err := v.Expand(ctx, m[2])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", common.Name, m[1], err)
 		}
@@ -238,8 +248,8 @@ func buildArguments(v *shell.Variables, common shell.Script) ([]string, error) {
 
 // contextFiles are what the Dockerfile takes from its context, where the
 // scripts put it from the host, from beside the Dockerfile, or at random.
-func (t Tree) contextFiles(dockerfile string) ([]ContextFile, error) {
-	data, err := sources.ReadFile(t.Root, dockerfile)
+func contextFiles(root *files.Root, dockerfile string) ([]ContextFile, error) {
+	data, err := root.ReadFile(dockerfile, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", dockerfile, err)
 	}
@@ -255,7 +265,7 @@ func (t Tree) contextFiles(dockerfile string) ([]ContextFile, error) {
 			case name == "localtime":
 				f.From = "/etc/localtime"
 			case name == "rsyncd.password":
-			case sources.ValidPath(name) && sources.Exists(t.Root, beside):
+			case sources.ValidPath(name) && root.Exists(beside):
 				f.From = beside
 			default:
 				return nil, withHint(fmt.Errorf("%s: %s takes %s from its context", dockerfile, strings.ToUpper(words[0]), name),

@@ -1,16 +1,18 @@
 package kube
 
 import (
+	"context"
+
 	"github.com/kbuild/kbuild/builder/kube/shell"
-	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // variables are those of the scripts that build/common.sh reads.
-func (t Tree) variables(common shell.Script) (*shell.Variables, error) {
+func (t Tree) variables(root *files.Root, common shell.Script) (*shell.Variables, error) {
 	scripts := []shell.Script{common}
 	for _, name := range []string{golangFile, "hack/lib/init.sh", "hack/lib/logging.sh", "cluster/lib/logging.sh"} {
-		s, err := shell.Read(t.Root, name)
-		if sources.IsMissing(err) {
+		s, err := shell.Read(root, name)
+		if isMissing(err) {
 			continue // not every age has each
 		}
 		if err != nil {
@@ -18,19 +20,19 @@ func (t Tree) variables(common shell.Script) (*shell.Variables, error) {
 		}
 		scripts = append(scripts, s)
 	}
-	return shell.NewVariables(t.Root, t.getenv, scripts...), nil
+	return shell.NewVariables(root, t.getenv, scripts...), nil
 }
 
 // containerEnvironment are the variables that the tree's own function passes to
 // its container with --env, as NAME=value, in its order: those that the tree's
 // age knows, with the values it would give them. kbuild places the version file
 // itself, and says where it is.
-func containerEnvironment(v *shell.Variables, common shell.Script) ([]string, error) {
+func containerEnvironment(ctx context.Context, v *shell.Variables, common shell.Script) ([]string, error) {
 	body, err := common.Function("kube::build::run_build_command_ex")
 	if err != nil {
 		if body, err = common.Function("kube::build::run_build_command"); err != nil {
 			return nil, err
 		}
 	}
-	return v.Environment(body, versionFileVariable)
+	return v.Environment(ctx, body, versionFileVariable)
 }

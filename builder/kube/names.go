@@ -45,7 +45,7 @@ func (t Tree) pathID(ctx context.Context, v *shell.Variables, common shell.Scrip
 	if strings.Contains(expressions[0], "KUBE_GIT_BRANCH") {
 		v.Set("KUBE_GIT_BRANCH", t.branch(ctx))
 	}
-	text, err := v.Expand(expressions[0])
+	text, err := v.Expand(ctx, expressions[0])
 	if err != nil {
 		return "", fmt.Errorf("%s: kube::build::short_hash: %w", common.Name, err)
 	}
@@ -76,19 +76,19 @@ func checkImage(what, image, from string) error {
 	if imageSyntax().MatchString(image) {
 		return nil
 	}
-	return withHint(fmt.Errorf("%s: the %s would be %q, which is no name of an image with a tag", from, what, image), damaged)
+	return withHint(fmt.Errorf("%s: the %s would be %q, which is no name of an image with a tag", from, what, shell.Excerpt(image)), damaged)
 }
 
 var tagSyntax = late(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 
 // checkCrossTag is whether what the scripts take for the tag of kube-cross can
 // be one. Of "v1 v2" a Dockerfile would be made that names another image.
-func checkCrossTag(v *shell.Variables, m marks) error {
-	tag, set, err := v.Lookup(crossTagName)
+func checkCrossTag(ctx context.Context, v *shell.Variables, m marks) error {
+	tag, set, err := v.Lookup(ctx, crossTagName)
 	if err != nil || !set || tagSyntax().MatchString(tag) {
 		return err
 	}
-	return withHint(fmt.Errorf("%s: the tag of kube-cross would be %q, which is no tag of an image", crossTagFrom(m), tag), damaged)
+	return withHint(fmt.Errorf("%s: the tag of kube-cross would be %q, which is no tag of an image", crossTagFrom(m), shell.Excerpt(tag)), damaged)
 }
 
 // baseFrom is where the tag of the base image comes from.

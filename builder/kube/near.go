@@ -77,7 +77,7 @@ func editDistance(a, b string) int {
 }
 
 // declaresMain is whether a Go file is of package main.
-func declaresMain(file string) bool {
-	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.PackageClauseOnly)
+func declaresMain(source []byte) bool {
+	f, err := parser.ParseFile(token.NewFileSet(), "", source, parser.PackageClauseOnly)
 	return err == nil && f.Name.Name == "main"
 }

@@ -36,7 +36,7 @@ func TestCheckOutputRoot(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := checkOutputRoot(root, c.name); (err == nil) != c.ok {
+		if err := checkOutputRoot(opened(t, root), c.name); (err == nil) != c.ok {
 			t.Errorf("%s with %q: %v", c.name, c.file, err)
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/kbuild/kbuild/builder/kube/shell"
 )
 
 // platformsVariable is what the scripts of every age read the platforms to
@@ -32,7 +30,7 @@ func (t Tree) ForPlatforms(command, platforms []string) (instead, environment []
 			return nil, nil, withHint(fmt.Errorf("%q is not a platform", p), "a platform is an operating system and an architecture of Go's, such as linux/arm64")
 		}
 	}
-	s, err := shell.Read(t.Root, golangFile)
+	s, err := t.script(golangFile)
 	if err != nil {
 		return nil, nil, fmt.Errorf("platforms: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kbuild/kbuild/builder/kube/shell"
 	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // The trees of 1.2 to 1.4, February to August 2016: build/common.sh packs
@@ -27,7 +28,7 @@ const (
 
 // addRecipe describes a tree that ADDs its sources.
 func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
-	v, err := t.variables(m.common)
+	v, err := t.variables(m.files, m.common)
 	if err != nil {
 		return Recipe{}, err
 	}
@@ -40,13 +41,13 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	r.Dockerfile = m.buildDir + "/build-image/Dockerfile"
 	r.Archive, r.VersionDefs, r.VersionFile = "kube-source.tar.gz", "kube-version-defs", "/kube-version-defs"
 	r.SourceFrom = m.common.Name
-	if r.SourceList, err = (shell.ListReader{Root: t.Root, Contrib: t.env("KUBERNETES_CONTRIB")}).Printed(m.common, "kube::build::source_targets"); err != nil {
+	if r.SourceList, err = (shell.ListReader{Root: m.files, Contrib: t.env("KUBERNETES_CONTRIB")}).Printed(m.common, "kube::build::source_targets"); err != nil {
 		return Recipe{}, err
 	}
 	// Where nearly everything in the root is a source, output elsewhere than in
 	// _output would be one, too, and the lock of images.
 	r.SourceList = slices.DeleteFunc(r.SourceList, func(p string) bool { return p == "./"+r.OutputRoot || p == "./"+imageLock })
-	if r.fills, err = fillsOf(v, m.common); err != nil {
+	if r.fills, err = fillsOf(ctx, v, m.common); err != nil {
 		return Recipe{}, err
 	}
 	// Of Go's own packages only those of the tree are kept: a data container
@@ -54,7 +55,7 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	if m.common.Has(`^[ \t]*--volume[ \t]+"\$\{REMOTE_GODEP_GOPATH\}"`) {
 		r.Persistent = append(r.Persistent, r.Workdir+"/Godeps/_workspace/pkg")
 	}
-	bin, err := v.PathOr("OUTPUT_BINPATH", r.Outputs[0].Host)
+	bin, err := v.PathOr(ctx, "OUTPUT_BINPATH", r.Outputs[0].Host)
 	if err != nil {
 		return Recipe{}, err
 	}
@@ -63,15 +64,14 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	if m.common.Has(`^[ \t]*--volume[ \t]+/etc/localtime:/etc/localtime:ro`) {
 		r.Mounts = append(r.Mounts, Mount{Host: "/etc/localtime", Container: "/etc/localtime", ReadOnly: true})
 	}
-	t.Recipe = r
-	if r.BaseImage, err = t.baseImage(); err != nil {
+	if r.BaseImage, err = baseImage(m.files, r); err != nil {
 		return Recipe{}, err
 	}
 	if err := checkImage("base image", r.BaseImage, r.BaseFrom); err != nil {
 		return Recipe{}, err
 	}
 	// A build image of another age's Dockerfile would hold no sources.
-	text, err := sources.ReadFile(t.Root, r.Dockerfile)
+	text, err := m.files.ReadFile(r.Dockerfile, maxFile)
 	if err == nil && !strings.Contains(string(text), r.Archive) {
 		err = withHint(fmt.Errorf("%s does not add %s, in which %s packs the sources", r.Dockerfile, r.Archive, m.common.Name), mixed)
 	}
@@ -81,18 +81,18 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 // common is what the recipes of all ages have in common. The context is only
 // the directory that contexts are in.
 func common(ctx context.Context, t Tree, m marks, v *shell.Variables) (Recipe, error) {
-	if err := checkCrossTag(v, m); err != nil {
+	if err := checkCrossTag(ctx, v, m); err != nil {
 		return Recipe{}, err
 	}
 	id, err := t.pathID(ctx, v, m.common)
 	if err != nil {
 		return Recipe{}, err
 	}
-	golang, err := v.ValueOr("KUBE_GO_PACKAGE", goPackage)
+	golang, err := v.ValueOr(ctx, "KUBE_GO_PACKAGE", goPackage)
 	if err != nil {
 		return Recipe{}, err
 	}
-	output, err := v.PathOr("LOCAL_OUTPUT_ROOT", "_output")
+	output, err := v.PathOr(ctx, "LOCAL_OUTPUT_ROOT", "_output")
 	if err != nil {
 		return Recipe{}, err
 	}
@@ -101,7 +101,7 @@ func common(ctx context.Context, t Tree, m marks, v *shell.Variables) (Recipe, e
 		return Recipe{}, withHint(fmt.Errorf("output would go to %s, which is not below the tree", output),
 			"OUT_DIR is a directory in the tree, relative to it")
 	}
-	if err := checkOutputRoot(t.Root, inTree); err != nil {
+	if err := checkOutputRoot(m.files, inTree); err != nil {
 		return Recipe{}, err
 	}
 	workdir := "/go/src/" + golang
@@ -117,33 +117,33 @@ func common(ctx context.Context, t Tree, m marks, v *shell.Variables) (Recipe, e
 		// [[ ${KUBE_RUN_COPY_OUTPUT:-y} =~ ^[yY]$ ]] in build/run.sh.
 		NoCopyBack: !strings.EqualFold(t.envOr("KUBE_RUN_COPY_OUTPUT", "y"), "y"),
 	}
-	if cross := m.buildDir + "/build-image/cross/Dockerfile"; sources.Exists(t.Root, cross) {
+	if cross := m.buildDir + "/build-image/cross/Dockerfile"; m.files.Exists(cross) {
 		r.CrossDockerfile = cross
 	}
-	if r.Environment, err = containerEnvironment(v, m.common); err != nil {
+	if r.Environment, err = containerEnvironment(ctx, v, m.common); err != nil {
 		return Recipe{}, err
 	}
 	r.Command = []string{"hack/build-go.sh"}
-	if sources.Exists(t.Root, makeRule) {
+	if m.files.Exists(makeRule) {
 		r.Command, r.makeTargets = []string{"make"}, true
 	}
-	if r.WantsGo, err = wantedGo(t.Root, r.Environment); err != nil {
+	if r.WantsGo, err = wantedGo(m.files, r.Environment); err != nil {
 		return Recipe{}, err
 	}
-	r.tools, err = tools(t.Root, r.Command)
+	r.tools, err = tools(m.files, r.Command)
 	return r, err
 }
 
 // tools are the programs that the command and what it sources call: those that
 // a trace of a run of release-1.2 showed, as far as this tree's scripts call
 // them, and those that a tree without rsync needs for copying.
-func tools(root string, command []string) ([]string, error) {
+func tools(root *files.Root, command []string) ([]string, error) {
 	var text strings.Builder
 	for _, name := range []string{
 		"hack/build-go.sh", makeRule, "hack/lib/init.sh", versionFile, golangFile, "cluster/lib/logging.sh", "hack/lib/logging.sh",
 	} {
 		s, err := shell.Read(root, name)
-		if sources.IsMissing(err) {
+		if isMissing(err) {
 			continue // small trees have fewer
 		}
 		if err != nil {

@@ -3,8 +3,6 @@ package kube
 import (
 	"context"
 	"fmt"
-
-	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // The trees of 1.0 and 1.1, 2015: as those of 1.2, but no registry has their
@@ -19,7 +17,7 @@ func localRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 		return Recipe{}, err
 	}
 	r.Name, r.BaseLocal = "local", true
-	text, err := sources.ReadFile(t.Root, r.Dockerfile)
+	text, err := m.files.ReadFile(r.Dockerfile, maxFile)
 	if err != nil {
 		return Recipe{}, fmt.Errorf("read %s: %w", r.Dockerfile, err)
 	}

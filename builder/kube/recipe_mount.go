@@ -15,7 +15,7 @@ import (
 
 // mountRecipe describes a tree that is mounted into kube-cross.
 func mountRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
-	v, err := t.variables(m.common)
+	v, err := t.variables(m.files, m.common)
 	if err != nil {
 		return Recipe{}, err
 	}
@@ -31,7 +31,7 @@ func mountRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	r.CopyBack = append(ownFilter(r.OutputRoot), sources.Rule{Pattern: "/_tmp/"})
 	r.Environment = append(r.Environment, versionFileVariable+"="+r.VersionFile)
 	r.Mounts = []Mount{{Host: "/etc/localtime", Container: "/etc/localtime", ReadOnly: true}}
-	if r.BaseImage, err = v.Expand(`"${KUBE_CROSS_IMAGE}:${KUBE_CROSS_VERSION}"`); err != nil {
+	if r.BaseImage, err = v.Expand(ctx, `"${KUBE_CROSS_IMAGE}:${KUBE_CROSS_VERSION}"`); err != nil {
 		return Recipe{}, err
 	}
 	return r, checkImage("base image", r.BaseImage, r.BaseFrom)

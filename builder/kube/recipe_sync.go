@@ -21,7 +21,7 @@ const dockerizedVersion = ".dockerized-kube-version-defs"
 
 // syncRecipe describes a tree that upstream copies with rsync.
 func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
-	v, err := t.variables(m.common)
+	v, err := t.variables(m.files, m.common)
 	if err != nil {
 		return Recipe{}, err
 	}
@@ -31,7 +31,7 @@ func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	}
 	r.Name, r.Way = "sync", WaySync
 	// Only the first weeks had no version of the build image.
-	version, err := v.ValueOr("KUBE_BUILD_IMAGE_VERSION", "")
+	version, err := v.ValueOr(ctx, "KUBE_BUILD_IMAGE_VERSION", "")
 	if err != nil {
 		return Recipe{}, err
 	}
@@ -41,16 +41,16 @@ func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	r.Context = path.Join(r.Context, "kube-build:build-"+r.PathID+r.ImageVersion)
 	r.Dockerfile = m.buildDir + "/build-image/Dockerfile"
 	r.VersionFile = r.Workdir + "/" + dockerizedVersion
-	if r.BuildArgs, err = buildArguments(v, m.common); err != nil {
+	if r.BuildArgs, err = buildArguments(ctx, v, m.common); err != nil {
 		return Recipe{}, err
 	}
-	if r.fills, err = fillsOf(v, m.common); err != nil {
+	if r.fills, err = fillsOf(ctx, v, m.common); err != nil {
 		return Recipe{}, err
 	}
 	if r.appended, err = appendedTo(v, m.common); err != nil {
 		return Recipe{}, err
 	}
-	if r.ContextFiles, err = t.contextFiles(r.Dockerfile); err != nil {
+	if r.ContextFiles, err = contextFiles(m.files, r.Dockerfile); err != nil {
 		return Recipe{}, err
 	}
 	r.SourceFrom = m.common.Name
@@ -61,8 +61,7 @@ func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	if r.CopyBack, err = rsyncFilter(m.common, "kube::build::copy_output"); err != nil {
 		return Recipe{}, err
 	}
-	t.Recipe = r
-	if r.BaseImage, err = t.baseImage(); err != nil {
+	if r.BaseImage, err = baseImage(m.files, r); err != nil {
 		return Recipe{}, err
 	}
 	if err := checkImage("base image", r.BaseImage, r.BaseFrom); err != nil {

@@ -1,17 +1,18 @@
 package kube
 
 import (
+	"bytes"
 	"fmt"
 	"go/build"
+	"io"
 	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/kbuild/kbuild/builder/kube/shell"
 	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // goPackage is the import path of the tree's root.
@@ -25,11 +26,20 @@ var commandDirs = [...]string{"cmd", "plugin/cmd"}
 // as KUBE_ALL_TARGETS of the tree's hack/lib/golang.sh lists them, with those
 // of the project in KUBERNETES_CONTRIB.
 func (t Tree) Targets() ([]string, error) {
-	s, err := shell.Read(t.Root, golangFile)
+	root, err := t.open()
 	if err != nil {
 		return nil, fmt.Errorf("list targets: %w", err)
 	}
-	targets, err := shell.ListReader{Root: t.Root, Contrib: t.env("KUBERNETES_CONTRIB")}.Array(s, "KUBE_ALL_TARGETS")
+	defer root.Close()
+	return t.targets(root)
+}
+
+func (t Tree) targets(root *files.Root) ([]string, error) {
+	s, err := shell.Read(root, golangFile)
+	if err != nil {
+		return nil, fmt.Errorf("list targets: %w", err)
+	}
+	targets, err := shell.ListReader{Root: root, Contrib: t.env("KUBERNETES_CONTRIB")}.Array(s, "KUBE_ALL_TARGETS")
 	if err != nil {
 		return nil, fmt.Errorf("list targets: %w", err)
 	}
@@ -48,11 +58,16 @@ func (t Tree) ResolveTargets(args []string) ([]string, error) {
 	if len(args) == 0 {
 		return nil, nil
 	}
-	listed, err := t.Targets()
+	root, err := t.open()
+	if err != nil {
+		return nil, fmt.Errorf("list targets: %w", err)
+	}
+	defer root.Close()
+	listed, err := t.targets(root)
 	if err != nil {
 		return nil, err
 	}
-	known := targetNames{tree: t, listed: listed}
+	known := targetNames{tree: t, root: root, listed: listed}
 	var resolved []string
 	for _, arg := range args {
 		target, err := known.resolve(arg)
@@ -104,6 +119,7 @@ func (e *TargetError) Hint() string {
 // targetNames are the targets of a tree by their names.
 type targetNames struct {
 	tree   Tree
+	root   *files.Root
 	listed []string
 }
 
@@ -166,7 +182,7 @@ func (n targetNames) all() []string {
 		}
 	}
 	for _, dir := range commandDirs {
-		entries, err := os.ReadDir(n.full(dir))
+		entries, err := n.root.ReadDir(dir)
 		if err != nil {
 			continue // then there are none in it
 		}
@@ -177,10 +193,6 @@ func (n targetNames) all() []string {
 		}
 	}
 	return all
-}
-
-func (n targetNames) full(name string) string {
-	return filepath.Join(n.tree.Root, filepath.FromSlash(name))
 }
 
 // isSource is whether a path is among the sources, as far as the list or the
@@ -199,8 +211,8 @@ func (n targetNames) isSource(name string) bool {
 // isCommand is whether the directory has a file of package main that is
 // compiled for Linux.
 func (n targetNames) isCommand(name string) bool {
-	return n.hasGoFile(name, func(file string) bool {
-		return !strings.HasSuffix(file, "_test.go") && declaresMain(filepath.Join(n.full(name), file))
+	return n.hasGoFile(name, func(file string, source []byte) bool {
+		return !strings.HasSuffix(file, "_test.go") && declaresMain(source)
 	})
 }
 
@@ -208,30 +220,35 @@ func (n targetNames) isCommand(name string) bool {
 // name, and there are tests in it.
 func (n targetNames) isTest(name string) bool {
 	dir := path.Dir(name)
-	return name == testsOf(dir) && n.hasGoFile(dir, func(file string) bool {
+	return name == testsOf(dir) && n.hasGoFile(dir, func(file string, _ []byte) bool {
 		return strings.HasSuffix(file, "_test.go")
 	})
 }
 
 // hasGoFile is whether the directory has a Go file that is compiled for Linux
 // and meets the condition. Links are not followed: behind them may be anything.
-func (n targetNames) hasGoFile(dir string, condition func(name string) bool) bool {
-	for _, p := range append(sources.Parents(dir), dir) {
-		if info, err := os.Lstat(n.full(p)); err != nil || !info.IsDir() {
-			return false
-		}
+func (n targetNames) hasGoFile(dir string, condition func(name string, source []byte) bool) bool {
+	opened, err := n.root.OpenDir(dir)
+	if err != nil {
+		return false
 	}
-	entries, err := os.ReadDir(n.full(dir))
+	defer opened.Close()
+	entries, err := opened.ReadDir(-1)
 	if err != nil {
 		return false
 	}
 	linux := build.Default
 	linux.GOOS, linux.GOARCH, linux.CgoEnabled = "linux", "amd64", true
+	var source []byte
+	linux.OpenFile = func(string) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(source)), nil }
 	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
 		if !e.Type().IsRegular() || !strings.HasSuffix(e.Name(), ".go") {
 			return false
 		}
-		match, err := linux.MatchFile(n.full(dir), e.Name())
-		return err == nil && match && condition(e.Name())
+		if source, err = n.root.ReadFile(path.Join(dir, e.Name()), maxFile); err != nil {
+			return false
+		}
+		match, err := linux.MatchFile(dir, e.Name())
+		return err == nil && match && condition(e.Name(), source)
 	})
 }

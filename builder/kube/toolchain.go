@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/kbuild/kbuild/builder/kube/shell"
-	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // A GoVersion is the version of a Go toolchain.
@@ -88,7 +88,7 @@ func goVersion(match []string) (GoVersion, bool) {
 // wantedGo is the release of Go that kube::golang::internal::verify_go_version
 // of the tree's golang.sh insists on, as it would find its variables in the
 // container.
-func wantedGo(root string, environment []string) (string, error) {
+func wantedGo(root *files.Root, environment []string) (string, error) {
 	s, err := shell.Read(root, golangFile)
 	if err != nil || !strings.Contains(s.Text, "/.go-version") || !strings.Contains(s.Text, "${FORCE_HOST_GO:-}") {
 		return "", err
@@ -107,8 +107,8 @@ func wantedGo(root string, environment []string) (string, error) {
 	if version := given("GO_VERSION"); version != "" {
 		return version, nil
 	}
-	data, err := sources.ReadFile(root, ".go-version")
-	if sources.IsMissing(err) {
+	data, err := root.ReadFile(".go-version", maxFile)
+	if isMissing(err) {
 		return "", nil
 	}
 	return strings.TrimSpace(string(data)), err

@@ -94,7 +94,7 @@ func TestWantedGo(t *testing.T) {
 		}
 		root := t.TempDir()
 		writeFiles(t, root, files)
-		if got, err := wantedGo(root, test.environment); got != test.want || err != nil {
+		if got, err := wantedGo(opened(t, root), test.environment); got != test.want || err != nil {
 			t.Errorf("%+v: %q, %v", test, got, err)
 		}
 	}

@@ -19,9 +19,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"strings"
+	"syscall"
+
+	"github.com/kbuild/kbuild/builder/kube/shell"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // A Tree is a Kubernetes source tree whose way of being built is known.
@@ -65,19 +69,20 @@ func OpenTree(ctx context.Context, dir string, getenv func(string) (string, bool
 	if err != nil {
 		return Tree{}, fmt.Errorf("open tree: %w", err)
 	}
-	info, err := os.Stat(root)
+	open, err := files.OpenRoot(root)
+	if errors.Is(err, syscall.ENOTDIR) {
+		err = fmt.Errorf("%s is not a directory", root)
+	}
 	if err != nil {
 		return Tree{}, fmt.Errorf("open tree: %w", err)
 	}
-	if !info.IsDir() {
-		return Tree{}, fmt.Errorf("open tree: %s is not a directory", root)
-	}
-	marks, err := readMarks(root)
+	defer open.Close()
+	marks, err := readMarks(open)
 	if err != nil {
 		return Tree{}, err
 	}
 	t := Tree{Root: root, getenv: getenv}
-	age, err := ageOf(root, marks)
+	age, err := ageOf(marks)
 	if err != nil {
 		return Tree{}, err
 	}
@@ -85,6 +90,40 @@ func OpenTree(ctx context.Context, dir string, getenv func(string) (string, bool
 		return Tree{}, fmt.Errorf("open tree %s: %w", root, err)
 	}
 	return t, nil
+}
+
+// maxFile is the most of a file of the tree that is read whole, in bytes. The
+// largest script of release-1.2 has 57 thousand, generated Go files have more.
+const maxFile = 4 << 20
+
+// open opens the tree for reading.
+func (t Tree) open() (*files.Root, error) { return files.OpenRoot(t.Root) }
+
+// ReadFile reads a file inside the tree. It is a regular one of at most limit
+// bytes; links are followed as long as they stay inside.
+func (t Tree) ReadFile(name string, limit int64) ([]byte, error) {
+	root, err := t.open()
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.ReadFile(name, limit)
+}
+
+// script reads one of the tree's scripts.
+func (t Tree) script(name string) (shell.Script, error) {
+	root, err := t.open()
+	if err != nil {
+		return shell.Script{}, err
+	}
+	defer root.Close()
+	return shell.Read(root, name)
+}
+
+// isMissing reports whether the error says that a file is not there. A path
+// below a file gives ENOTDIR.
+func isMissing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // FindTree opens the first Kubernetes tree at dir or above it. If there is

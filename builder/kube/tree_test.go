@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // smallTree makes a tree of the 1.2 age from testdata/tree with some sources,
@@ -74,6 +76,17 @@ func openTree(t testing.TB, root string, env ...string) Tree {
 		t.Fatal(err)
 	}
 	return tree
+}
+
+// opened is a tree open for reading, until the test ends.
+func opened(t testing.TB, root string) *files.Root {
+	t.Helper()
+	r, err := files.OpenRoot(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
 }
 
 // bash runs a command in the tree as its scripts would and is what it prints.

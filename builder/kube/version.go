@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/kbuild/kbuild/builder/kube/shell"
-	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // A Version is what a tree says of itself in the binaries built from it. A
@@ -87,10 +87,10 @@ func (v *Version) load(data []byte) error {
 		command = false
 		name, value, ok := t.Assignment()
 		if !ok {
-			return fmt.Errorf("line %d: %s is not an assignment", t.Line, t.Raw)
+			return fmt.Errorf("line %d: %s is not an assignment", t.Line, shell.Excerpt(t.Raw))
 		}
 		if t.Dynamic || strings.Contains(t.Raw, "=~") || strings.Contains(t.Raw, ":~") {
-			return fmt.Errorf("line %d: only a shell can tell what %s is", t.Line, t.Raw)
+			return fmt.Errorf("line %d: only a shell can tell what %s is", t.Line, shell.Excerpt(t.Raw))
 		}
 		for _, f := range v.versionVars() {
 			if f.name == name {
@@ -114,7 +114,7 @@ func (t Tree) Version(ctx context.Context) (Version, error) {
 	}
 	for _, f := range v.versionVars() {
 		if strings.ContainsAny(*f.value, "'\x00") {
-			return Version{}, fmt.Errorf("version of %s: %s is %q, which the version file cannot hold", t.Root, f.name, *f.value)
+			return Version{}, fmt.Errorf("version of %s: %s is %q, which the version file cannot hold", t.Root, f.name, shell.Excerpt(*f.value))
 		}
 	}
 	return v, nil
@@ -129,7 +129,7 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 		if !filepath.IsAbs(file) {
 			file = filepath.Join(t.Root, file)
 		}
-		data, err := sources.ReadFileAnywhere(file)
+		data, err := files.ReadRegular(file, maxFile)
 		if err == nil {
 			err = v.load(data)
 		}
@@ -210,7 +210,7 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 	}
 	shape.number(&v)
 	if shape.valid != nil && !shape.valid.MatchString(v.GitVersion) {
-		return Version{}, withHint(fmt.Errorf("%q is not a semantic version, and %s builds no other", v.GitVersion, versionFile),
+		return Version{}, withHint(fmt.Errorf("%q is not a semantic version, and %s builds no other", shell.Excerpt(v.GitVersion), versionFile),
 			"give one with --git-version or KUBE_GIT_VERSION, such as v1.20.2 or v1.20.2+mine")
 	}
 	return v, nil
@@ -239,7 +239,7 @@ func begin(ask func() (string, error)) func() (string, error) {
 // no semantic version is an error.
 func (t Tree) WithGitVersion(version string) (Tree, error) {
 	if !semanticVersion().MatchString(version) {
-		return Tree{}, withHint(fmt.Errorf("%q is not a version", version), "a version is such as v1.20.2 or v1.3.0-beta.1+mine")
+		return Tree{}, withHint(fmt.Errorf("%q is not a version", shell.Excerpt(version)), "a version is such as v1.20.2 or v1.3.0-beta.1+mine")
 	}
 	t.gitVersion = version
 	return t, nil
@@ -258,7 +258,7 @@ func (t Tree) BuiltinVersion() (version, file string) {
 	for _, name := range []string{
 		"staging/src/k8s.io/component-base/version/base.go", "pkg/version/base.go",
 	} {
-		data, err := sources.ReadFile(t.Root, name)
+		data, err := t.ReadFile(name, maxFile)
 		if err != nil {
 			continue // another age has the other
 		}
@@ -314,7 +314,7 @@ var (
 
 // versionShape reads the tree's version.sh.
 func (t Tree) versionShape() (versionShape, error) {
-	s, err := shell.Read(t.Root, versionFile)
+	s, err := t.script(versionFile)
 	if err != nil {
 		return versionShape{}, err
 	}

@@ -38,11 +38,11 @@ const (
 func (t Token) literal() (string, error) {
 	switch {
 	case t.Kind != Word:
-		return "", fmt.Errorf("line %d: %q is not a word", t.Line, t.Raw)
+		return "", fmt.Errorf("line %d: %q is not a word", t.Line, Excerpt(t.Raw))
 	case t.Dynamic:
-		return "", fmt.Errorf("line %d: only a shell can tell what %s is", t.Line, t.Raw)
+		return "", fmt.Errorf("line %d: %w", t.Line, unreadable(t.Raw))
 	case t.Pattern, t.Brace, strings.HasPrefix(t.Raw, "~"):
-		return "", fmt.Errorf("line %d: %s is a pattern, not a plain word", t.Line, t.Raw)
+		return "", fmt.Errorf("line %d: %s is a pattern, not a plain word", t.Line, Excerpt(t.Raw))
 	}
 	return t.Text, nil
 }

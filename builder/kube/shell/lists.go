@@ -2,12 +2,12 @@ package shell
 
 import (
 	"fmt"
-	"os"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // The lists of Kubernetes' scripts (source paths, targets) are arrays that
@@ -15,8 +15,8 @@ import (
 // evaluates those shapes. KUBERNETES_CONTRIB adds what the contrib project of
 // that name lists in functions of its own.
 type ListReader struct {
-	// Root is the root of the tree.
-	Root string
+	// Root is the tree.
+	Root *files.Root
 	// Contrib is the value of KUBERNETES_CONTRIB.
 	Contrib string
 }
@@ -88,7 +88,7 @@ func (r ListReader) Printed(s Script, name string) ([]string, error) {
 		} else if m := echoArray().FindStringSubmatch(line); m != nil && m[1] == array && !echoed {
 			echoed = true
 		} else {
-			return nil, fail("line %d: did not expect %q", at, line)
+			return nil, fail("line %d: did not expect %q", at, Excerpt(line))
 		}
 	}
 	if array != "" && !echoed {
@@ -121,7 +121,7 @@ func (r ListReader) words(tokens []Token) ([]string, error) {
 			skipped = append(skipped, strings.ReplaceAll(word, `\`, ""))
 		}
 	}
-	entries, err := os.ReadDir(r.Root)
+	entries, err := r.Root.ReadDir(".")
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func (r ListReader) words(tokens []Token) ([]string, error) {
 // prints. The scripts take the whole value as the name of one project.
 func (r ListReader) contribPrinted(function string) ([]string, error) {
 	if !contribName().MatchString(r.Contrib) {
-		return nil, withHint(fmt.Errorf("KUBERNETES_CONTRIB=%q is not the name of a directory of contrib", r.Contrib),
+		return nil, withHint(fmt.Errorf("KUBERNETES_CONTRIB=%q is not the name of a directory of contrib", Excerpt(r.Contrib)),
 			"set KUBERNETES_CONTRIB to one name, such as mesos, or unset it")
 	}
 	file := path.Join("contrib", r.Contrib, "target.sh")
@@ -197,7 +197,7 @@ func plainWords(tokens []Token) ([]string, error) {
 			return nil, err
 		}
 		if w == "" || strings.ContainsAny(w, " \t\n*?[\\") {
-			return nil, fmt.Errorf("line %d: %s is not a plain word", t.Line, t.Raw)
+			return nil, fmt.Errorf("line %d: %s is not a plain word", t.Line, Excerpt(t.Raw))
 		}
 		words = append(words, w)
 	}

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -9,9 +10,9 @@ import (
 // Environment are the variables that the body of a function passes to docker run
 // with --env, as NAME=value, in its order, with the values the script would give
 // them; without the variable except.
-func (v *Variables) Environment(body Script, except string) ([]string, error) {
+func (v *Variables) Environment(ctx context.Context, body Script, except string) ([]string, error) {
 	r := optionReader{vars: v, lexer: NewLexer(body.Text, 1), except: except}
-	if err := r.read(); err != nil {
+	if err := r.read(ctx); err != nil {
 		return nil, withHint(fmt.Errorf("%s: what is passed to the container: %w", body.Name, err),
 			"kbuild reads the --env options of that file's docker run, and conditions on them such as [[ -v NAME ]]")
 	}
@@ -27,7 +28,7 @@ type optionReader struct {
 	environment []string
 }
 
-func (r *optionReader) read() error {
+func (r *optionReader) read(ctx context.Context) error {
 	for {
 		t, err := r.lexer.Next()
 		switch {
@@ -63,14 +64,14 @@ func (r *optionReader) read() error {
 			_, err = r.until("]")
 		case "--env", "-e":
 			if t, err = r.lexer.Next(); err == nil {
-				err = r.add(t, t.Raw)
+				err = r.add(ctx, t, t.Raw)
 			}
 		default:
 			for _, option := range []string{"--env=", "-e="} {
 				// The option and its value may be quoted as one.
 				for _, quote := range []string{"", `"`, "'"} {
 					if value, ok := strings.CutPrefix(t.Raw, quote+option); ok {
-						err = r.add(t, quote+value)
+						err = r.add(ctx, t, quote+value)
 					}
 				}
 			}
@@ -102,7 +103,7 @@ func (r *optionReader) until(end string) (string, error) {
 }
 
 // add evaluates NAME=value, and remembers it if the conditions around hold.
-func (r *optionReader) add(t Token, word string) error {
+func (r *optionReader) add(ctx context.Context, t Token, word string) error {
 	if t.Kind != Word {
 		return fmt.Errorf("line %d: --env without a variable", t.Line)
 	}
@@ -111,7 +112,7 @@ func (r *optionReader) add(t Token, word string) error {
 		return nil
 	}
 	for _, c := range r.conditions {
-		holds, err := r.holds(c)
+		holds, err := r.holds(ctx, c)
 		if err != nil {
 			return fmt.Errorf("line %d: %s: %w", t.Line, name, err)
 		}
@@ -119,12 +120,12 @@ func (r *optionReader) add(t Token, word string) error {
 			return nil
 		}
 	}
-	value, err := r.vars.Expand(word)
+	value, err := r.vars.Expand(ctx, word)
 	if err != nil {
 		return fmt.Errorf("line %d: %s: %w", t.Line, name, err)
 	}
 	if !strings.Contains(value, "=") {
-		return fmt.Errorf("line %d: %s is not NAME=value", t.Line, word)
+		return fmt.Errorf("line %d: %s is not NAME=value", t.Line, Excerpt(word))
 	}
 	r.environment = append(r.environment, value)
 	return nil
@@ -133,22 +134,24 @@ func (r *optionReader) add(t Token, word string) error {
 var (
 	ifSet      = late(`^\[\[ -v ([A-Za-z_][A-Za-z0-9_]*) \]\]$`)
 	ifNotEmpty = late(`^\[\[? -n "?(\$(?:\{[A-Za-z0-9_]+(?::?-)?\}|[A-Za-z0-9_]+))"? \]\]?$`)
-	ifFile     = late(`^\[\[? -[ef] (/[A-Za-z0-9_./-]+) \]\]?$`)
+	// Of the host's files only this one is asked for; whether another is there is
+	// nothing for a tree's script.
+	ifLocaltime = late(`^\[\[? -[ef] /etc/localtime \]\]?$`)
 )
 
 // holds evaluates a condition.
-func (r *optionReader) holds(condition string) (bool, error) {
+func (r *optionReader) holds(ctx context.Context, condition string) (bool, error) {
 	if m := ifSet().FindStringSubmatch(condition); m != nil {
-		_, set, err := r.vars.Lookup(m[1])
+		_, set, err := r.vars.Lookup(ctx, m[1])
 		return set, err
 	}
 	if m := ifNotEmpty().FindStringSubmatch(condition); m != nil {
-		value, err := r.vars.Expand(m[1])
+		value, err := r.vars.Expand(ctx, m[1])
 		return value != "", err
 	}
-	if m := ifFile().FindStringSubmatch(condition); m != nil {
-		_, err := os.Stat(m[1])
+	if ifLocaltime().MatchString(condition) {
+		_, err := os.Stat("/etc/localtime")
 		return err == nil, nil
 	}
-	return false, fmt.Errorf("only a shell can tell whether %s", condition)
+	return false, fmt.Errorf("only a shell can tell whether %s", Excerpt(condition))
 }

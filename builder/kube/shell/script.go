@@ -6,7 +6,7 @@ import (
 	"regexp/syntax"
 	"strings"
 
-	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // A Script is the text of one of the tree's bash scripts. Its methods read the
@@ -19,9 +19,13 @@ type Script struct {
 	Text string
 }
 
-// Read reads a script of the tree at root.
-func Read(root, name string) (Script, error) {
-	data, err := sources.ReadFile(root, name)
+// maxScript is the most of a tree's script that is read, in bytes. The largest
+// of release-1.2 has 57 thousand.
+const maxScript = 4 << 20
+
+// Read reads a script of a tree. It lies inside the tree and is a regular file.
+func Read(root *files.Root, name string) (Script, error) {
+	data, err := root.ReadFile(name, maxScript)
 	return Script{name, string(data)}, err
 }
 

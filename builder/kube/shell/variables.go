@@ -1,14 +1,14 @@
 package shell
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // Variables are those of the tree's scripts: what a variable is set to is read
@@ -16,12 +16,42 @@ import (
 // scripts take it from there. Only the few shapes that Kubernetes' scripts have
 // are read; nothing is run and nothing guessed.
 type Variables struct {
-	root    string
+	tree    *files.Root
 	getenv  func(string) (string, bool)
 	scripts []Script          // looked through in this order
 	known   map[string]string // set by what kbuild knows, not by the scripts
 	busy    map[string]bool   // being evaluated
 	place   place             // of the assignment being evaluated
+	steps   int               // variables and files that were looked up
+	size    int               // of what they hold, in bytes
+}
+
+// What the evaluation of a tree's variables may take in all. Upstream's scripts
+// take some two hundred steps and a few thousand bytes; A="$B$B" B="$C$C" and so
+// on takes twice as much with each line.
+const (
+	maxSteps = 10_000
+	maxSize  = 1 << 20
+)
+
+// step counts a lookup, and ends the evaluation when it takes too much or the
+// run ends.
+func (v *Variables) step(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if v.steps++; v.steps > maxSteps {
+		return fmt.Errorf("its variables take more than %d steps to evaluate", maxSteps)
+	}
+	return nil
+}
+
+// grow counts bytes that a lookup gave.
+func (v *Variables) grow(value string) error {
+	if v.size += len(value); v.size > maxSize {
+		return fmt.Errorf("its variables take more than %d bytes", maxSize)
+	}
+	return nil
 }
 
 // A place in a script. What the script sets after it is not set there yet.
@@ -30,12 +60,12 @@ type place struct {
 	offset int
 }
 
-// NewVariables returns the variables of the scripts, which belong to the tree at
-// root and are run there. getenv is the environment they are run in.
-func NewVariables(root string, getenv func(string) (string, bool), scripts ...Script) *Variables {
+// NewVariables returns the variables of the scripts, which belong to the tree and
+// are run at its root. getenv is the environment they are run in.
+func NewVariables(tree *files.Root, getenv func(string) (string, bool), scripts ...Script) *Variables {
 	v := &Variables{
-		root: root, getenv: getenv, scripts: scripts,
-		known: map[string]string{"KUBE_ROOT": root, "PWD": root}, busy: map[string]bool{},
+		tree: tree, getenv: getenv, scripts: scripts,
+		known: map[string]string{"KUBE_ROOT": tree.Path(), "PWD": tree.Path()}, busy: map[string]bool{},
 	}
 	// bash sets both without exporting them, and keeps those that it is given.
 	if _, given := getenv("OSTYPE"); !given {
@@ -64,7 +94,18 @@ func topLevel(name string) string {
 }
 
 // Lookup is the value of a variable, and whether it is set at all.
-func (v *Variables) Lookup(name string) (string, bool, error) {
+func (v *Variables) Lookup(ctx context.Context, name string) (string, bool, error) {
+	if err := v.step(ctx); err != nil {
+		return "", false, err
+	}
+	value, ok, err := v.lookup(ctx, name)
+	if err == nil {
+		err = v.grow(value)
+	}
+	return value, ok, err
+}
+
+func (v *Variables) lookup(ctx context.Context, name string) (string, bool, error) {
 	if value, ok := v.known[name]; ok {
 		return value, true, nil
 	}
@@ -75,7 +116,7 @@ func (v *Variables) Lookup(name string) (string, bool, error) {
 				continue
 			}
 			v.busy[name] = true
-			value, err := v.assigned(s, name)
+			value, err := v.assigned(ctx, s, name)
 			delete(v.busy, name)
 			return value, true, err
 		}
@@ -86,7 +127,7 @@ func (v *Variables) Lookup(name string) (string, bool, error) {
 }
 
 // assigned is what the script sets the variable to in its only assignment.
-func (v *Variables) assigned(s Script, name string) (string, error) {
+func (v *Variables) assigned(ctx context.Context, s Script, name string) (string, error) {
 	at, err := s.only(name+"=", topLevel(name))
 	if err != nil {
 		return "", err
@@ -100,7 +141,7 @@ func (v *Variables) assigned(s Script, name string) (string, error) {
 	}
 	defer func(outer place) { v.place = outer }(v.place)
 	v.place = place{s.Name, at}
-	value, err := v.Expand(token.Raw)
+	value, err := v.Expand(ctx, token.Raw)
 	if err != nil {
 		return "", fmt.Errorf("%s: line %d: %s: %w", s.Name, token.Line, name, err)
 	}
@@ -115,8 +156,8 @@ func (v *Variables) isSplit(name string) bool {
 }
 
 // ValueOr is the value of a variable that not every age sets.
-func (v *Variables) ValueOr(name, otherwise string) (string, error) {
-	value, ok, err := v.Lookup(name)
+func (v *Variables) ValueOr(ctx context.Context, name, otherwise string) (string, error) {
+	value, ok, err := v.Lookup(ctx, name)
 	if err != nil || ok && value != "" {
 		return value, err
 	}
@@ -125,24 +166,24 @@ func (v *Variables) ValueOr(name, otherwise string) (string, error) {
 
 // PathOr is [Variables.ValueOr] for a path of the host, relative ones being in the tree,
 // where the scripts work.
-func (v *Variables) PathOr(name, otherwise string) (string, error) {
-	value, err := v.ValueOr(name, otherwise)
+func (v *Variables) PathOr(ctx context.Context, name, otherwise string) (string, error) {
+	value, err := v.ValueOr(ctx, name, otherwise)
 	if err == nil && !filepath.IsAbs(value) {
-		value = filepath.Join(v.root, value)
+		value = filepath.Join(v.tree.Path(), value)
 	}
 	return filepath.Clean(value), err
 }
 
 // Expand is what bash makes of a word, with quotes as they stand in the script,
 // if it is not split.
-func (v *Variables) Expand(word string) (string, error) {
+func (v *Variables) Expand(ctx context.Context, word string) (string, error) {
 	x := expander{vars: v, src: word}
-	value, err := x.word(false, 0)
+	value, err := x.word(ctx, false, 0)
 	if err != nil {
 		return "", err
 	}
 	if x.pos < len(x.src) {
-		return "", fmt.Errorf("only a shell can tell what %s is", word)
+		return "", unreadable(word)
 	}
 	return value, nil
 }
@@ -157,7 +198,7 @@ type expander struct {
 
 // word expands up to the byte stop, or the end. quoted is whether the word
 // stands between double quotes.
-func (x *expander) word(quoted bool, stop byte) (string, error) {
+func (x *expander) word(ctx context.Context, quoted bool, stop byte) (string, error) {
 	if x.depth++; x.depth > maxDepth {
 		return "", fmt.Errorf("expansions nested too deeply")
 	}
@@ -189,9 +230,9 @@ func (x *expander) word(quoted bool, stop byte) (string, error) {
 			}
 			x.pos += 2
 		case c == '`':
-			return "", fmt.Errorf("only a shell can tell what %s is", x.src[x.pos:])
+			return "", unreadable(x.src[x.pos:])
 		case c == '$':
-			value, err := x.dollar(quoted)
+			value, err := x.dollar(ctx, quoted)
 			if err != nil {
 				return "", err
 			}
@@ -208,13 +249,13 @@ func (x *expander) word(quoted bool, stop byte) (string, error) {
 }
 
 // dollar expands what begins with the dollar sign at pos.
-func (x *expander) dollar(quoted bool) (string, error) {
+func (x *expander) dollar(ctx context.Context, quoted bool) (string, error) {
 	rest := x.src[x.pos+1:]
 	switch {
 	case strings.HasPrefix(rest, "("):
-		return x.command()
+		return x.command(ctx)
 	case strings.HasPrefix(rest, "{"):
-		return x.braced(quoted)
+		return x.braced(ctx, quoted)
 	}
 	name := nameAt(rest)
 	if name == "" {
@@ -222,10 +263,10 @@ func (x *expander) dollar(quoted bool) (string, error) {
 			x.pos++
 			return "$", nil
 		}
-		return "", fmt.Errorf("only a shell can tell what $%.1s is", rest)
+		return "", unreadable("$" + rest[:1])
 	}
 	x.pos += 1 + len(name)
-	return x.parameter(name, "", "", name)
+	return x.parameter(ctx, name, "", "", name)
 }
 
 // nameAt is the variable name that the text begins with.
@@ -242,7 +283,7 @@ func nameAt(text string) string {
 
 // braced expands ${NAME}, ${NAME:-word}, ${NAME-word}, ${NAME:+word} and
 // ${NAME+word}, and the same of ${NAME[*]} and ${NAME[@]}.
-func (x *expander) braced(quoted bool) (string, error) {
+func (x *expander) braced(ctx context.Context, quoted bool) (string, error) {
 	start := x.pos
 	x.pos += 2
 	name := nameAt(x.src[x.pos:])
@@ -260,17 +301,17 @@ func (x *expander) braced(quoted bool) (string, error) {
 			operator = op
 			x.pos += len(op)
 			var err error
-			if word, err = x.word(quoted, '}'); err != nil {
+			if word, err = x.word(ctx, quoted, '}'); err != nil {
 				return "", err
 			}
 			break
 		}
 	}
 	if name == "" || !strings.HasPrefix(x.src[x.pos:], "}") {
-		return "", fmt.Errorf("only a shell can tell what %s is", x.src[start:])
+		return "", unreadable(x.src[start:])
 	}
 	x.pos++
-	value, err := x.parameter(name, operator, word, x.src[start:x.pos])
+	value, err := x.parameter(ctx, name, operator, word, x.src[start:x.pos])
 	if err == nil && list != "" && x.vars.isSplit(name) {
 		value = strings.Join(strings.Fields(value), " ")
 	}
@@ -278,8 +319,8 @@ func (x *expander) braced(quoted bool) (string, error) {
 }
 
 // parameter is the value of a variable with an operator applied.
-func (x *expander) parameter(name, operator, word, written string) (string, error) {
-	value, set, err := x.vars.Lookup(name)
+func (x *expander) parameter(ctx context.Context, name, operator, word, written string) (string, error) {
+	value, set, err := x.vars.Lookup(ctx, name)
 	if err != nil {
 		return "", err
 	}
@@ -295,13 +336,13 @@ func (x *expander) parameter(name, operator, word, written string) (string, erro
 	case set:
 		return value, nil
 	case operator == "":
-		return "", fmt.Errorf("nothing sets %s", written)
+		return "", fmt.Errorf("nothing sets %s", Excerpt(written))
 	}
 	return word, nil
 }
 
 // command expands $(cat FILE) and $(<FILE) of a file in the tree.
-func (x *expander) command() (string, error) {
+func (x *expander) command(ctx context.Context) (string, error) {
 	start := x.pos
 	l := Lexer{src: x.src, pos: x.pos + 1}
 	if err := l.nested('(', ')'); err != nil {
@@ -313,25 +354,37 @@ func (x *expander) command() (string, error) {
 	if !ok {
 		file, ok = strings.CutPrefix(inside, "cat ")
 	}
-	unknown := fmt.Errorf("only a shell can tell what %s is", x.src[start:x.pos])
+	unknown := unreadable(x.src[start:x.pos])
 	word, err := NewLexer(file, 1).Next()
 	if !ok || err != nil || word.Kind != Word || word.Raw != strings.TrimSpace(file) {
 		return "", unknown
 	}
-	name, err := x.vars.Expand(word.Raw)
+	name, err := x.vars.Expand(ctx, word.Raw)
 	if err != nil {
 		return "", err
 	}
 	if !filepath.IsAbs(name) {
-		name = filepath.Join(x.vars.root, name) // where the scripts work
+		name = filepath.Join(x.vars.tree.Path(), name) // where the scripts work
 	}
-	name, ok = strings.CutPrefix(filepath.Clean(name), x.vars.root+"/")
+	name, ok = strings.CutPrefix(filepath.Clean(name), x.vars.tree.Path()+"/")
 	if !ok {
 		return "", unknown
 	}
-	data, err := sources.ReadFile(x.vars.root, name)
+	data, err := x.vars.read(ctx, name)
 	if err != nil {
-		return "", withHint(fmt.Errorf("cannot read %s: %w", name, errors.Unwrap(err)), "the tree is incomplete; in a git checkout, git status tells what is missing")
+		return "", withHint(fmt.Errorf("cannot read %s: %w", Excerpt(name), cause(err)), "the tree is incomplete; in a git checkout, git status tells what is missing")
 	}
 	return strings.TrimRight(strings.ReplaceAll(string(data), "\x00", ""), "\n"), nil
+}
+
+// maxValue is the most that a file has whose content becomes a value, in bytes:
+// the largest, a VERSION, has twenty.
+const maxValue = 4 << 10
+
+// read reads a file of the tree that becomes a value.
+func (v *Variables) read(ctx context.Context, name string) ([]byte, error) {
+	if err := v.step(ctx); err != nil {
+		return nil, err
+	}
+	return v.tree.ReadFile(filepath.ToSlash(name), maxValue)
 }

@@ -1,11 +1,14 @@
 package shell
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // expanded is what the variables of a small tree make of a word.
@@ -19,7 +22,12 @@ func expanded(t testing.TB, root, word string, env ...string) (string, error) {
 		}
 		return "", false
 	}
-	return NewVariables(root, getenv, Script{"build/common.sh", "A=a\nB=\"${A}-${C:-$A}\"\nD=${D:-own}\n"}).Expand(word)
+	tree, err := files.OpenRoot(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	return NewVariables(tree, getenv, Script{"build/common.sh", "A=a\nB=\"${A}-${C:-$A}\"\nD=${D:-own}\n"}).Expand(context.Background(), word)
 }
 
 // bash says what a word is.

@@ -8,11 +8,12 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/kbuild/kbuild/storage/files"
+	"golang.org/x/sys/unix"
 )
 
 // CanonicalTime is the time that every entry of a source archive holds: the
@@ -58,11 +59,11 @@ func (e *ChangedError) Hint() string {
 // w has got by then is worthless. Of the tree only a few megabytes are in
 // memory at any time.
 func WriteArchive(ctx context.Context, dir string, w io.Writer, m Manifest) error {
-	root, err := openRoot(dir)
+	root, err := files.OpenRoot(dir)
 	if err != nil {
 		return fmt.Errorf("pack the sources of %s: %w", dir, err)
 	}
-	defer root.close()
+	defer root.Close()
 	members := newMemberWriter(w)
 	a := archiver{
 		root: root, dirs: openDirs{root: root},
@@ -87,11 +88,11 @@ func WriteArchive(ctx context.Context, dir string, w io.Writer, m Manifest) erro
 // ends, below the directory prefix, just as [WriteArchive] writes them,
 // and compares them with m as it does.
 func WriteEntries(ctx context.Context, dir string, w *tar.Writer, prefix string, m Manifest) error {
-	root, err := openRoot(dir)
+	root, err := files.OpenRoot(dir)
 	if err != nil {
 		return fmt.Errorf("pack the sources of %s: %w", dir, err)
 	}
-	defer root.close()
+	defer root.Close()
 	a := archiver{root: root, dirs: openDirs{root: root}, tar: w, prefix: prefix, hash: sha256.New(), buffer: make([]byte, 256<<10)}
 	if err := a.pack(ctx, m); err != nil {
 		return fmt.Errorf("pack the sources of %s: %w", dir, readable(dir, err))
@@ -101,7 +102,7 @@ func WriteEntries(ctx context.Context, dir string, w *tar.Writer, prefix string,
 
 // An archiver packs entries of a tree.
 type archiver struct {
-	root   *rootDir
+	root   *files.Root
 	prefix string // of names in the archive
 	tar    *tar.Writer
 	hash   hash.Hash
@@ -137,16 +138,24 @@ func (a *archiver) add(e *Entry) error {
 	case Dir:
 		h.Typeflag, h.Mode = tar.TypeDir, 0o755
 		h.Name += "/" // as tar writes it
-		info, err := os.Lstat(a.root.full(e.Path))
+		above, err := a.dirs.enter(path.Dir(e.Path))
 		if err != nil {
 			return vanished(e.Path, err)
 		}
-		if !info.IsDir() {
+		st, err := lstat(above.fd, e.Path)
+		if err != nil {
+			return vanished(e.Path, err)
+		}
+		if st.mode&unix.S_IFMT != unix.S_IFDIR {
 			return &ChangedError{Path: e.Path}
 		}
 	case Link:
 		h.Typeflag, h.Mode, h.Linkname = tar.TypeSymlink, 0o777, e.Target
-		target, err := os.Readlink(a.root.full(e.Path))
+		above, err := a.dirs.enter(path.Dir(e.Path))
+		if err != nil {
+			return vanished(e.Path, err)
+		}
+		target, err := readlink(above.fd, e.Path)
 		if err != nil {
 			return vanished(e.Path, err)
 		}
@@ -168,7 +177,7 @@ func (a *archiver) addFile(e *Entry, h *tar.Header) error {
 	if err != nil {
 		return vanished(e.Path, err)
 	}
-	defer syscall.Close(fd)
+	defer unix.Close(fd)
 	if st.size != e.Size || st.exec() != e.Exec {
 		return &ChangedError{Path: e.Path}
 	}

@@ -8,72 +8,16 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	"github.com/kbuild/kbuild/storage/files"
+	"golang.org/x/sys/unix"
 )
 
-// A rootDir opens what is below a directory without following a symbolic link
-// anywhere on the way, not even one that is put there meanwhile: every element
-// of a path is opened from the directory above it. Errors are *fs.PathError
-// with the path in the tree.
-type rootDir struct {
-	path string
-	fd   int
-}
-
-func openRoot(root string) (*rootDir, error) {
-	fd, err := openat(atCwd, root, syscall.O_RDONLY|syscall.O_DIRECTORY)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: root, Err: err}
-	}
-	return &rootDir{root, fd}, nil
-}
-
-func (r *rootDir) close() { syscall.Close(r.fd) }
-
-// atCwd is AT_FDCWD of Linux: paths are relative to the working directory.
-const atCwd = -100
-
-func openat(dir int, name string, flags int) (int, error) {
-	for {
-		fd, err := syscall.Openat(dir, name, flags|syscall.O_CLOEXEC, 0)
-		if err != syscall.EINTR {
-			return fd, err
-		}
-	}
-}
-
-// openDir opens a directory; "." is the root itself.
-func (r *rootDir) openDir(name string) (int, error) {
-	at := r.fd
-	if name == "." {
-		return openat(at, ".", syscall.O_RDONLY|syscall.O_DIRECTORY)
-	}
-	for end := 0; end < len(name); {
-		start := end
-		if i := strings.IndexByte(name[start:], '/'); i >= 0 {
-			end = start + i
-		} else {
-			end = len(name)
-		}
-		fd, err := openat(at, name[start:end], syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW)
-		if at != r.fd {
-			syscall.Close(at)
-		}
-		if err != nil {
-			return -1, &fs.PathError{Op: "open", Path: name[:end], Err: r.explain(name[:end], err)}
-		}
-		at = fd
-		if end < len(name) {
-			end++ // the slash
-		}
-	}
-	return at, nil
-}
-
 // openDirs are the directories down to the one that was entered last, kept open
-// for the next, which is mostly near. Each is opened from the one above it.
+// for the next, which is mostly near. Each is opened from the one above it, and
+// no link is followed.
 type openDirs struct {
-	root *rootDir
+	root *files.Root
 	path string
 	open []openedDir // one for each element of path
 }
@@ -88,14 +32,6 @@ type openedDir struct {
 func (o *openDirs) enter(name string) (openedDir, error) {
 	if len(o.open) == 0 || o.path == "." || name == "." {
 		o.leave()
-	}
-	if name == "." {
-		fd, err := openat(o.root.fd, ".", syscall.O_RDONLY|syscall.O_DIRECTORY)
-		if err != nil {
-			return openedDir{}, &fs.PathError{Op: "open", Path: name, Err: err}
-		}
-		o.path, o.open = name, append(o.open, openedDir{fd, os.NewFile(uintptr(fd), o.root.path)})
-		return o.open[0], nil
 	}
 	// How much of the path is open already.
 	shared, end := 0, 0
@@ -113,16 +49,16 @@ func (o *openDirs) enter(name string) (openedDir, error) {
 	for end < len(name) {
 		start := end
 		end = elementEnd(name, start)
-		at := o.root.fd
+		at := o.root.Fd()
 		if len(o.open) > 0 {
 			at = o.open[len(o.open)-1].fd
 		}
-		fd, err := openat(at, name[start:end], syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW)
+		fd, err := files.OpenDirAt(at, name[start:end])
 		if err != nil {
 			o.leave()
-			return openedDir{}, &fs.PathError{Op: "open", Path: name[:end], Err: o.root.explain(name[:end], err)}
+			return openedDir{}, &fs.PathError{Op: "open", Path: name[:end], Err: err}
 		}
-		o.open = append(o.open, openedDir{fd, os.NewFile(uintptr(fd), o.root.full(name[:end]))})
+		o.open = append(o.open, openedDir{fd, os.NewFile(uintptr(fd), filepath.Join(o.root.Path(), filepath.FromSlash(name[:end])))})
 		end = min(end+1, len(name))
 	}
 	return o.open[len(o.open)-1], nil
@@ -143,35 +79,19 @@ func (o *openDirs) leave() {
 	o.path, o.open = "", o.open[:0]
 }
 
-// explain says what is in the place of a directory. The system's error is
-// "not a directory" for links too.
-func (r *rootDir) explain(name string, err error) error {
-	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP) {
-		if info, e := os.Lstat(r.full(name)); e == nil && info.Mode()&fs.ModeSymlink != 0 {
-			return errIsLink
-		}
-	}
-	return err
-}
-
-var errIsLink = errors.New("is a symbolic link, and links are not followed")
-
-func (r *rootDir) full(name string) string { return filepath.Join(r.path, filepath.FromSlash(name)) }
-
 // openFile opens a regular file in an open directory and says what it is like.
 // Anything else in its place is errChanged.
 func openFile(dir int, name string) (int, stamp, error) {
-	// Without O_NONBLOCK a pipe put in the file's place would block.
-	fd, err := openat(dir, path.Base(name), syscall.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK)
+	fd, err := files.OpenAt(dir, path.Base(name), unix.O_RDONLY)
 	if err != nil {
 		return -1, stamp{}, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
 	st, err := fstat(fd)
-	if err == nil && st.mode&syscall.S_IFMT != syscall.S_IFREG {
+	if err == nil && st.mode&unix.S_IFMT != unix.S_IFREG {
 		err = errChanged
 	}
 	if err != nil {
-		syscall.Close(fd)
+		unix.Close(fd)
 		return -1, stamp{}, &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
 	return fd, st, nil
@@ -182,9 +102,24 @@ var errChanged = errors.New("changed while it was read")
 // read is read(2) without its EINTR; 0 bytes are the end.
 func read(fd int, b []byte) (int, error) {
 	for {
-		n, err := syscall.Read(fd, b)
-		if err != syscall.EINTR {
+		n, err := unix.Read(fd, b)
+		if !errors.Is(err, unix.EINTR) {
 			return max(n, 0), err
+		}
+	}
+}
+
+// readlink is where the link in an open directory points.
+func readlink(dir int, name string) (string, error) {
+	for size := 128; ; size *= 2 {
+		b := make([]byte, size)
+		n, err := unix.Readlinkat(dir, path.Base(name), b)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
+		case n < size:
+			return string(b[:n]), nil
 		}
 	}
 }

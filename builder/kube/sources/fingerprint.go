@@ -5,10 +5,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A Fingerprint is what one look at a tree's sources leaves for the next: of
@@ -52,27 +55,53 @@ type stamp struct {
 }
 
 // exec is whether the owner may execute the file.
-func (s stamp) exec() bool { return s.mode&syscall.S_IXUSR != 0 }
+func (s stamp) exec() bool { return s.mode&unix.S_IXUSR != 0 }
+
+// fileMode is the type of the file as io/fs has it.
+func (s stamp) fileMode() fs.FileMode {
+	switch s.mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return 0
+	case unix.S_IFDIR:
+		return fs.ModeDir
+	case unix.S_IFLNK:
+		return fs.ModeSymlink
+	case unix.S_IFSOCK:
+		return fs.ModeSocket
+	case unix.S_IFIFO:
+		return fs.ModeNamedPipe
+	case unix.S_IFBLK, unix.S_IFCHR:
+		return fs.ModeDevice
+	}
+	return fs.ModeIrregular
+}
 
 func fstat(fd int) (stamp, error) {
-	return stampOf(func(st *syscall.Stat_t) error { return syscall.Fstat(fd, st) })
+	return stampOf(func(st *unix.Stat_t) error { return unix.Fstat(fd, st) })
 }
 
-// lstat does not follow a link in the place of the file.
-func lstat(name string) (stamp, error) {
-	return stampOf(func(st *syscall.Stat_t) error { return syscall.Lstat(name, st) })
+// lstat describes a file in an open directory, and does not follow a link in its
+// place.
+func lstat(dir int, name string) (stamp, error) {
+	st, err := stampOf(func(st *unix.Stat_t) error {
+		return unix.Fstatat(dir, path.Base(name), st, unix.AT_SYMLINK_NOFOLLOW)
+	})
+	if err != nil {
+		err = &fs.PathError{Op: "stat", Path: name, Err: err}
+	}
+	return st, err
 }
 
-func stampOf(stat func(*syscall.Stat_t) error) (stamp, error) {
-	var st syscall.Stat_t
+func stampOf(stat func(*unix.Stat_t) error) (stamp, error) {
+	var st unix.Stat_t
 	for {
 		err := stat(&st)
-		if err == syscall.EINTR {
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		return stamp{
-			dev: uint64(st.Dev), ino: uint64(st.Ino), mode: uint32(st.Mode), size: int64(st.Size),
-			mtime: syscall.TimespecToNsec(st.Mtim), ctime: syscall.TimespecToNsec(st.Ctim),
+			dev: uint64(st.Dev), ino: st.Ino, mode: st.Mode, size: st.Size,
+			mtime: unix.TimespecToNsec(st.Mtim), ctime: unix.TimespecToNsec(st.Ctim),
 		}, err
 	}
 }
@@ -110,10 +139,10 @@ func newLook(root int, before Fingerprint, now time.Time) look {
 // from this kernel's clock: the magic numbers are those of statfs(2) and
 // linux/magic.h. Others are read whole each time.
 func localFiles(dir int) bool {
-	var fs syscall.Statfs_t
+	var system unix.Statfs_t
 	for {
-		err := syscall.Fstatfs(dir, &fs)
-		if err == syscall.EINTR {
+		err := unix.Fstatfs(dir, &system)
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
@@ -121,7 +150,7 @@ func localFiles(dir int) bool {
 		}
 		break
 	}
-	switch uint32(fs.Type) {
+	switch uint32(system.Type) {
 	case 0xef53, // ext2, ext3, ext4
 		0x58465342, // xfs
 		0x9123683e, // btrfs

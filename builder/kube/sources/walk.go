@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
-	"os"
 	"path"
 	"runtime"
 	"slices"
@@ -15,6 +14,9 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/kbuild/kbuild/storage/files"
+	"golang.org/x/sys/unix"
 )
 
 // A Set says which files of a tree are its sources.
@@ -56,12 +58,12 @@ func (s Set) read(ctx context.Context, before Fingerprint, now time.Time) (Manif
 	if err := context.Cause(ctx); err != nil {
 		return nil, Fingerprint{}, err
 	}
-	root, err := openRoot(s.Root)
+	root, err := files.OpenRoot(s.Root)
 	if err != nil {
 		return nil, Fingerprint{}, err
 	}
-	defer root.close()
-	w := &sourceWalk{root: root, look: newLook(root.fd, before, now)}
+	defer root.Close()
+	w := &sourceWalk{root: root, look: newLook(root.Fd(), before, now)}
 	w.wake = sync.NewCond(&w.mu)
 	list := s.List
 	if list == nil {
@@ -106,7 +108,7 @@ func (s Set) read(ctx context.Context, before Fingerprint, now time.Time) (Manif
 
 // A sourceWalk is the state that the workers of one walk share.
 type sourceWalk struct {
-	root   *rootDir
+	root   *files.Root
 	look   look
 	filter Filter
 
@@ -125,7 +127,7 @@ type job struct {
 
 // rootEntries are the names in the root that the filter includes.
 func (w *sourceWalk) rootEntries() ([]string, error) {
-	entries, err := os.ReadDir(w.root.path)
+	entries, err := w.root.ReadDir(".")
 	if err != nil {
 		return nil, err
 	}
@@ -154,22 +156,22 @@ func (w *sourceWalk) seed(list []string, from string) error {
 			continue
 		}
 		// Opening the parent finds a link on the way.
-		dir, err := w.root.openDir(path.Dir(p))
+		dir, err := w.root.OpenDir(path.Dir(p))
 		if err == nil {
-			syscall.Close(dir)
-			var info fs.FileInfo
-			if info, err = os.Lstat(w.root.full(p)); err == nil {
+			var st stamp
+			if st, err = lstat(int(dir.Fd()), p); err == nil {
 				var kind Kind
-				if kind, err = kindOf(p, info.Mode()); kind != 0 {
+				if kind, err = kindOf(p, st.fileMode()); kind != 0 {
 					w.todo = append(w.todo, job{p, kind})
 				}
 			}
+			dir.Close()
 		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 			return withHint(fmt.Errorf("%s lists %s, which is not there", from, p),
 				"the tree is incomplete; in a git checkout, git status tells what is missing")
 		}
-		if errors.Is(err, errIsLink) {
+		if errors.Is(err, files.ErrLink) {
 			return withHint(err, "put the directory itself in the place of the link")
 		}
 		if err != nil {
@@ -286,7 +288,7 @@ func (w *sourceWalk) failed() bool {
 
 // A sourceReader is what one worker has for itself.
 type sourceReader struct {
-	root   *rootDir
+	root   *files.Root
 	dirs   openDirs
 	look   *look
 	filter Filter
@@ -324,7 +326,7 @@ func (r *sourceReader) dir(name string, stop func() bool) ([]job, error) {
 		case kind == Dir:
 			jobs = append(jobs, job{p, Dir})
 		case kind == Link:
-			err = r.link(p)
+			err = r.link(dir.fd, p)
 		case kind == File:
 			err = r.file(dir.fd, p)
 		}
@@ -337,18 +339,18 @@ func (r *sourceReader) dir(name string, stop func() bool) ([]job, error) {
 
 // single reads a listed path that is not a directory.
 func (r *sourceReader) single(j job) error {
-	if j.kind == Link {
-		return r.link(j.path)
-	}
 	dir, err := r.dirs.enter(path.Dir(j.path))
 	if err != nil {
 		return vanished(j.path, err)
 	}
+	if j.kind == Link {
+		return r.link(dir.fd, j.path)
+	}
 	return r.file(dir.fd, j.path)
 }
 
-func (r *sourceReader) link(name string) error {
-	target, err := os.Readlink(r.root.full(name))
+func (r *sourceReader) link(dir int, name string) error {
+	target, err := readlink(dir, name)
 	if err != nil {
 		return vanished(name, err)
 	}
@@ -357,9 +359,8 @@ func (r *sourceReader) link(name string) error {
 }
 
 func (r *sourceReader) file(dir int, name string) error {
-	// Mostly nothing changed: opening it, too, would take three times as long. By
-	// whatever way it was reached, the same file has the same content.
-	if st, err := lstat(r.root.full(name)); err == nil {
+	// Mostly nothing changed: opening it, too, would take three times as long.
+	if st, err := lstat(dir, name); err == nil {
 		if sum, ok := r.look.known(name, st); ok {
 			r.found = append(r.found, Entry{Path: name, Kind: File, Exec: st.exec(), Size: st.size, Sum: sum})
 			r.seen = append(r.seen, seenFile{name, st, sum})
@@ -370,7 +371,7 @@ func (r *sourceReader) file(dir int, name string) error {
 	if err != nil {
 		return vanished(name, err)
 	}
-	defer syscall.Close(fd)
+	defer unix.Close(fd)
 	e := Entry{Path: name, Kind: File, Exec: st.exec()}
 	r.read++
 	if r.buffer == nil { // mostly nothing is read
@@ -399,7 +400,7 @@ func (r *sourceReader) file(dir int, name string) error {
 // vanished is the error for something that was there, and of another kind,
 // when its directory was read.
 func vanished(name string, err error) error {
-	for _, gone := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP, syscall.EINVAL, errIsLink, errChanged} {
+	for _, gone := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP, syscall.EINVAL, files.ErrLink, errChanged} {
 		if errors.Is(err, gone) {
 			return &ChangedError{Path: name}
 		}

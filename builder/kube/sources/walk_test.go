@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 func sources(t testing.TB, tree Set) Manifest {
@@ -258,7 +260,7 @@ func TestReplacedMeanwhile(t *testing.T) {
 		if err := make(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
-		root, err := openRoot(dir)
+		root, err := files.OpenRoot(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -267,7 +269,7 @@ func TestReplacedMeanwhile(t *testing.T) {
 		if err := r.single(job{name, File}); !errors.As(err, &changed) || changed.Path != name {
 			t.Errorf("%s: %v", name, err)
 		}
-		root.close()
+		root.Close()
 	}
 }
 
