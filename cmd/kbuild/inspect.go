@@ -118,7 +118,7 @@ func (a *app) inspect(cmd *cobra.Command, args []string) error {
 			if n > 0 {
 				key = ""
 			}
-			fmt.Fprintf(&text, "%-13s %s\n", key, v)
+			fmt.Fprintf(&text, "%-13s %s\n", key, oneLine(v))
 		}
 	}
 	_, err = io.WriteString(a.stdout, text.String())

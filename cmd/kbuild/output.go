@@ -53,6 +53,19 @@ func oneLine(s string) string {
 	return b.String()
 }
 
+// printable is [oneLine] for a text of several lines, with tabs in them.
+func printable(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		fields := strings.Split(line, "\t")
+		for j := range fields {
+			fields[j] = oneLine(fields[j])
+		}
+		lines[i] = strings.Join(fields, "\t")
+	}
+	return strings.Join(lines, "\n")
+}
+
 // took is a step's time, for the end of its line.
 func took(start time.Time) string { return fmt.Sprintf("(%.1f s)", time.Since(start).Seconds()) }
 
@@ -95,9 +108,9 @@ func report(w io.Writer, err error) int {
 		fmt.Fprintln(w, "kbuild: interrupted")
 		return exitInterrupted
 	}
-	fmt.Fprintf(w, "kbuild: %v\n", err)
+	fmt.Fprintf(w, "kbuild: %s\n", printable(err.Error()))
 	if text := hintFor(err); text != "" {
-		fmt.Fprintf(w, "  hint: %s\n", strings.ReplaceAll(text, "\n", "\n        "))
+		fmt.Fprintf(w, "  hint: %s\n", strings.ReplaceAll(printable(text), "\n", "\n        "))
 	}
 	var usage *usageError
 	if errors.As(err, &usage) {
