@@ -1,5 +1,7 @@
 package swarm
 
+import "github.com/docker/docker/api/types/swarm/runtime"
+
 // RuntimeType is the type of runtime used for the TaskSpec
 type RuntimeType string
 
@@ -25,3 +27,11 @@ const (
 type NetworkAttachmentSpec struct {
 	ContainerID string
 }
+
+// RuntimeSpec defines the base payload which clients can specify for creating
+// a service with the plugin runtime.
+type RuntimeSpec = runtime.PluginSpec
+
+// RuntimePrivilege describes a permission the user has to accept
+// upon installing a plugin.
+type RuntimePrivilege = runtime.PluginPrivilege
