@@ -2,12 +2,13 @@
 # make test   install what is missing, and run every test
 # make build  bin/kbuild, one static binary
 # make bench  the benchmarks, and kbuild beside podman, buildah and the bare host
+# make vuln   what the Go project's database knows of the dependencies; needs the network
 # make clean  remove bin
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build prereqs demo test bench clean
+.PHONY: build prereqs demo test bench vuln clean
 
 # Everything is in vendor and compiled with the Go that is here. Without cgo the
 # program would start itself again for ever (storage/namespace/nocgo.go), so nobody gets to
@@ -25,6 +26,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # Of a build that succeeds the linker's warnings are not shown: there is one of
 # dlopen, in a PKCS#11 library that comes along and is never called.
 build:
+	@.ci/go-release
 	@echo 'building bin/kbuild (a minute or two the first time)'
 	@output=$$(go build -o bin/kbuild -ldflags '-s -w -linkmode external -extldflags -static -X main.version=$(VERSION)' \
 		./cmd/kbuild 2>&1) || { echo "$$output" >&2; exit 1; }
@@ -45,6 +47,12 @@ bench: prereqs build
 	go test -run '^$$' -bench . -benchmem ./...
 	go build -o bin/kbuild-bench ./cmd/kbuild-bench
 	bin/kbuild-bench $(BENCH)
+
+# The tool is compiled outside of vendor, from the module proxy; 1.7 is the last
+# one that Go 1.25 builds.
+vuln:
+	GOFLAGS= CGO_ENABLED=0 GOBIN=$(CURDIR)/bin go install golang.org/x/vuln/cmd/govulncheck@v1.7.0
+	bin/govulncheck ./...
 
 clean:
 	rm -rf bin
