@@ -18,7 +18,7 @@ type age struct {
 	// the directory of its scripts.
 	needs []string
 	// recipe describes how the tree is built.
-	recipe func(context.Context, Tree, marks) (Recipe, error)
+	recipe func(context.Context, opening, marks) (Recipe, error)
 }
 
 // Ages by what a tree holds, not by the version it gives itself: forks and

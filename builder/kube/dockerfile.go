@@ -40,16 +40,16 @@ func buildDockerfile(root *files.Root, r Recipe, asUpstream bool) ([]byte, error
 		text = withoutNetwork(text)
 	}
 	lines := strings.SplitAfter(text, "\n")
-	for _, f := range r.fills {
-		if strings.ContainsAny(f.value, "\n\r\x00") {
-			return nil, fmt.Errorf("fill %s: the value of %s has more than one line", r.Dockerfile, f.placeholder)
+	for _, f := range r.Fills {
+		if strings.ContainsAny(f.Value, "\n\r\x00") {
+			return nil, fmt.Errorf("fill %s: the value of %s has more than one line", r.Dockerfile, f.Placeholder)
 		}
 		for i, line := range lines {
-			lines[i] = strings.Replace(line, f.placeholder, f.value, 1)
+			lines[i] = strings.Replace(line, f.Placeholder, f.Value, 1)
 		}
 	}
 	text = strings.Join(lines, "")
-	for _, line := range r.appended {
+	for _, line := range r.Appended {
 		if strings.ContainsAny(line, "\n\r\x00") {
 			return nil, fmt.Errorf("fill %s: the value of a proxy has more than one line", r.Dockerfile)
 		}
@@ -173,8 +173,8 @@ func withoutNetwork(text string) string {
 
 // fillsOf reads what the tree's scripts put in the place of placeholders, from
 // their calls of sed: "s/NAME/value/" or with another character.
-func fillsOf(ctx context.Context, v *shell.Variables, common shell.Script) ([]fill, error) {
-	var fills []fill
+func fillsOf(ctx context.Context, v *shell.Variables, common shell.Script) ([]Fill, error) {
+	var fills []Fill
 	for _, at := range common.Matches(`^[ \t]*sed[ \t].*[ \t]"s[/#|][A-Z_]+[/#|]`) {
 		line := common.Text[at[0]:]
 		line, _, _ = strings.Cut(line, "\n")
@@ -199,7 +199,7 @@ func fillsOf(ctx context.Context, v *shell.Variables, common shell.Script) ([]fi
 			if len(parts) < 3 || !strings.HasSuffix(parts[2], text[1:2]) {
 				return nil, fmt.Errorf("%s: line %d: cannot read %s", common.Name, t.Line, t.Raw)
 			}
-			f := fill{parts[1], strings.TrimSuffix(parts[2], text[1:2])}
+			f := Fill{parts[1], strings.TrimSuffix(parts[2], text[1:2])}
 			if !slices.Contains(fills, f) {
 				fills = append(fills, f)
 			}

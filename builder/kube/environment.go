@@ -8,7 +8,7 @@ import (
 )
 
 // variables are those of the scripts that build/common.sh reads.
-func (t Tree) variables(root *files.Root, common shell.Script) (*shell.Variables, error) {
+func (t opening) variables(root *files.Root, common shell.Script) (*shell.Variables, error) {
 	scripts := []shell.Script{common}
 	for _, name := range []string{golangFile, "hack/lib/init.sh", "hack/lib/logging.sh", "cluster/lib/logging.sh"} {
 		s, err := shell.Read(root, name)

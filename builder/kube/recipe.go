@@ -99,10 +99,16 @@ type Recipe struct {
 	// (KUBE_RUN_COPY_OUTPUT), not even what is in Outputs.
 	NoCopyBack bool
 
-	makeTargets bool     // targets go into WHAT=
-	appended    []string // lines at the end of the Dockerfile
-	tools       []string
-	fills       []fill
+	// MakeTargets is whether targets go to make's WHAT.
+	MakeTargets bool
+	// Appended are lines at the end of the tree's own Dockerfile.
+	Appended []string
+	// Fills are the placeholders in the tree's own Dockerfile.
+	Fills []Fill
+	// Tools are the programs that Command runs in the container, the Go
+	// toolchain aside, by their names: a base image without one of them cannot
+	// build the tree.
+	Tools []string
 }
 
 // A Way is how the sources of a tree get into the container they are built in.
@@ -150,10 +156,8 @@ type Output struct {
 	Host string
 }
 
-// A fill is a placeholder in the tree's Dockerfile and what stands for it.
-type fill struct {
-	placeholder, value string
-}
+// A Fill is a placeholder in the tree's Dockerfile and what stands for it.
+type Fill struct{ Placeholder, Value string }
 
 // CommandLine is the command that builds the targets, which are as
 // [Tree.ResolveTargets] returns them; none means everything. rest are further
@@ -161,18 +165,13 @@ type fill struct {
 func (r Recipe) CommandLine(targets, rest []string) []string {
 	line := slices.Clone(r.Command)
 	switch {
-	case !r.makeTargets:
+	case !r.MakeTargets:
 		line = append(line, targets...)
 	case len(targets) > 0:
 		line = append(line, "WHAT="+strings.Join(targets, " "))
 	}
 	return append(line, rest...)
 }
-
-// Tools are the programs that Command runs in the container, the Go toolchain
-// aside, by their names: a base image without one of them cannot build the
-// tree.
-func (r Recipe) Tools() []string { return slices.Clone(r.tools) }
 
 // ImageNames are the names of the build image of this tree at version v: one
 // with the first ten digits of the commit, which a person recognises, and one

@@ -27,7 +27,7 @@ const (
 )
 
 // addRecipe describes a tree that ADDs its sources.
-func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
+func addRecipe(ctx context.Context, t opening, m marks) (Recipe, error) {
 	v, err := t.variables(m.files, m.common)
 	if err != nil {
 		return Recipe{}, err
@@ -47,7 +47,7 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	// Where nearly everything in the root is a source, output elsewhere than in
 	// _output would be one, too, and the lock of images.
 	r.SourceList = slices.DeleteFunc(r.SourceList, func(p string) bool { return p == "./"+r.OutputRoot || p == "./"+imageLock })
-	if r.fills, err = fillsOf(ctx, v, m.common); err != nil {
+	if r.Fills, err = fillsOf(ctx, v, m.common); err != nil {
 		return Recipe{}, err
 	}
 	// Of Go's own packages only those of the tree are kept: a data container
@@ -80,7 +80,7 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 
 // common is what the recipes of all ages have in common. The context is only
 // the directory that contexts are in.
-func common(ctx context.Context, t Tree, m marks, v *shell.Variables) (Recipe, error) {
+func common(ctx context.Context, t opening, m marks, v *shell.Variables) (Recipe, error) {
 	if err := checkCrossTag(ctx, v, m); err != nil {
 		return Recipe{}, err
 	}
@@ -125,12 +125,12 @@ func common(ctx context.Context, t Tree, m marks, v *shell.Variables) (Recipe, e
 	}
 	r.Command = []string{"hack/build-go.sh"}
 	if m.files.Exists(makeRule) {
-		r.Command, r.makeTargets = []string{"make"}, true
+		r.Command, r.MakeTargets = []string{"make"}, true
 	}
 	if r.WantsGo, err = wantedGo(m.files, r.Environment); err != nil {
 		return Recipe{}, err
 	}
-	r.tools, err = tools(m.files, r.Command)
+	r.Tools, err = tools(m.files, r.Command)
 	return r, err
 }
 

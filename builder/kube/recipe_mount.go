@@ -14,7 +14,7 @@ import (
 // a tree of another owner in there.
 
 // mountRecipe describes a tree that is mounted into kube-cross.
-func mountRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
+func mountRecipe(ctx context.Context, t opening, m marks) (Recipe, error) {
 	v, err := t.variables(m.files, m.common)
 	if err != nil {
 		return Recipe{}, err

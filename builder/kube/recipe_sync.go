@@ -20,7 +20,7 @@ import (
 const dockerizedVersion = ".dockerized-kube-version-defs"
 
 // syncRecipe describes a tree that upstream copies with rsync.
-func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
+func syncRecipe(ctx context.Context, t opening, m marks) (Recipe, error) {
 	v, err := t.variables(m.files, m.common)
 	if err != nil {
 		return Recipe{}, err
@@ -44,10 +44,10 @@ func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	if r.BuildArgs, err = buildArguments(ctx, v, m.common); err != nil {
 		return Recipe{}, err
 	}
-	if r.fills, err = fillsOf(ctx, v, m.common); err != nil {
+	if r.Fills, err = fillsOf(ctx, v, m.common); err != nil {
 		return Recipe{}, err
 	}
-	if r.appended, err = appendedTo(v, m.common); err != nil {
+	if r.Appended, err = appendedTo(v, m.common); err != nil {
 		return Recipe{}, err
 	}
 	if r.ContextFiles, err = contextFiles(m.files, r.Dockerfile); err != nil {

@@ -36,21 +36,39 @@ type Tree struct {
 	Root string
 	// Recipe is how the tree wants to be built.
 	Recipe Recipe
-
-	getenv     func(string) (string, bool)
-	gitVersion string // given by hand, or empty
+	// Environment has the variables of the user's environment, of those that
+	// its methods ask for, that are set and not empty.
+	Environment map[string]string
+	// GitVersion was given by hand, or is empty: see [Tree.WithGitVersion].
+	GitVersion string
 }
 
-// env is the value of an environment variable; empty is as good as unset, as
-// in the tree's scripts.
-func (t Tree) env(name string) string {
+// methodVariables are those that methods of an open tree ask for. What its
+// recipe follows from is asked for while it is being opened.
+var methodVariables = []string{
+	"KUBERNETES_CONTRIB", "KUBE_GIT_COMMIT", "KUBE_GIT_TREE_STATE", "KUBE_GIT_VERSION", "KUBE_GIT_MAJOR", "KUBE_GIT_MINOR",
+	"KUBE_GIT_VERSION_FILE",
+}
+
+// env is the value of one of methodVariables; empty is as good as unset, as in
+// the tree's scripts.
+func (t Tree) env(name string) string { return t.Environment[name] }
+
+// An opening is a tree whose recipe is being found out.
+type opening struct {
+	Tree
+	getenv func(string) (string, bool)
+}
+
+// env is the value of any environment variable.
+func (t opening) env(name string) string {
 	v, _ := t.getenv(name)
 	return v
 }
 
 // envOr is the value of an environment variable, or what stands for it when
 // it is unset or empty.
-func (t Tree) envOr(name, otherwise string) string {
+func (t opening) envOr(name, otherwise string) string {
 	if v := t.env(name); v != "" {
 		return v
 	}
@@ -59,8 +77,8 @@ func (t Tree) envOr(name, otherwise string) string {
 
 // OpenTree recognises the tree at dir, which may be relative to the working
 // directory. getenv is os.LookupEnv or a test's; the tree's own variables
-// (KUBE_*, KUBERNETES_CONTRIB, CUSTOM_OUTPUT_BINPATH) are asked of it here and
-// by the methods of the Tree.
+// (KUBE_*, KUBERNETES_CONTRIB, CUSTOM_OUTPUT_BINPATH) are asked of it here, also
+// those that the methods of the Tree need.
 //
 // A directory that is no Kubernetes tree is a *NotTreeError, a tree of an age
 // that is unknown, or of which half is missing, an *AgeError. Nothing is written.
@@ -81,7 +99,12 @@ func OpenTree(ctx context.Context, dir string, getenv func(string) (string, bool
 	if err != nil {
 		return Tree{}, err
 	}
-	t := Tree{Root: root, getenv: getenv}
+	t := opening{Tree{Root: root, Environment: map[string]string{}}, getenv}
+	for _, name := range methodVariables {
+		if v := t.env(name); v != "" {
+			t.Environment[name] = v
+		}
+	}
 	age, err := ageOf(marks)
 	if err != nil {
 		return Tree{}, err
@@ -89,7 +112,7 @@ func OpenTree(ctx context.Context, dir string, getenv func(string) (string, bool
 	if t.Recipe, err = age.recipe(ctx, t, marks); err != nil {
 		return Tree{}, fmt.Errorf("open tree %s: %w", root, err)
 	}
-	return t, nil
+	return t.Tree, nil
 }
 
 // maxFile is the most of a file of the tree that is read whole, in bytes. The

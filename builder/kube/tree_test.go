@@ -145,14 +145,14 @@ func TestOpenTree(t *testing.T) {
 		}},
 	}
 	got := tree.Recipe
-	got.tools, got.fills = nil, nil
+	got.Tools, got.Fills = nil, nil
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("recipe is\n%+v, want\n%+v", got, want)
 	}
 	if tree.Root != root {
 		t.Errorf("root is %s, want %s", tree.Root, root)
 	}
-	if got, want := tree.Recipe.Tools(), []string{"bash", "dirname", "find", "mkdir", "rsync"}; !reflect.DeepEqual(got, want) {
+	if got, want := tree.Recipe.Tools, []string{"bash", "dirname", "find", "mkdir", "rsync"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("tools are %q, want %q", got, want)
 	}
 }

@@ -137,7 +137,7 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 			return Version{}, withHint(fmt.Errorf("KUBE_GIT_VERSION_FILE: %w", nameFile(file, err)),
 				"KUBE_GIT_VERSION_FILE names a file of lines such as KUBE_GIT_VERSION='v1.2.0'; without it git is asked")
 		}
-		if t.gitVersion == "" {
+		if t.GitVersion == "" {
 			return v, nil
 		}
 	}
@@ -147,7 +147,7 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 		return Version{}, err
 	}
 	if t.env("KUBE_GIT_VERSION_FILE") != "" {
-		v.GitVersion, v.Major, v.Minor = t.gitVersion, "", ""
+		v.GitVersion, v.Major, v.Minor = t.GitVersion, "", ""
 		shape.number(&v)
 		return v, nil
 	}
@@ -157,8 +157,8 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 			v.GitVersion = shape.archive.GitVersion
 		}
 	}
-	if t.gitVersion != "" {
-		v.GitVersion = t.gitVersion
+	if t.GitVersion != "" {
+		v.GitVersion = t.GitVersion
 	}
 	git := gitTree{t.Root}
 	ctx, cancel := context.WithCancel(ctx)
@@ -185,7 +185,7 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 		if !ok {
 			// With what the environment says; the numbers of a version that
 			// was given by hand belong to it.
-			if t.gitVersion != "" {
+			if t.GitVersion != "" {
 				shape.number(&v)
 			}
 			return v, nil
@@ -241,7 +241,7 @@ func (t Tree) WithGitVersion(version string) (Tree, error) {
 	if !semanticVersion().MatchString(version) {
 		return Tree{}, withHint(fmt.Errorf("%q is not a version", shell.Excerpt(version)), "a version is such as v1.20.2 or v1.3.0-beta.1+mine")
 	}
-	t.gitVersion = version
+	t.GitVersion = version
 	return t, nil
 }
 

@@ -94,7 +94,7 @@ func (a *app) cross(cmd *cobra.Command, flags crossFlags) error {
 	if err := a.host(req); err != nil {
 		return err
 	}
-	req.Tree, req.Tools = tree, tree.Recipe.Tools()
+	req.Tree, req.Tools = tree, tree.Recipe.Tools
 	req.ownDirs()
 	out := steps{a.stderr, a.quiet}
 	if flags.rootfs == "" {

@@ -33,7 +33,7 @@ func (a *app) host(req request) error {
 // prepare is the other half: it looks at the tree and fills the request with
 // what it says. Nothing is written.
 func (a *app) prepare(cmd *cobra.Command, req request, tree kube.Tree, args []string) (request, error) {
-	req.Tree, req.Tools = tree, tree.Recipe.Tools()
+	req.Tree, req.Tools = tree, tree.Recipe.Tools
 	req.ownDirs()
 	if err := req.prepareLock(); err != nil {
 		return req, err
