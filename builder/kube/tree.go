@@ -4,8 +4,8 @@
 // the tree's own scripts for that and never runs them.
 //
 // It knows nothing of containers, stores or registries: names of images are
-// strings here, and mounts and environment are only described. It uses the
-// standard library alone.
+// strings here, and mounts and environment are only described. Parsers are the
+// libraries that it uses.
 //
 // Two rooms below it know nothing of Kubernetes' ages: shell reads bash, sources
 // knows the files that are compiled.

@@ -9,10 +9,12 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"runtime"
 	"strings"
 	"time"
 
 	"github.com/kbuild/kbuild/storage/files"
+	"github.com/klauspost/pgzip"
 	"golang.org/x/sys/unix"
 )
 
@@ -64,24 +66,42 @@ func WriteArchive(ctx context.Context, dir string, w io.Writer, m Manifest) erro
 		return fmt.Errorf("pack the sources of %s: %w", dir, err)
 	}
 	defer root.Close()
-	members := newMemberWriter(w)
+	compressed := newCompressor(w)
 	a := archiver{
 		root: root, dirs: openDirs{root: root},
-		tar:    tar.NewWriter(members),
+		tar:    tar.NewWriter(compressed),
 		hash:   sha256.New(),
 		buffer: make([]byte, 256<<10),
 	}
 	if err = a.pack(ctx, m); err == nil {
 		err = a.tar.Close()
 	}
-	// The compressors end in any case; their error is that of w.
-	if closeErr := members.Close(); err == nil {
+	// The compressor ends in any case; its error is that of w.
+	if closeErr := compressed.Close(); err == nil {
 		err = closeErr
 	}
 	if err != nil {
 		return fmt.Errorf("pack the sources of %s: %w", dir, readable(dir, err))
 	}
 	return nil
+}
+
+// blockSize is how much is compressed at a time, in bytes. It is part of what
+// makes the bytes of an archive reproducible.
+const blockSize = 1 << 20
+
+// newCompressor returns a writer that compresses to w on all processors. Its
+// result does not depend on how many there are.
+func newCompressor(w io.Writer) *pgzip.Writer {
+	z, err := pgzip.NewWriterLevel(w, pgzip.BestSpeed)
+	if err == nil {
+		err = z.SetConcurrency(blockSize, runtime.GOMAXPROCS(0))
+	}
+	if err != nil {
+		panic(err) // unknown levels and blocks that are too small only
+	}
+	z.ModTime = time.Unix(0, 0) // none is recorded
+	return z
 }
 
 // WriteEntries writes the entries of m in dir to an archive that the caller begins and

@@ -231,43 +231,38 @@ func TestArchiveWriterFails(t *testing.T) {
 	}
 }
 
-// Members are cut at fixed places, and all of them are one stream.
-func TestMembers(t *testing.T) {
-	for _, size := range []int{0, 1, memberSize - 1, memberSize, memberSize + 1, 3*memberSize + 5} {
+// Blocks are cut at fixed places, whatever the size of writes and the number of
+// processors.
+func TestCompressor(t *testing.T) {
+	for _, size := range []int{0, 1, blockSize - 1, blockSize, blockSize + 1, 3*blockSize + 5} {
 		content := make([]byte, size)
 		for i := range content {
 			content[i] = byte(i * i >> 8)
 		}
 		var outputs [2]bytes.Buffer
-		for i, piece := range []int{7919, 3 << 20} { // the size of writes does not matter
-			mw := newMemberWriter(&outputs[i])
+		for i, piece := range []int{7919, 3 << 20} {
+			processors := runtime.GOMAXPROCS(i + 1)
+			z := newCompressor(&outputs[i])
+			runtime.GOMAXPROCS(processors)
 			for rest := range slices.Chunk(content, piece) {
-				if n, err := mw.Write(rest); err != nil || n != len(rest) {
+				if n, err := z.Write(rest); err != nil || n != len(rest) {
 					t.Fatal(n, err)
 				}
 			}
-			if err := mw.Close(); err != nil {
+			if err := z.Close(); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if !bytes.Equal(outputs[0].Bytes(), outputs[1].Bytes()) {
 			t.Errorf("%d bytes: two archives", size)
 		}
-		members := 0
-		from := bytes.NewReader(outputs[0].Bytes())
-		z, err := gzip.NewReader(from)
-		var back []byte
-		for ; err == nil; err = z.Reset(from) {
-			z.Multistream(false)
-			part, err := io.ReadAll(z)
-			if err != nil {
-				t.Fatal(err)
-			}
-			members++
-			back = append(back, part...)
+		z, err := gzip.NewReader(&outputs[0])
+		if err != nil {
+			t.Fatal(err)
 		}
-		if err != io.EOF || !bytes.Equal(back, content) || members != max(1, (size+memberSize-1)/memberSize) {
-			t.Errorf("%d bytes: %d members, %d bytes back, %v", size, members, len(back), err)
+		back, err := io.ReadAll(z)
+		if err != nil || !bytes.Equal(back, content) || !z.ModTime.IsZero() {
+			t.Errorf("%d bytes: %d bytes back, of %v, %v", size, len(back), z.ModTime, err)
 		}
 	}
 }
