@@ -1,5 +1,7 @@
 # make demo   install what is missing, build kbuild, and see the whole job done
-# make test   install what is missing, and run every test
+# make test   install what is missing, and run every test;
+#             make test PKG=./mirror RUN=TestPull runs that alone, as you
+# make lint   gofmt, go vet and golangci-lint
 # make build  bin/kbuild, one static binary
 # make bench  the benchmarks, and kbuild beside podman, buildah and the bare host
 # make vuln   what the Go project's database knows of the dependencies; needs the network
@@ -8,7 +10,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build prereqs demo test bench vuln clean
+.PHONY: build prereqs demo test lint bench vuln clean
 
 # Everything is in vendor and compiled with the Go that is here. Without cgo the
 # program would start itself again for ever (storage/namespace/nocgo.go), so nobody gets to
@@ -37,10 +39,27 @@ prereqs:
 demo: prereqs build
 	bin/kbuild demo
 
+# Tests are static programs too. Where containers/image is told no directory for
+# temporary files it takes the one built into it, whatever TMPDIR says, and a
+# killed run leaves them there. In the tests that is one that does not exist.
+export TEST_LDFLAGS := -linkmode external -extldflags -static \
+	-X github.com/containers/image/v5/internal/tmpdir.unixTempDirForBigFiles=/not-told
+
+# PKG are packages, RUN is what go test -run takes; without them, all there is.
+PKG :=
+RUN :=
+ifneq ($(PKG)$(RUN),)
+test:
+	@.ci/one '$(or $(PKG),./...)' '$(or $(RUN),.)'
+else
 test:
 	@.ci/prereqs test
 	@$(MAKE) --no-print-directory build
 	@.ci/test
+endif
+
+lint:
+	@.ci/lint
 
 # BENCH are flags of kbuild-bench: BENCH='-tree DIR -base oci-archive:FILE'.
 bench: prereqs build

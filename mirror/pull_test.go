@@ -272,7 +272,6 @@ func TestPullByDigest(t *testing.T) {
 // the store gets one.
 func TestPullSchema1(t *testing.T) {
 	g := serve(t)
-	l := layer(t, "file", "content")
 	right := img(t, runtime.GOARCH, "content")
 	g.push(t, "other:x", right)
 	// The layer has to be in the repository.
@@ -281,7 +280,7 @@ func TestPullSchema1(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l = layers[0]
+	l := layers[0]
 	content := fmt.Sprintf(`{"schemaVersion":1,"name":%q,"tag":%q,"architecture":%q,"fsLayers":[{"blobSum":%q}],"history":[{"v1Compatibility":%q}]}`,
 		repo, wantTag, runtime.GOARCH, digestOf(t, l),
 		fmt.Sprintf(`{"id":"%064d","os":"linux","architecture":%q,"created":"2016-03-15T00:00:00Z","config":{}}`, 1, runtime.GOARCH))

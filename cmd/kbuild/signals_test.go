@@ -42,7 +42,7 @@ func (w *world) start(t *testing.T, tree string, isolation ...string) *started {
 		t.Fatal(err)
 	}
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "there\n" {
-		s.cmd.Process.Kill()
+		_ = s.cmd.Process.Kill()
 		t.Fatalf("%q, %v\n%s", line, err, s.stderr.String())
 	}
 	return s

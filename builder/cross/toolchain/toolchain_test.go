@@ -104,7 +104,7 @@ func newWorld(t *testing.T, versions ...string) *world {
 			http.NotFound(rw, r)
 			return
 		}
-		rw.Write(archive)
+		_, _ = rw.Write(archive)
 	})
 	w.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.requests.Add(1)
@@ -342,7 +342,9 @@ func TestLocal(t *testing.T) {
 				t.Fatal(err)
 			}
 			if h.Typeflag == tar.TypeReg {
-				w.Write(data)
+				if _, err := w.Write(data); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 		if err := errors.Join(w.Close(), z.Close()); err != nil {
