@@ -388,7 +388,7 @@ func (b *Bundle) check() error {
 	} else if !bytes.Equal(data, layout) {
 		return fmt.Errorf("%s names other images than %s", layoutIndexName, bundleIndexName)
 	}
-	data, err := b.read(LockFile, longestLock)
+	data, err := b.read(LockFile, MaxLock)
 	if err != nil {
 		return err
 	}

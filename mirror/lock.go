@@ -47,8 +47,8 @@ type LockEntry struct {
 // LockFile is the name of the file, in the root directory of a tree.
 const LockFile = "kbuild.lock"
 
-// longestLock bounds a lock file, in bytes: a thousand images of 127 layers.
-const longestLock = 16 << 20
+// MaxLock bounds a lock file, in bytes: a thousand images of 127 layers.
+const MaxLock = 16 << 20
 
 // lockHeader is the first line of a lock file, without the version.
 const lockHeader = "kbuild-lock "
@@ -77,8 +77,8 @@ func ParseLock(data []byte) (Lock, error) {
 	wrong := func(line int, format string, args ...any) (Lock, error) {
 		return Lock{}, &LockSyntaxError{line, fmt.Sprintf(format, args...), again}
 	}
-	if len(data) > longestLock {
-		return wrong(1, "the file is longer than %d bytes", longestLock)
+	if len(data) > MaxLock {
+		return wrong(1, "the file is longer than %d bytes", MaxLock)
 	}
 	var lock Lock
 	header := false

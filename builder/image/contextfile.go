@@ -33,51 +33,39 @@ const maxContextFile = 1 << 20
 // Dockerfile, the sources and the version. It is called with the user's own
 // rights, before the user namespace is entered.
 func ReadContextFiles(tree kube.Tree) ([]ContextFile, error) {
-	var files []ContextFile
+	root, err := files.OpenRoot(tree.Root)
+	if err != nil {
+		return nil, fmt.Errorf("read the files of the build context: %w", err)
+	}
+	defer root.Close()
+	var found []ContextFile
 	for _, f := range tree.Recipe.ContextFiles {
-		if f.From == "" {
-			files = append(files, ContextFile{Name: f.Name, Secret: true})
-			continue
-		}
-		read, err := readContextFile(tree.Root, f)
+		read, err := readContextFile(root, f)
 		if err != nil {
 			return nil, fmt.Errorf("read %s for the build context: %w", f.From, err)
 		}
-		files = append(files, read)
+		found = append(found, read)
 	}
-	return files, nil
+	return found, nil
 }
 
-func readContextFile(root string, f kube.ContextFile) (ContextFile, error) {
-	var file *os.File
-	var err error
-	if filepath.IsAbs(f.From) {
-		file, err = os.Open(f.From)
-		if f.Name == "localtime" && errors.Is(err, fs.ErrNotExist) {
-			return ContextFile{Name: f.Name, Data: []byte(utc)}, nil
+func readContextFile(root *files.Root, f kube.ContextFile) (ContextFile, error) {
+	switch {
+	case f.From == "":
+		return ContextFile{Name: f.Name, Secret: true}, nil
+	case filepath.IsAbs(f.From): // the host's time zone, and nothing else
+		data, err := files.ReadRegular(f.From, maxContextFile)
+		if errors.Is(err, fs.ErrNotExist) {
+			data, err = []byte(utc), nil
 		}
-	} else {
-		file, err = os.OpenInRoot(root, filepath.FromSlash(f.From))
+		return ContextFile{Name: f.Name, Data: data}, err
 	}
+	info, err := root.Stat(f.From)
 	if err != nil {
 		return ContextFile{}, err
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return ContextFile{}, err
-	}
-	if !info.Mode().IsRegular() {
-		return ContextFile{}, errors.New("it is no plain file")
-	}
-	data, err := io.ReadAll(io.LimitReader(file, maxContextFile+1))
-	if err != nil {
-		return ContextFile{}, err
-	}
-	if len(data) > maxContextFile {
-		return ContextFile{}, fmt.Errorf("it has more than %d bytes", maxContextFile)
-	}
-	return ContextFile{Name: f.Name, Data: data, Exec: info.Mode()&0o100 != 0}, nil
+	data, err := root.ReadFile(f.From, maxContextFile)
+	return ContextFile{Name: f.Name, Data: data, Exec: info.Mode()&0o100 != 0}, err
 }
 
 // utc is the time zone of a host that has no /etc/localtime, as a file of

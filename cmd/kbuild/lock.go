@@ -79,19 +79,17 @@ func neededImages(tree kube.Tree) ([]reference.Named, error) {
 // readLock reads the tree's lock; the zero value where there is none.
 func readLock(root string) (mirror.Lock, error) {
 	file := filepath.Join(root, mirror.LockFile)
-	info, err := os.Stat(file)
+	tree, err := files.OpenRoot(root)
+	if err != nil {
+		return mirror.Lock{}, fmt.Errorf("read the lock: %w", err)
+	}
+	defer tree.Close()
+	data, err := tree.ReadFile(mirror.LockFile, mirror.MaxLock)
 	if errors.Is(err, fs.ErrNotExist) {
 		return mirror.Lock{}, nil
 	}
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("is not a regular file")
-	}
-	var data []byte
-	if err == nil {
-		data, err = os.ReadFile(file)
-	}
 	if err != nil {
-		return mirror.Lock{}, fmt.Errorf("read the lock %s: %w", file, err)
+		return mirror.Lock{}, fmt.Errorf("read the lock: %w", err)
 	}
 	lock, err := mirror.ParseLock(data)
 	if err != nil {
