@@ -105,13 +105,14 @@ func setProxies(proxies []string) (restore func() error, err error) {
 
 // Proxies are the proxies for the commands of a base image's Dockerfile, as
 // NAME=value: of KUBE_BUILD_HTTP_PROXY, KUBERNETES_HTTP_PROXY, http_proxy and
-// HTTP_PROXY the first that is set, and so for HTTPS and NO.
+// HTTP_PROXY the first that is set, and so for HTTPS and NO. User and password
+// are left out: the commands could write them into the image.
 func Proxies(getenv func(string) string) []string {
 	var list []string
 	for _, kind := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"} {
 		lower := strings.ToLower(kind)
 		for _, name := range []string{"KUBE_BUILD_" + kind, "KUBERNETES_" + kind, lower, kind} {
-			if value := getenv(name); value != "" {
+			if value := kube.WithoutCredentials(getenv(name)); value != "" {
 				// Programs differ in which of the two they read.
 				list = append(list, lower+"="+value, kind+"="+value)
 				break

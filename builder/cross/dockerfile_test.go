@@ -8,7 +8,7 @@ import (
 func TestProxies(t *testing.T) {
 	env := map[string]string{
 		"KUBE_BUILD_HTTP_PROXY": "http://a", "KUBERNETES_HTTP_PROXY": "http://b", "http_proxy": "http://c",
-		"KUBERNETES_HTTPS_PROXY": "http://d", "HTTPS_PROXY": "http://e", "NO_PROXY": "f",
+		"KUBERNETES_HTTPS_PROXY": "http://user:password@d", "HTTPS_PROXY": "http://e", "NO_PROXY": "f",
 	}
 	got := strings.Join(Proxies(func(name string) string { return env[name] }), " ")
 	if want := "http_proxy=http://a HTTP_PROXY=http://a https_proxy=http://d HTTPS_PROXY=http://d no_proxy=f NO_PROXY=f"; got != want {

@@ -18,7 +18,7 @@ type age struct {
 	// the directory of its scripts.
 	needs []string
 	// recipe describes how the tree is built.
-	recipe func(context.Context, opening, marks) (Recipe, error)
+	recipe func(context.Context, Tree, marks) (Recipe, error)
 }
 
 // Ages by what a tree holds, not by the version it gives itself: forks and
@@ -52,6 +52,7 @@ var ages = []age{{
 // The marks of a tree tell its age.
 type marks struct {
 	files  *files.Root  // the tree, open while it is read
+	given  given        // what its scripts get of the environment
 	common shell.Script // buildDir/common.sh
 	// buildDir is where the scripts are: build, or build-tools from October to
 	// December 2016.

@@ -4,14 +4,13 @@ import (
 	"context"
 
 	"github.com/kbuild/kbuild/builder/kube/shell"
-	"github.com/kbuild/kbuild/storage/files"
 )
 
 // variables are those of the scripts that build/common.sh reads.
-func (t opening) variables(root *files.Root, common shell.Script) (*shell.Variables, error) {
-	scripts := []shell.Script{common}
+func (m marks) variables() (*shell.Variables, error) {
+	scripts := []shell.Script{m.common}
 	for _, name := range []string{golangFile, "hack/lib/init.sh", "hack/lib/logging.sh", "cluster/lib/logging.sh"} {
-		s, err := shell.Read(root, name)
+		s, err := shell.Read(m.files, name)
 		if isMissing(err) {
 			continue // not every age has each
 		}
@@ -20,7 +19,7 @@ func (t opening) variables(root *files.Root, common shell.Script) (*shell.Variab
 		}
 		scripts = append(scripts, s)
 	}
-	return shell.NewVariables(root, t.getenv, scripts...), nil
+	return shell.NewVariables(m.files, m.given.lookup, scripts...), nil
 }
 
 // containerEnvironment are the variables that the tree's own function passes to

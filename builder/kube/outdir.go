@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/storage/files"
 )
 
@@ -36,4 +38,43 @@ func checkOutputRoot(root *files.Root, name string) error {
 	}
 	return withHint(fmt.Errorf("OUT_DIR=%s: the directory holds something else than output", name),
 		"name a directory that does not exist yet: kbuild clean removes it whole")
+}
+
+// checkBinaries refuses a directory for binaries that is not among the tree's
+// output, unless the user himself said so: a stranger's script may not send them
+// to a home directory.
+func (t Tree) checkBinaries(bin, outputRoot string) error {
+	if custom := t.env("CUSTOM_OUTPUT_BINPATH"); custom != "" {
+		if !filepath.IsAbs(custom) {
+			custom = filepath.Join(t.Root, custom)
+		}
+		if bin == filepath.Clean(custom) {
+			return nil
+		}
+	}
+	if inOutput, err := filepath.Rel(filepath.Join(t.Root, outputRoot), bin); err == nil && sources.ValidPath(inOutput) {
+		return nil
+	}
+	return &OutputError{Dir: bin, Variable: "CUSTOM_OUTPUT_BINPATH"}
+}
+
+// An OutputError says that a tree's scripts send output to where it may not go.
+type OutputError struct {
+	// Dir is the absolute path of the directory.
+	Dir string
+	// Variable is the one by which a user says where that output goes.
+	Variable string
+}
+
+// Error implements error.
+func (e *OutputError) Error() string {
+	return fmt.Sprintf("the scripts send output to %s, which is not a place for output of the tree", e.Dir)
+}
+
+// Hint says what the user can do.
+func (e *OutputError) Hint() string {
+	if e.Variable == "OUT_DIR" {
+		return "OUT_DIR is a directory in the tree, relative to it"
+	}
+	return e.Variable + " names a directory outside the tree's output, if that is meant"
 }

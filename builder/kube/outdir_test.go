@@ -1,8 +1,11 @@
 package kube
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -38,6 +41,56 @@ func TestCheckOutputRoot(t *testing.T) {
 		}
 		if err := checkOutputRoot(opened(t, root), c.name); (err == nil) != c.ok {
 			t.Errorf("%s with %q: %v", c.name, c.file, err)
+		}
+	}
+}
+
+// Where binaries go is for the user to say, not for a stranger's script.
+func TestBinariesStayInTheOutput(t *testing.T) {
+	const before = `"${CUSTOM_OUTPUT_BINPATH:-$LOCAL_OUTPUT_BINPATH}"`
+	for _, c := range []struct {
+		path string
+		env  []string
+		want string // relative to the tree, or "" where it is refused
+	}{
+		{before, nil, "_output/dockerized/bin"},
+		{before, []string{"CUSTOM_OUTPUT_BINPATH=/srv/bin/"}, "/srv/bin"},
+		{before, []string{"CUSTOM_OUTPUT_BINPATH=../bin"}, "../bin"},
+		{`"${KUBE_ROOT}/_output/elsewhere"`, nil, "_output/elsewhere"},
+		{`"/home/user"`, nil, ""},
+		{`"${KUBE_ROOT}/.."`, nil, ""},
+		{`"${KUBE_ROOT}"`, nil, ""},
+		{`"${KUBE_ROOT}/_output"`, nil, ""},
+		{`"${KUBE_ROOT}/hack"`, nil, ""},
+		{`"${KUBE_ROOT}/_output/../.git"`, nil, ""},
+		{`"${CUSTOM_OUTPUT_BINPATH}/.."`, []string{"CUSTOM_OUTPUT_BINPATH=/srv/bin"}, ""},
+	} {
+		root := releaseTree(t, "1.2")
+		script := readFile(t, root, "build/common.sh")
+		if !strings.Contains(script, before) {
+			t.Fatal("the small tree has no OUTPUT_BINPATH")
+		}
+		writeFiles(t, root, map[string]string{"build/common.sh": strings.ReplaceAll(script, before, c.path)})
+		tree, err := OpenTree(context.Background(), root, environment(c.env...))
+		var output *OutputError
+		if c.want == "" {
+			if !errors.As(err, &output) || output.Variable != "CUSTOM_OUTPUT_BINPATH" {
+				t.Errorf("%s: %v", c.path, err)
+			}
+			continue
+		}
+		want := c.want
+		if !filepath.IsAbs(want) {
+			want = filepath.Join(root, want)
+		}
+		if err != nil || tree.Recipe.Outputs[0].Host != want {
+			t.Errorf("%s: %+v, %v", c.path, tree.Recipe.Outputs, err)
+		}
+	}
+	for _, out := range []string{"../out", ".", ".git/x", "a/.git", "/etc/../.."} {
+		var output *OutputError
+		if _, err := OpenTree(context.Background(), releaseTree(t, "1.28"), environment("OUT_DIR="+out)); !errors.As(err, &output) || output.Variable != "OUT_DIR" {
+			t.Errorf("OUT_DIR=%s: %v", out, err)
 		}
 	}
 }

@@ -27,8 +27,8 @@ const (
 )
 
 // addRecipe describes a tree that ADDs its sources.
-func addRecipe(ctx context.Context, t opening, m marks) (Recipe, error) {
-	v, err := t.variables(m.files, m.common)
+func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
+	v, err := m.variables()
 	if err != nil {
 		return Recipe{}, err
 	}
@@ -59,6 +59,9 @@ func addRecipe(ctx context.Context, t opening, m marks) (Recipe, error) {
 	if err != nil {
 		return Recipe{}, err
 	}
+	if err := t.checkBinaries(bin, r.OutputRoot); err != nil {
+		return Recipe{}, err
+	}
 	r.Outputs[0].Host = bin
 	r.Mounts = []Mount{{Host: bin, Container: r.Outputs[0].Container}}
 	if m.common.Has(`^[ \t]*--volume[ \t]+/etc/localtime:/etc/localtime:ro`) {
@@ -80,7 +83,7 @@ func addRecipe(ctx context.Context, t opening, m marks) (Recipe, error) {
 
 // common is what the recipes of all ages have in common. The context is only
 // the directory that contexts are in.
-func common(ctx context.Context, t opening, m marks, v *shell.Variables) (Recipe, error) {
+func common(ctx context.Context, t Tree, m marks, v *shell.Variables) (Recipe, error) {
 	if err := checkCrossTag(ctx, v, m); err != nil {
 		return Recipe{}, err
 	}
@@ -97,9 +100,8 @@ func common(ctx context.Context, t opening, m marks, v *shell.Variables) (Recipe
 		return Recipe{}, err
 	}
 	inTree, err := filepath.Rel(t.Root, output)
-	if err != nil || !sources.ValidPath(inTree) {
-		return Recipe{}, withHint(fmt.Errorf("output would go to %s, which is not below the tree", output),
-			"OUT_DIR is a directory in the tree, relative to it")
+	if err != nil || !sources.ValidPath(inTree) || slices.Contains(strings.Split(inTree, "/"), ".git") {
+		return Recipe{}, &OutputError{Dir: output, Variable: "OUT_DIR"}
 	}
 	if err := checkOutputRoot(m.files, inTree); err != nil {
 		return Recipe{}, err

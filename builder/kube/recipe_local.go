@@ -11,7 +11,7 @@ import (
 // of the build image itself fetches programs over the network.
 
 // localRecipe describes a tree whose base image is assembled on the spot.
-func localRecipe(ctx context.Context, t opening, m marks) (Recipe, error) {
+func localRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	r, err := addRecipe(ctx, t, m)
 	if err != nil {
 		return Recipe{}, err

@@ -14,8 +14,8 @@ import (
 // a tree of another owner in there.
 
 // mountRecipe describes a tree that is mounted into kube-cross.
-func mountRecipe(ctx context.Context, t opening, m marks) (Recipe, error) {
-	v, err := t.variables(m.files, m.common)
+func mountRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
+	v, err := m.variables()
 	if err != nil {
 		return Recipe{}, err
 	}

@@ -20,8 +20,8 @@ import (
 const dockerizedVersion = ".dockerized-kube-version-defs"
 
 // syncRecipe describes a tree that upstream copies with rsync.
-func syncRecipe(ctx context.Context, t opening, m marks) (Recipe, error) {
-	v, err := t.variables(m.files, m.common)
+func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
+	v, err := m.variables()
 	if err != nil {
 		return Recipe{}, err
 	}

@@ -36,39 +36,26 @@ type Tree struct {
 	Root string
 	// Recipe is how the tree wants to be built.
 	Recipe Recipe
-	// Environment has the variables of the user's environment, of those that
-	// its methods ask for, that are set and not empty.
+	// Environment has the variables of the user's environment that the tree's
+	// scripts are given: see [OpenTree].
 	Environment map[string]string
+	// Withheld names variables that are set, that the tree's scripts ask for,
+	// and that they are not given.
+	Withheld []string
+	// Reduced names the proxies among Environment that the scripts ask for and
+	// that are given without the user and password that they have here.
+	Reduced []string
 	// GitVersion was given by hand, or is empty: see [Tree.WithGitVersion].
 	GitVersion string
 }
 
-// methodVariables are those that methods of an open tree ask for. What its
-// recipe follows from is asked for while it is being opened.
-var methodVariables = []string{
-	"KUBERNETES_CONTRIB", "KUBE_GIT_COMMIT", "KUBE_GIT_TREE_STATE", "KUBE_GIT_VERSION", "KUBE_GIT_MAJOR", "KUBE_GIT_MINOR",
-	"KUBE_GIT_VERSION_FILE",
-}
-
-// env is the value of one of methodVariables; empty is as good as unset, as in
-// the tree's scripts.
+// env is the value of a variable; empty is as good as unset, as in the tree's
+// scripts.
 func (t Tree) env(name string) string { return t.Environment[name] }
 
-// An opening is a tree whose recipe is being found out.
-type opening struct {
-	Tree
-	getenv func(string) (string, bool)
-}
-
-// env is the value of any environment variable.
-func (t opening) env(name string) string {
-	v, _ := t.getenv(name)
-	return v
-}
-
-// envOr is the value of an environment variable, or what stands for it when
-// it is unset or empty.
-func (t opening) envOr(name, otherwise string) string {
+// envOr is the value of a variable, or what stands for it when it is unset or
+// empty.
+func (t Tree) envOr(name, otherwise string) string {
 	if v := t.env(name); v != "" {
 		return v
 	}
@@ -76,13 +63,18 @@ func (t opening) envOr(name, otherwise string) string {
 }
 
 // OpenTree recognises the tree at dir, which may be relative to the working
-// directory. getenv is os.LookupEnv or a test's; the tree's own variables
-// (KUBE_*, KUBERNETES_CONTRIB, CUSTOM_OUTPUT_BINPATH) are asked of it here, also
-// those that the methods of the Tree need.
+// directory.
+//
+// getenv is os.LookupEnv or a test's. The tree's scripts are given the variables
+// that upstream's build reads, by their exact names, and those that more names;
+// NAME=value in more is taken as it stands. Proxies are given without user and
+// password, since scripts write them into Dockerfiles; only GOPROXY is given whole
+// if more names it. What else they ask for is unset for them, and in Tree.Withheld
+// if it is set here.
 //
 // A directory that is no Kubernetes tree is a *NotTreeError, a tree of an age
 // that is unknown, or of which half is missing, an *AgeError. Nothing is written.
-func OpenTree(ctx context.Context, dir string, getenv func(string) (string, bool)) (Tree, error) {
+func OpenTree(ctx context.Context, dir string, getenv func(string) (string, bool), more ...string) (Tree, error) {
 	root, err := filepath.Abs(dir) // of $PWD where that is right, as in bash
 	if err != nil {
 		return Tree{}, fmt.Errorf("open tree: %w", err)
@@ -99,20 +91,21 @@ func OpenTree(ctx context.Context, dir string, getenv func(string) (string, bool
 	if err != nil {
 		return Tree{}, err
 	}
-	t := opening{Tree{Root: root, Environment: map[string]string{}}, getenv}
-	for _, name := range methodVariables {
-		if v := t.env(name); v != "" {
-			t.Environment[name] = v
-		}
+	variables, err := newGiven(getenv, more)
+	if err != nil {
+		return Tree{}, err
 	}
+	marks.given = variables
+	t := Tree{Root: root, Environment: variables.values}
 	age, err := ageOf(marks)
 	if err != nil {
 		return Tree{}, err
 	}
 	if t.Recipe, err = age.recipe(ctx, t, marks); err != nil {
-		return Tree{}, fmt.Errorf("open tree %s: %w", root, err)
+		return Tree{}, fmt.Errorf("open tree %s: %w", root, variables.explain(err))
 	}
-	return t.Tree, nil
+	t.Withheld, t.Reduced = variables.withheld()
+	return t, nil
 }
 
 // maxFile is the most of a file of the tree that is read whole, in bytes. The
@@ -151,8 +144,8 @@ func isMissing(err error) bool {
 
 // FindTree opens the first Kubernetes tree at dir or above it. If there is
 // none, the error is that of OpenTree(dir).
-func FindTree(ctx context.Context, dir string, getenv func(string) (string, bool)) (Tree, error) {
-	t, first := OpenTree(ctx, dir, getenv)
+func FindTree(ctx context.Context, dir string, getenv func(string) (string, bool), more ...string) (Tree, error) {
+	t, first := OpenTree(ctx, dir, getenv, more...)
 	err := first
 	at, absErr := filepath.Abs(dir)
 	for absErr == nil && isNotTree(err) {
@@ -161,7 +154,7 @@ func FindTree(ctx context.Context, dir string, getenv func(string) (string, bool
 			break
 		}
 		at = parent
-		t, err = OpenTree(ctx, at, getenv)
+		t, err = OpenTree(ctx, at, getenv, more...)
 	}
 	if isNotTree(err) {
 		return Tree{}, first

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/mirror"
 )
 
@@ -12,6 +13,7 @@ import (
 func hintTable() []hint {
 	return []hint{
 		forType(func(*mirror.OfflineError) string { return offlineHint }),
+		forType(func(e *kube.WithheldError) string { return "to give it: --env " + e.Name }),
 	}
 }
 

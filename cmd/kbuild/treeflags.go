@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -13,6 +14,7 @@ import (
 // treeFlags say what the tree is to be built as.
 type treeFlags struct {
 	dir        string
+	variables  []string
 	gitVersion string
 	platforms  []string
 	asUpstream bool
@@ -20,6 +22,8 @@ type treeFlags struct {
 
 // versionFlag is for every command that looks at a tree.
 func (t *treeFlags) versionFlag(f *pflag.FlagSet) {
+	f.StringArrayVar(&t.variables, "env", nil, "`variable` of the environment to give to the tree's scripts besides those that upstream's build reads; "+
+		"NAME, or NAME=VALUE, which is taken as it stands (repeatable)")
 	f.StringVar(&t.gitVersion, "git-version", "", "`version` that the binaries are to report, such as v1.20.2 (default: what git, KUBE_GIT_VERSION or a release archive says)")
 }
 
@@ -36,8 +40,16 @@ func (t *treeFlags) upstreamFlag(f *pflag.FlagSet) {
 // openTree finds the tree.
 func (a *app) openTree(ctx context.Context) (kube.Tree, error) {
 	tree, err := a.foundTree(ctx)
-	if err != nil || a.tree.gitVersion == "" {
-		return tree, err
+	var bad *kube.VariableError
+	if errors.As(err, &bad) {
+		return kube.Tree{}, &usageError{fmt.Errorf("--env: %w", err)}
+	}
+	if err != nil {
+		return kube.Tree{}, err
+	}
+	a.sayWithheld(tree)
+	if a.tree.gitVersion == "" {
+		return tree, nil
 	}
 	if tree, err = tree.WithGitVersion(a.tree.gitVersion); err != nil {
 		return kube.Tree{}, &usageError{fmt.Errorf("--git-version: %w", err)}
@@ -47,9 +59,20 @@ func (a *app) openTree(ctx context.Context) (kube.Tree, error) {
 
 func (a *app) foundTree(ctx context.Context) (kube.Tree, error) {
 	if a.tree.dir != "" {
-		return kube.OpenTree(ctx, a.tree.dir, os.LookupEnv)
+		return kube.OpenTree(ctx, a.tree.dir, os.LookupEnv, a.tree.variables...)
 	}
-	return kube.FindTree(ctx, ".", os.LookupEnv)
+	return kube.FindTree(ctx, ".", os.LookupEnv, a.tree.variables...)
+}
+
+// sayWithheld says what the tree's scripts asked for and were not given.
+func (a *app) sayWithheld(tree kube.Tree) {
+	out := steps{a.stderr, a.quiet}
+	if names := tree.Withheld; names != nil {
+		out.say("check", "the tree's scripts ask for %s, which they are not given; to give it: --env %s", strings.Join(names, ", "), strings.Join(names, " --env "))
+	}
+	if names := tree.Reduced; names != nil {
+		out.say("check", "%s is given to the tree's scripts without its user and password", strings.Join(names, ", "))
+	}
 }
 
 // forPlatforms makes the request compile for the platforms asked for.

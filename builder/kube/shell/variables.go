@@ -336,7 +336,7 @@ func (x *expander) parameter(ctx context.Context, name, operator, word, written 
 	case set:
 		return value, nil
 	case operator == "":
-		return "", fmt.Errorf("nothing sets %s", Excerpt(written))
+		return "", &UnsetError{Name: name, written: written}
 	}
 	return word, nil
 }
@@ -388,3 +388,17 @@ func (v *Variables) read(ctx context.Context, name string) ([]byte, error) {
 	}
 	return v.tree.ReadFile(filepath.ToSlash(name), maxValue)
 }
+
+// An UnsetError says that a script needs a variable that nothing sets.
+type UnsetError struct {
+	// Name is the variable's.
+	Name string
+
+	written string
+}
+
+// Error implements error.
+func (e *UnsetError) Error() string { return "nothing sets " + Excerpt(e.written) }
+
+// IsName reports whether the text can be the name of a variable.
+func IsName(s string) bool { return s != "" && nameAt(s) == s }
