@@ -3,11 +3,9 @@ package mirror
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"strings"
 	"syscall"
 	"time"
@@ -15,15 +13,17 @@ import (
 	"github.com/containers/common/pkg/retry"
 )
 
-// retries is how often something is tried again.
-func (p *puller) retries() int {
+// retries is the number of retries for transient failures.
+func (p *puller) retries() int { return p.opts.retries() }
+
+func (o Options) retries() int {
 	switch {
-	case p.opts.Retries == 0:
+	case o.Retries == 0:
 		return 3
-	case p.opts.Retries < 0:
+	case o.Retries < 0:
 		return 0
 	}
-	return p.opts.Retries
+	return o.Retries
 }
 
 // longestWait bounds the time between two attempts that grows by itself.
@@ -45,29 +45,32 @@ func (p *puller) wait(ctx context.Context, attempt int) error {
 	}
 }
 
-// retryable tells whether a source may answer otherwise in a moment: not where
-// it said plainly that it has nothing for us, nor where nobody can be reached.
+// retryable reports whether a source may answer differently in a moment. It may
+// not where it said plainly that it has nothing for us, nor where nobody can be
+// reached.
 func retryable(err error) bool {
 	var (
 		last    *gaveUp
 		pieces  *misfit
 		silent  *stalled
 		torn    *broken
-		local   interface{ Hint() string }
+		expired *tokenExpired
+		final   finalError
 		network net.Error
 	)
-	switch status := httpStatus(err); {
-	case errors.As(err, &last):
+	if errors.As(err, &last) {
 		return false
-	case errors.As(err, &torn):
+	}
+	if errors.As(err, &torn) || errors.As(err, &expired) {
 		return true
-	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
-		return true
-	case status >= 400:
-		return false
+	}
+	if r, ok := replyOf(err); ok {
+		return r.transient()
+	}
+	switch {
 	case errors.As(err, &pieces), errors.As(err, &silent):
 		return true
-	case errors.As(err, &local):
+	case errors.As(err, &final):
 		return false
 	case unreachable(err):
 		// Half a minute went by, or it was refused: the next source is the
@@ -80,24 +83,20 @@ func retryable(err error) bool {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return true
 	case strings.Contains(err.Error(), "stream error: "), strings.Contains(err.Error(), "http2: "):
-		return true // net/http has these types for itself
+		return true // net/http does not export these types
 	}
 	return retry.IsErrorRetryable(err)
 }
 
-// unreachable tells whether there was no connection to begin with.
+// unreachable reports whether there was no connection to begin with.
 func unreachable(err error) bool {
 	var op *net.OpError
 	var dns *net.DNSError
 	return errors.As(err, &dns) || errors.As(err, &op) && op.Op == "dial"
 }
 
-// timeout says that the time for all of it is over.
-type timeout struct{ after time.Duration }
+// tokenExpired is a 401 after the registry had accepted the same credentials:
+// its token has ended or was revoked, and another one can be had.
+type tokenExpired struct{ error }
 
-func (e *timeout) Error() string { return fmt.Sprintf("not done after %s", e.after) }
-
-// Hint says how to go on.
-func (e *timeout) Hint() string {
-	return "what has arrived is kept, and the next run goes on from there; --timeout gives it longer"
-}
+func (e *tokenExpired) Unwrap() error { return e.error }

@@ -16,30 +16,50 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// overlap is how much of a blob is asked for again when a download goes on, in
-// bytes: a server that sends another range than it says is found out by it.
+// overlap is how much of a blob is asked for again when a download resumes, in
+// bytes: it reveals a server that sends a different range than it says.
 const overlap = 4096
 
 // resumed is an image in a registry whose blobs arrive although connections
-// break: what came is kept, and the rest asked for. Wrapped, a source loses its
-// sigstore signatures, so they are verified before.
+// break and tokens end: what has arrived is kept, and the rest is asked for.
+// Wrapped, a source loses its sigstore signatures, so they are verified before.
 type resumed struct {
-	types.ImageSource
-	p      *puller
-	source Source
-	sys    *types.SystemContext
-	kept   *kept
+	types.ImageSource // as it was first opened: for all that asks nothing
+	session           *session
+	p                 *puller
+	source            Source
+	sys               *types.SystemContext
+	kept              *kept
 
-	// once: ranges are not asked for, as the server cannot do them.
+	// whole: ranges are not asked for, since the server does not support them.
 	whole *atomic.Bool
 	mu    sync.Mutex
-	// failure is why a blob did not arrive: the libraries between say less.
+	// failure is why a blob did not arrive: the libraries in between say less.
 	failure error
 	// pieced: a blob was put together from more than one answer.
 	pieced atomic.Bool
 }
 
-// GetBlob returns a blob that is read on over as many connections as it takes.
+// resume returns the source to copy an image from that was opened.
+func (p *puller) resume(candidate Source, o *opened, sys *types.SystemContext, f found) *resumed {
+	again := func(ctx context.Context) (types.ImageSource, error) { return o.ref.NewImageSource(ctx, sys) }
+	return &resumed{
+		ImageSource: o.ImageSource, session: &session{source: o.ImageSource, open: again},
+		p: p, source: candidate, sys: sys, kept: p.kept, whole: &p.whole,
+	}
+}
+
+// Close closes the source that is in use.
+func (s *resumed) Close() error { return s.session.close() }
+
+// renew asks for a new token, once the one of the nth source has ended.
+func (s *resumed) renew(ctx context.Context, nth int) error {
+	ctx, g := s.p.guarded(ctx, s.source, s.sys)
+	defer g.give(nil)
+	return g.done(s.session.renew(ctx, nth))
+}
+
+// GetBlob returns a blob that is read over as many connections as it takes.
 func (s *resumed) GetBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache) (io.ReadCloser, int64, error) {
 	b := &blob{ctx: ctx, s: s, info: info, cache: cache, size: info.Size}
 	if info.Digest.Validate() == nil && info.Digest.Algorithm() == digest.SHA256 && info.Size > 0 {
@@ -48,8 +68,8 @@ func (s *resumed) GetBlob(ctx context.Context, info types.BlobInfo, cache types.
 	if b.have > 0 {
 		s.pieced.Store(true)
 	}
-	// The first connection is made here, so that a blob that is not there is an
-	// error of this call.
+	// The first connection is made here, so that a missing blob is an error of
+	// this call.
 	for b.have == 0 && b.body == nil {
 		if err := b.connect(); err != nil {
 			if err = b.retry(err); err != nil {
@@ -61,12 +81,17 @@ func (s *resumed) GetBlob(ctx context.Context, info types.BlobInfo, cache types.
 	return b, b.size, nil
 }
 
-// GetManifest does not wait for ever, either.
+// GetManifest is bounded in time, too.
 func (s *resumed) GetManifest(ctx context.Context, instance *digest.Digest) ([]byte, string, error) {
-	ctx, g := s.p.guarded(ctx, s.source, s.sys)
-	defer g.give(nil)
-	content, mime, err := s.ImageSource.GetManifest(ctx, instance)
-	if err = g.done(err); err == nil && !manifest.MIMETypeIsMultiImage(mime) {
+	content, mime, err := s.manifest(ctx, instance)
+	if isExpired(err) {
+		_, nth := s.session.current()
+		if err := s.renew(ctx, nth); err != nil {
+			return nil, "", err
+		}
+		content, mime, err = s.manifest(ctx, instance)
+	}
+	if mime = manifestType(content, mime); err == nil && !manifest.MIMETypeIsMultiImage(mime) {
 		if parsed, err := manifest.FromBlob(content, mime); err == nil {
 			// Those that the store has are not asked for.
 			for _, layer := range parsed.LayerInfos() {
@@ -77,15 +102,24 @@ func (s *resumed) GetManifest(ctx context.Context, instance *digest.Digest) ([]b
 	return content, mime, err
 }
 
-// GetSignatures does not wait for ever, either.
+func (s *resumed) manifest(ctx context.Context, instance *digest.Digest) ([]byte, string, error) {
+	ctx, g := s.p.guarded(ctx, s.source, s.sys)
+	defer g.give(nil)
+	src, _ := s.session.current()
+	content, mime, err := src.GetManifest(ctx, instance)
+	return content, mime, g.done(err)
+}
+
+// GetSignatures is bounded in time, too.
 func (s *resumed) GetSignatures(ctx context.Context, instance *digest.Digest) ([][]byte, error) {
 	ctx, g := s.p.guarded(ctx, s.source, s.sys)
 	defer g.give(nil)
-	signatures, err := s.ImageSource.GetSignatures(ctx, instance)
+	src, _ := s.session.current()
+	signatures, err := src.GetSignatures(ctx, instance)
 	return signatures, g.done(err)
 }
 
-// outcome is what to make of a copy's error, and of what was kept.
+// outcome decides on a copy's error, and on what was kept.
 func (s *resumed) outcome(ctx context.Context, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,7 +127,7 @@ func (s *resumed) outcome(ctx context.Context, err error) error {
 	case err == nil:
 		s.kept.clear()
 	case ctx.Err() != nil:
-		// The next run goes on.
+		// The next run continues.
 	case s.failure != nil:
 		return s.failure
 	case isFull(err):
@@ -108,13 +142,13 @@ func (s *resumed) outcome(ctx context.Context, err error) error {
 	return err
 }
 
-// misfit is what a copy says of an image whose blobs were put together from
-// pieces: from one piece it may be another matter.
+// misfit is the error of a copy whose blobs were put together from pieces: from
+// one piece it may succeed.
 type misfit struct{ error }
 
 func (e *misfit) Unwrap() error { return e.error }
 
-// blob is one on its way.
+// blob is one that is being downloaded.
 type blob struct {
 	ctx   context.Context // of GetBlob: a reader takes none
 	s     *resumed
@@ -130,6 +164,7 @@ type blob struct {
 	body   io.ReadCloser
 	guard  *guard
 	cancel context.CancelCauseFunc
+	nth    int // of the session's source that was asked last
 	tries  int
 	mark   int64 // where offset was when tries began to count
 }
@@ -145,10 +180,10 @@ func (b *blob) Read(p []byte) (int, error) {
 				b.advance(p[:n])
 				return n, nil
 			}
-			// It goes on without what cannot be read.
+			// The download goes on without what cannot be read.
 			b.s.kept.forget(b.info.Digest, b.file, err)
 			b.file, b.have = nil, b.offset
-			b.s.p.log("%s: what was kept of it cannot be read: %v", b.name(), err)
+			b.s.p.log("%s: the part that was kept cannot be read: %v", b.name(), err)
 		}
 		err := error(nil)
 		if b.body == nil {
@@ -160,8 +195,8 @@ func (b *blob) Read(p []byte) (int, error) {
 			if n > 0 {
 				if b.file != nil {
 					if _, e := b.file.WriteAt(p[:n], b.offset); e != nil {
-						// A full disk, most likely. Who unpacks from the file hears
-						// of it; others have better use for the room.
+						// A full disk, most likely. What unpacks from the file gets
+						// the error; others have better use for the room.
 						b.s.kept.forget(b.info.Digest, b.file, e)
 						b.file = nil
 					}
@@ -199,7 +234,7 @@ func (b *blob) advance(p []byte) {
 	}
 }
 
-// receive reads from the connection, which is given up when nothing comes.
+// receive reads from the connection, which is given up when nothing arrives.
 func (b *blob) receive(p []byte) (int, error) {
 	if b.size >= 0 {
 		p = p[:min(int64(len(p)), b.size-b.offset)]
@@ -226,7 +261,7 @@ func (b *blob) read(p []byte) (int, error) {
 }
 
 // broken is a connection that broke, whatever status the library got when it
-// tried to go on by itself.
+// tried to resume by itself.
 type broken struct{ error }
 
 func (e *broken) Unwrap() error { return e.error }
@@ -237,7 +272,7 @@ func (b *blob) connect() error {
 		b.s.pieced.Store(true)
 		if !b.s.whole.Load() {
 			err := b.ask(func(ctx context.Context) (io.ReadCloser, error) {
-				return rangeOf(ctx, b.s.ImageSource, b.info, b.offset-int64(len(b.tail)))
+				return rangeOf(ctx, b.current(), b.info, b.offset-int64(len(b.tail)))
 			})
 			if err == nil {
 				err = b.verify()
@@ -248,10 +283,10 @@ func (b *blob) connect() error {
 			b.disconnect()
 			b.s.whole.Store(true)
 		}
-		b.s.p.log("%s: %s does not go on inside a blob; starting it again", b.name(), b.s.source.host())
+		b.s.p.log("%s: %s does not resume inside a blob; starting it again", b.name(), b.s.source.host())
 	}
 	err := b.ask(func(ctx context.Context) (io.ReadCloser, error) {
-		body, size, err := b.s.ImageSource.GetBlob(ctx, b.info, b.cache)
+		body, size, err := b.current().GetBlob(ctx, b.info, b.cache)
 		if err == nil && b.size < 0 {
 			b.size = size
 		}
@@ -263,10 +298,16 @@ func (b *blob) connect() error {
 	return b.skip(b.offset)
 }
 
+// current returns the session's source, and notes which one it is.
+func (b *blob) current() (src types.ImageSource) {
+	src, b.nth = b.s.session.current()
+	return src
+}
+
 // ask makes a connection with a context of its own, which ends with it.
 func (b *blob) ask(call func(context.Context) (io.ReadCloser, error)) error {
 	ctx, g := b.s.p.guarded(b.ctx, b.s.source, b.s.sys)
-	g.again = sync.OnceFunc(func() { b.s.p.log("%s: the connection broke off; going on", b.name()) })
+	g.again = sync.OnceFunc(func() { b.s.p.log("%s: the connection broke; resuming", b.name()) })
 	body, err := call(ctx)
 	if err = g.done(err); err != nil {
 		g.give(nil)
@@ -295,7 +336,7 @@ func (b *blob) verify() error {
 	return nil
 }
 
-// skip reads what there is already.
+// skip reads over what is there already.
 func (b *blob) skip(n int64) error {
 	buffer := make([]byte, 64<<10)
 	for n > 0 {
@@ -320,8 +361,9 @@ func (b *blob) retry(err error) error {
 		b.tries, b.mark = 0, b.offset
 	}
 	retries := b.s.p.retries()
-	// It could be reached a moment ago.
-	if !(retryable(err) || unreachable(err)) || b.tries >= retries {
+	// The registry could be reached, and accepted the credentials, a moment ago.
+	expired := isExpired(err)
+	if !(retryable(err) || unreachable(err) || expired) || b.tries >= retries {
 		err = &gaveUp{fmt.Errorf("blob %s: %w", b.info.Digest, err)}
 		b.s.mu.Lock()
 		defer b.s.mu.Unlock()
@@ -331,6 +373,12 @@ func (b *blob) retry(err error) error {
 		return err
 	}
 	b.tries++
+	if expired {
+		if err := b.s.renew(b.ctx, b.nth); err == nil {
+			b.s.p.log("%s, at byte %d: the registry's token has ended; going on with another", b.name(), b.offset)
+			return nil
+		}
+	}
 	b.s.p.log("%s, at byte %d: %v; trying again (%d of %d)", b.name(), b.offset, explain(err, b.s.source, b.s.p.settings), b.tries, retries)
 	return b.s.p.wait(b.ctx, b.tries)
 }
@@ -359,7 +407,7 @@ func (b *blob) disconnect() {
 	b.body = nil
 }
 
-// Close ends the download; what came stays.
+// Close ends the download; what has arrived stays.
 func (b *blob) Close() error {
 	b.disconnect()
 	if b.file == nil {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/containers/image/v5/docker/reference"
@@ -80,23 +81,17 @@ type BundleMember struct {
 	Digest digest.Digest `json:"digest"`
 }
 
-// BundleError says what is wrong with a bundle.
+// BundleError reports what is wrong with a bundle.
 type BundleError struct {
+	own
 	Path   string
 	Reason error
 }
 
 func (e *BundleError) Error() string { return fmt.Sprintf("bundle %s: %v", e.Path, e.Reason) }
-func (e *BundleError) Unwrap() error { return e.Reason }
 
-// Hint says what to do about it.
-func (e *BundleError) Hint() string {
-	var own interface{ Hint() string }
-	if errors.As(e.Reason, &own) {
-		return own.Hint()
-	}
-	return "copy it here again, and compare it with kbuild bundle verify where it was made"
-}
+// Unwrap returns what is wrong.
+func (e *BundleError) Unwrap() error { return e.Reason }
 
 // ParseBundleIndex reads the index of a bundle.
 func ParseBundleIndex(data []byte) (BundleIndex, error) {
@@ -111,8 +106,7 @@ func ParseBundleIndex(data []byte) (BundleIndex, error) {
 		return fail("%w", err)
 	}
 	if head.Version != bundleVersion {
-		_, err := fail("has version %d, this kbuild knows version %d", head.Version, bundleVersion)
-		return BundleIndex{}, withHint(err, "use the kbuild in the bundle: tar -xf FILE "+BundleProgram)
+		return fail("%w", &VersionError{File: bundleIndexName, Has: strconv.Itoa(head.Version), Knows: strconv.Itoa(bundleVersion)})
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
@@ -229,7 +223,7 @@ func OpenBundle(path string) (*Bundle, error) {
 	}
 	if err := b.open(); err != nil {
 		b.file.Close()
-		return nil, &BundleError{path, err}
+		return nil, &BundleError{Path: path, Reason: err}
 	}
 	return b, nil
 }
@@ -251,7 +245,9 @@ func (b *Bundle) open() error {
 	}
 	header, err := tar.NewReader(bytes.NewReader(first)).Next()
 	if err != nil || header.Name != bundleIndexName {
-		return withHint(errors.New("is not a bundle: it does not begin with "+bundleIndexName), "kbuild bundle save makes bundles; give other archives as oci-archive:FILE or docker-archive:FILE")
+		e := &FormError{Form: "a bundle", Path: b.path, text: "is not a bundle: it does not begin with " + bundleIndexName}
+		e.Rootfs, e.Transports = whatItIs(b.path)
+		return e
 	}
 	if header.Size > longestBundleList {
 		return fmt.Errorf("%s has %d bytes, more than the %d that are read", bundleIndexName, header.Size, longestBundleList)
@@ -472,7 +468,7 @@ func (b *Bundle) Verify(ctx context.Context) error {
 		verifier := m.Digest.Verifier()
 		offset := b.at[m.Name]
 		if err := copyContext(ctx, verifier, io.NewSectionReader(b.file, offset, m.Size)); err != nil {
-			return &BundleError{b.path, fmt.Errorf("read %s: %w", m.Name, err)}
+			return &BundleError{Path: b.path, Reason: fmt.Errorf("read %s: %w", m.Name, err)}
 		}
 		if !verifier.Verified() {
 			wrong = append(wrong, fmt.Errorf("%s was changed: it does not have the digest %s", m.Name, m.Digest))
@@ -487,7 +483,7 @@ func (b *Bundle) Verify(ctx context.Context) error {
 		wrong = append(wrong, fmt.Errorf("at the end: %w", err))
 	}
 	if wrong != nil {
-		return &BundleError{b.path, errors.Join(wrong...)}
+		return &BundleError{Path: b.path, Reason: errors.Join(wrong...)}
 	}
 	return nil
 }
@@ -564,5 +560,5 @@ func (b *Bundle) image(want reference.Named) (BundleImage, error) {
 		}
 		names = append(names, i.Name)
 	}
-	return BundleImage{}, &answer{text: fmt.Sprintf("does not hold it; it holds %s", strings.Join(names, ", "))}
+	return BundleImage{}, &SourceError{Problem: NotThere, text: fmt.Sprintf("does not hold it; it holds %s", strings.Join(names, ", "))}
 }

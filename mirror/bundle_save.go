@@ -18,7 +18,6 @@ import (
 	"github.com/containers/image/v5/manifest"
 	"github.com/containers/image/v5/types"
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/sys/unix"
 
 	"github.com/kbuild/kbuild/storage"
 )
@@ -192,19 +191,6 @@ func (c *counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// checkSpace says when a file of so many bytes would not fit.
-func checkSpace(dir string, need int64) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return fmt.Errorf("space in %s: %w", dir, err)
-	}
-	if free := int64(st.Bavail) * st.Bsize; free < need {
-		return withHint(fmt.Errorf("no space in %s: %d MB are needed, %d MB are free", dir, (need+999_999)/1_000_000, free/1_000_000),
-			"free some space, or write the bundle elsewhere; TMPDIR says where what is on its way lies")
-	}
-	return nil
-}
-
 // fetchForBundle copies an image, byte for byte, into the directory dir.
 func fetchForBundle(ctx context.Context, store *storage.Store, bundled Bundled, dir string, opts Options) (image BundleImage, entry LockEntry, blobs []part, err error) {
 	opts.Lock, opts.Accept = bundled.Lock, nil
@@ -214,8 +200,7 @@ func fetchForBundle(ctx context.Context, store *storage.Store, bundled Bundled, 
 	}
 	p.instead = func(ctx context.Context, a arrival, copyTo func(types.ImageReference, found) error) error {
 		if strings.HasPrefix(a.source, transportStorage+":") {
-			return withHint(errors.New("is an image of a store, which keeps no layer as it came"),
-				"name the registry or the archive that it came from")
+			return &StoreSourceError{}
 		}
 		// A second try begins with nothing.
 		if err := os.RemoveAll(dir); err != nil {
@@ -280,7 +265,7 @@ func bundledImage(dir string, f found) (BundleImage, []part, error) {
 		file := filepath.Join(dir, d.Encoded())
 		info, err := os.Stat(file)
 		if err != nil {
-			return BundleImage{}, nil, withHint(fmt.Errorf("did not bring the blob %s", d), "an image with all its layers would do")
+			return BundleImage{}, nil, fmt.Errorf("did not provide the blob %s", d)
 		}
 		blobs = append(blobs, part{BundleMember: BundleMember{blobName(d), info.Size(), d}, file: file})
 	}

@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -32,18 +31,19 @@ func (p platform) String() string {
 // this host's architecture.
 func DefaultPlatform() string { return platform{os: "linux", arch: runtime.GOARCH}.String() }
 
-// parsePlatform reads os/arch or os/arch/variant; empty is this host's linux.
+// parsePlatform parses os/arch or os/arch/variant; empty is linux on this host's
+// architecture.
 func parsePlatform(s string) (platform, error) {
 	if s == "" {
 		return platform{os: "linux", arch: runtime.GOARCH}, nil
 	}
 	parts := strings.Split(s, "/")
 	if len(parts) < 2 || len(parts) > 3 {
-		return platform{}, withHint(fmt.Errorf("platform %q is not os/arch or os/arch/variant", s), "write it like linux/amd64")
+		return platform{}, syntaxError("it like linux/amd64", "platform %q is not os/arch or os/arch/variant", s)
 	}
 	for _, p := range parts {
 		if p == "" {
-			return platform{}, withHint(fmt.Errorf("platform %q is not os/arch or os/arch/variant", s), "write it like linux/amd64")
+			return platform{}, syntaxError("it like linux/amd64", "platform %q is not os/arch or os/arch/variant", s)
 		}
 	}
 	p := platform{os: parts[0], arch: parts[1]}
@@ -53,7 +53,7 @@ func parsePlatform(s string) (platform, error) {
 	return p, nil
 }
 
-// settings are the options of a pull, read and checked.
+// settings are the options of a pull, parsed and checked.
 type settings struct {
 	platform   platform
 	policy     *signature.Policy
@@ -81,12 +81,10 @@ func readSettings(store *storage.Store, sources []Source, opts Options) (setting
 	if opts.Creds != "" {
 		user, password, ok := strings.Cut(opts.Creds, ":")
 		if !ok || user == "" {
-			return settings{}, withHint(errors.New("the credentials are not user:password"), "write --creds user:password, or use --authfile")
+			return settings{}, syntaxError("them as user:password, or use a file of credentials", "the credentials are not user:password")
 		}
 		if set.credsFor = registries(sources); len(set.credsFor) > 1 {
-			return settings{}, withHint(
-				fmt.Errorf("one user and password would be sent to several registries: %s", strings.Join(set.credsFor, ", ")),
-				"use --authfile, which keeps them apart")
+			return settings{}, &SharedCredentialsError{Hosts: set.credsFor}
 		}
 		set.creds = &types.DockerAuthConfig{Username: user, Password: password}
 	}
@@ -94,7 +92,7 @@ func readSettings(store *storage.Store, sources []Source, opts Options) (setting
 	if set.authFile == "" {
 		set.authFile = os.Getenv("REGISTRY_AUTH_FILE")
 	}
-	// The library takes a missing file or directory for an empty one.
+	// To the library a missing file or directory is an empty one.
 	if set.authFile != "" {
 		if _, err := os.Stat(set.authFile); err != nil {
 			return settings{}, fmt.Errorf("credentials: %w", err)
@@ -117,7 +115,7 @@ func readSettings(store *storage.Store, sources []Source, opts Options) (setting
 		}
 	}
 	if _, err := sysregistriesv2.GetRegistries(set.system()); err != nil {
-		return settings{}, withHint(fmt.Errorf("read registries.conf: %w", err), "mend it, see containers-registries.conf(5), or give another one with --registries-conf")
+		return settings{}, &ConfigError{File: registriesConf, Err: fmt.Errorf("read registries.conf: %w", err)}
 	}
 	return set, nil
 }
@@ -171,9 +169,9 @@ func (set settings) context(source Source, scratch string) *types.SystemContext 
 	return sys
 }
 
-// insecure tells whether a registry is taken without TLS only because it is on
-// loopback. The library has no such exception; where registries.conf sends the
-// source elsewhere, that has to be on loopback, too.
+// insecure reports whether a registry is accepted without TLS only because it is
+// on loopback. The library has no such exception. Where registries.conf maps the
+// source to other registries, those have to be on loopback, too.
 func (set settings) insecure(source Source) bool {
 	if source.transport != transportDocker || set.tlsVerify != types.OptionalBoolUndefined {
 		return false
@@ -197,7 +195,15 @@ func (set settings) insecure(source Source) bool {
 	return true
 }
 
-// credentials tells whether the user has given any for a source.
+// policyName is the policy's file, for messages.
+func (set settings) policyName() string {
+	if set.policyFile == "" {
+		return builtinPolicy
+	}
+	return set.policyFile
+}
+
+// credentials reports whether the user has given any for a source.
 func (set settings) credentials(source Source) bool {
 	if source.transport != transportDocker {
 		return false

@@ -63,7 +63,7 @@ func copyImage(ctx context.Context, policy *signature.PolicyContext, to types.Im
 		return fmt.Errorf("digest of what was copied: %w", err)
 	}
 	if got != image.digest {
-		return &DigestError{Has: got.String(), Want: image.digest.String()}
+		return &DigestError{Has: got, Want: image.digest}
 	}
 	return nil
 }

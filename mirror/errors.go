@@ -1,52 +1,46 @@
 package mirror
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
-	"net"
-	"net/http"
-	"strconv"
 	"strings"
-	"syscall"
+	"time"
 
-	"github.com/containers/image/v5/docker"
 	"github.com/containers/image/v5/docker/reference"
-	"github.com/containers/image/v5/manifest"
-	"github.com/containers/image/v5/signature"
-	lazy "github.com/containers/storage/pkg/regexp"
-	"github.com/docker/distribution/registry/api/errcode"
-	v2 "github.com/docker/distribution/registry/api/v2"
+	"github.com/opencontainers/go-digest"
 )
 
-// hinted is an error with a line that says what the user should do.
-type hinted struct {
+// The errors that a caller decides on, or knows a remedy for. Their texts name
+// neither flags nor commands: what to do about them is for the caller to say.
+
+// own is embedded in the errors of this package. Their texts are complete, and
+// asking again cannot change them.
+type own struct{}
+
+func (own) final() {}
+
+// finalError is implemented by the errors that embed own.
+type finalError interface {
 	error
-	hint string
+	final()
 }
 
-func (e *hinted) Hint() string  { return e.hint }
-func (e *hinted) Unwrap() error { return e.error }
-
-func withHint(err error, hint string) error { return &hinted{err, hint} }
-
-// PullError says that no source provided an image.
+// PullError reports that no source provided an image.
 type PullError struct {
 	Want     reference.Named
 	Attempts []Attempt
-	// original: no mirror was given, the image's own registry was asked.
-	original bool
+	// Original says that no mirror was given: the image's own registry was asked.
+	Original bool
 }
 
-// Attempt is one image reference that was tried, and what came of it.
+// Attempt is one image reference that was tried, and why it failed.
 type Attempt struct {
-	Source string
+	Source Source
 	Err    error
 }
 
-func (a Attempt) Error() string { return a.Source + ": " + a.Err.Error() }
+func (a Attempt) Error() string { return a.Source.String() + ": " + a.Err.Error() }
 
-// Unwrap returns what came of the attempt.
+// Unwrap returns why the attempt failed.
 func (a Attempt) Unwrap() error { return a.Err }
 
 func (e *PullError) Error() string {
@@ -70,32 +64,10 @@ func (e *PullError) Unwrap() []error {
 	return list
 }
 
-// Hint says what the user can do about it, or nothing.
-func (e *PullError) Hint() string {
-	var hints []string
-	add := func(hint string) {
-		for _, h := range hints {
-			if h == hint {
-				return
-			}
-		}
-		hints = append(hints, hint)
-	}
-	for _, a := range e.Attempts {
-		var h interface{ Hint() string }
-		if errors.As(a.Err, &h) && h.Hint() != "" {
-			add(h.Hint())
-		}
-	}
-	if e.original {
-		add("name another registry or an archive that has the image with --mirror")
-	}
-	return strings.Join(hints, "; ")
-}
-
-// PlatformError says that an image is not for the platform wanted. Platforms
+// PlatformError reports that an image is not for the platform wanted. Platforms
 // are written os/arch or os/arch/variant.
 type PlatformError struct {
+	own
 	Has  []string
 	Want string
 }
@@ -107,219 +79,149 @@ func (e *PlatformError) Error() string {
 	return fmt.Sprintf("is %s, wanted %s", strings.Join(e.Has, ", "), e.Want)
 }
 
-// Hint says how to take it nevertheless.
-func (e *PlatformError) Hint() string {
-	if len(e.Has) == 0 {
-		return ""
-	}
-	return "--platform " + e.Has[0] + " would take it"
-}
-
-// DigestError says that a source has another image than the one pinned.
-type DigestError struct{ Has, Want string }
+// DigestError reports that a source has a different image than the one pinned.
+type DigestError struct{ Has, Want digest.Digest }
 
 func (e *DigestError) Error() string { return fmt.Sprintf("is %s, wanted %s", e.Has, e.Want) }
 
-// answer is the short form of a library's error, which stays reachable below it.
-type answer struct {
-	text, hint string
-	status     int // of HTTP, 0 when there was none
-	noRepo     bool
-	cause      error
+// OfflineError reports that an image, or the part of it at URL, is only
+// available over a network, which was not to be used.
+type OfflineError struct {
+	own
+	// Part is what would have been fetched, "" for the whole image.
+	Part, URL string
 }
 
-func (a *answer) Error() string { return a.text }
-func (a *answer) Hint() string  { return a.hint }
-func (a *answer) Unwrap() error { return a.cause }
-
-// endsForm tells whether err ends one form of a source and leaves the others
-// worth trying: many registries answer 401 or 403 where there is nothing.
-func (a *answer) endsForm() bool {
-	return a.status == http.StatusUnauthorized || a.status == http.StatusForbidden || a.status == http.StatusNotFound
+func (e *OfflineError) Error() string {
+	if e.Part != "" {
+		return fmt.Sprintf("%s would have to be fetched from %s, and kbuild is offline", e.Part, e.URL)
+	}
+	return "is a registry and was not asked: kbuild is offline"
 }
 
-// explain makes one short line of what a source answered. The libraries wrap an
-// answer in up to six prefixes that repeat where it came from.
-func explain(err error, source Source, set settings) *answer {
-	var own interface {
-		error
-		Hint() string
-	}
-	ours := errors.As(err, &own)
-	if known, ok := own.(*answer); ok {
-		return known
-	}
-	a := &answer{cause: err, text: plain(err.Error()), status: httpStatus(err)}
-	var (
-		rejected signature.PolicyRequirementError
-		artifact manifest.NonImageArtifactError
-		dns      *net.DNSError
-		op       *net.OpError
-		network  net.Error
-	)
-	switch {
-	case ours:
-		// Whole, however long the names in it are.
-		a.text, a.hint = own.Error(), own.Hint()
-	case a.status != 0:
-		a.explainStatus(err, source, set)
-	case errors.As(err, &rejected):
-		a.text = "rejected by the policy " + set.policyFile
-		if why := rejected.Error(); !strings.HasSuffix(why, "is rejected by policy.") {
-			a.text += ": " + plain(why)
-		}
-		a.hint = "see containers-policy.json(5), or give another file with --policy"
-	case errors.As(err, &artifact):
-		a.text = "is not a container image: " + artifact.Error()
-	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		a.text = "speaks plain HTTP, not HTTPS"
-		a.hint = "if you trust the network up to it, give --tls-verify=false"
-	case strings.Contains(err.Error(), "x509: "), strings.Contains(err.Error(), "tls: "):
-		a.text = "its TLS certificate is not trusted: " + last(err.Error(), "x509: ", "tls: ")
-		a.hint = "give the authority's certificate with --cert-dir, see containers-certs.d(5)"
-	case errors.As(err, &dns):
-		a.text = "host " + dns.Name + " is not known: " + dns.Err
-	case strings.Contains(err.Error(), "Digest did not match, expected"),
-		strings.Contains(err.Error(), "does not match provided manifest digest"),
-		strings.Contains(err.Error(), "Download config.json digest"),
-		strings.Contains(err.Error(), "does not match config's DiffID"):
-		a.text = "serves other bytes than the digest says: " + a.text
-		a.hint = "the mirror is broken or was tampered with"
-	case strings.Contains(err.Error(), "image config has only"):
-		a.text = "has more layers than its configuration tells of"
-		a.hint = "the mirror is broken or was tampered with"
-	case source.transport == transportDockerArchive && strings.HasPrefix(a.text, `Tag "`):
-		a.text = noSuchMember
-	case isFull(err):
-		a.text = "no space left on the device"
-		a.hint = "free some space under " + set.storeRoot + ", or put temporary files elsewhere with TMPDIR"
-	case errors.As(err, &op) && op.Op == "dial" && !op.Timeout():
-		a.text = plain(op.Err.Error())
-	case errors.As(err, &network) && network.Timeout():
-		a.text = "does not answer in time"
-	case errors.Is(err, fs.ErrNotExist) && source.transport != transportDocker:
-		a.text = "no such file or directory"
-	case errors.Is(err, fs.ErrPermission) && source.transport != transportDocker:
-		a.text = "permission denied"
-	}
-	return a
+// TimeoutError reports that the time for the whole of a pull is over.
+type TimeoutError struct {
+	own
+	After time.Duration
 }
 
-// isFull tells whether the disk is; a process that unpacks says so in words.
-func isFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), syscall.ENOSPC.Error())
+func (e *TimeoutError) Error() string { return fmt.Sprintf("not done after %s", e.After) }
+
+// SyntaxError reports a value that cannot be parsed.
+type SyntaxError struct {
+	own
+	Problem string // the whole message
+	// Write is what to write instead, or an example; "" where there is none.
+	Write string
 }
 
-// explainStatus puts an answer of HTTP in words.
-func (a *answer) explainStatus(err error, source Source, set settings) {
-	var coded errcode.ErrorCoder
-	if errors.As(err, &coded) {
-		a.noRepo = coded.ErrorCode() == v2.ErrorCodeNameUnknown
-	}
-	switch a.status {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		a.text = "asks for credentials"
-		if set.credentials(source) {
-			a.text = "does not accept the credentials"
-		}
-		if a.status == http.StatusForbidden {
-			a.text = "denies access"
-		}
-		a.text += fmt.Sprintf(" (%d)", a.status)
-		a.hint = "give --creds user:password, or --authfile; many registries answer this for what does not exist, too"
-	case http.StatusNotFound:
-		switch _, digested := source.named.(reference.Digested); {
-		case a.noRepo:
-			a.text = "no such repository"
-		case digested:
-			a.text = "no such digest"
-		default:
-			a.text = "no such tag"
-		}
-	case http.StatusTooManyRequests:
-		a.text = "too many requests (429)"
-	default:
-		if a.status >= http.StatusInternalServerError {
-			a.text = strings.TrimSpace(fmt.Sprintf("fails with %d %s", a.status, http.StatusText(a.status)))
-		}
-	}
+func (e *SyntaxError) Error() string { return e.Problem }
+
+func syntaxError(write, format string, args ...any) error {
+	return &SyntaxError{Problem: fmt.Sprintf(format, args...), Write: write}
 }
 
-// bodyStatus is how the library reports an HTTP status whose body it could not
-// parse.
-var bodyStatus = lazy.Delayed(`StatusCode: ([1-5][0-9]{2})\b`)
+// SharedCredentialsError reports that one user and password would be sent to
+// several registries.
+type SharedCredentialsError struct{ Hosts []string }
 
-// httpStatus finds the HTTP status in a library's error, or returns 0.
-func httpStatus(err error) int {
-	var unexpected docker.UnexpectedHTTPStatusError
-	var refused docker.ErrUnauthorizedForCredentials
-	var coded errcode.Error
-	var bare errcode.ErrorCode
-	switch {
-	case errors.As(err, &unexpected):
-		return unexpected.StatusCode
-	case errors.As(err, &refused):
-		return http.StatusUnauthorized
-	case errors.Is(err, docker.ErrTooManyRequests):
-		return http.StatusTooManyRequests
-	case errors.As(err, &coded):
-		// Harbor and others send a code of their own for what is missing.
-		if coded.Code == errcode.ErrorCodeUnknown && strings.Contains(strings.ToLower(coded.Message), "not found") {
-			return http.StatusNotFound
-		}
-		return coded.Code.Descriptor().HTTPStatusCode
-	case errors.As(err, &bare):
-		return bare.Descriptor().HTTPStatusCode
-	}
-	if m := bodyStatus.FindStringSubmatch(err.Error()); m != nil {
-		status, _ := strconv.Atoi(m[1]) // the expression admits nothing else
-		return status
-	}
-	return 0
+func (e *SharedCredentialsError) Error() string {
+	return "one user and password would be sent to several registries: " + strings.Join(e.Hosts, ", ")
 }
 
-// prefixes are what the libraries put before what happened.
-var prefixes = lazy.Delayed(`^(?:` + strings.Join([]string{
-	`(?:initializing source|initializing image from source|determining manifest MIME type for|reading manifest for) \S+`,
-	`reading manifest \S+ in \S+`,
-	`reading blob \S+`,
-	`pinging container registry \S+`,
-	`Get "[^"]*"`,
-	`choosing an image from manifest list \S+`,
-	`copying system image from manifest list`,
-	`committing the finished image`,
-	`writing blob`,
-	`storing blob to file "[^"]*"`,
-	`creating temp directory`,
-	`untarring file "[^"]*"`,
-	`\s*\((?:dest|src): [^()]*\)`,
-}, "|") + `): `)
-
-// longest is how much of an unknown error is shown, in bytes.
-const longest = 240
-
-// plain takes the prefixes from an error's text and makes one line of it.
-func plain(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
-	for {
-		rest := prefixes.ReplaceAllString(text, "")
-		if rest == text || rest == "" {
-			break
-		}
-		text = rest
-	}
-	if len(text) > longest {
-		text = strings.ToValidUTF8(text[:longest], "") + " ..."
-	}
-	return text
+// ConfigError reports a configuration file that cannot be used.
+type ConfigError struct {
+	// File is the manual page's name of the file: containers-policy.json or
+	// containers-registries.conf.
+	File string
+	Err  error
 }
 
-// last returns what follows the last of the markers in text.
-func last(text string, markers ...string) string {
-	for _, m := range markers {
-		if i := strings.LastIndex(text, m); i >= 0 {
-			return plain(text[i+len(m):])
-		}
-	}
-	return plain(text)
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong with the file.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// PolicyError reports that the signature policy does not accept an image.
+type PolicyError struct {
+	own
+	// Policy is the policy's file, "" for the one built into kbuild.
+	Policy string
+	// Unsigned says that the policy accepts the image without a signature,
+	// where the caller required one.
+	Unsigned bool
+	// Want is the name that the image was asked for under. Transport, Identity
+	// and Mirror are where it was found: Mirror is its repository there, "" if
+	// that is not a registry.
+	Want, Transport, Identity, Mirror string
+
+	text  string
+	cause error
+}
+
+func (e *PolicyError) Error() string { return e.text }
+
+// Unwrap returns the policy library's own error, if there is one.
+func (e *PolicyError) Unwrap() error { return e.cause }
+
+// AmbiguousError reports that an archive holds several images, and none under
+// the name wanted.
+type AmbiguousError struct {
+	own
+	Source Source
+	Want   reference.Named
+	// Names are the images that it holds, as they can be named in a source.
+	Names []string
+}
+
+func (e *AmbiguousError) Error() string {
+	return fmt.Sprintf("holds several images, none of them as %s: %s", e.Want, strings.Join(e.Names, ", "))
+}
+
+// FormError reports that a file or directory is not in the form that its
+// transport promises.
+type FormError struct {
+	own
+	Form string // what was expected, such as "an OCI archive"
+	// Rootfs says that it is the file system of a container, as docker export
+	// writes it, and not an image.
+	Rootfs bool
+	// Transports are those that would read it, as far as that is known.
+	Transports []string
+	Path       string
+
+	text  string
+	cause error
+}
+
+func (e *FormError) Error() string { return e.text }
+
+// Unwrap returns what the library says of it.
+func (e *FormError) Unwrap() error { return e.cause }
+
+// ExistsError reports that a place to write an image to is not free.
+type ExistsError struct {
+	Path, Problem string
+}
+
+func (e *ExistsError) Error() string { return e.Problem }
+
+// VersionError reports a file in a version of its format that this kbuild does
+// not know.
+type VersionError struct {
+	own
+	File       string // what kind of file it is
+	Has, Knows string
+}
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("has version %s, this kbuild knows version %s", e.Has, e.Knows)
+}
+
+// StoreSourceError reports that a bundle was to be made of an image in a store,
+// which keeps no layer in the form in which it was pulled.
+type StoreSourceError struct{ own }
+
+func (e *StoreSourceError) Error() string {
+	return "is an image of a store, which keeps no layer as it was pulled"
 }

@@ -118,9 +118,13 @@ func TestChoose(t *testing.T) {
 		{name: "strict: not by its tag", names: [][]string{{"a.example/x:v1"}}, strict: true, index: -1},
 		{name: "strict: tag and last name", names: [][]string{{"a.example/kube-cross:v1"}}, strict: true, index: 0},
 	} {
-		got, err := Source{transport: transportOCI, rest: "x", strict: test.strict}.choose(test.names, want)
-		if (err != nil) != (test.index < 0) || (err == nil && got != test.index) {
-			t.Errorf("%s: %d, %v; want %d", test.name, got, err, test.index)
+		members := make([]member, len(test.names))
+		for i, names := range test.names {
+			members[i] = member{at: i, names: names}
+		}
+		got, err := Source{transport: transportOCI, rest: "x", strict: test.strict}.choose(members, want)
+		if (err != nil) != (test.index < 0) || (err == nil && got.at != test.index) {
+			t.Errorf("%s: %d, %v; want %d", test.name, got.at, err, test.index)
 		}
 	}
 }

@@ -17,24 +17,24 @@ import (
 )
 
 const (
-	// stallDefault is how long a connection may bring nothing.
+	// stallDefault is how long a connection may stay silent.
 	stallDefault = 30 * time.Second
 	// pauseLongest is how long the library waits at most after an answer 429
 	// before it asks again, which it does five times by itself.
 	pauseLongest = time.Minute
-	// pauseTold is how long it may wait without a word.
+	// pauseTold is how long it may wait before that is logged.
 	pauseTold = time.Second
 )
 
-// stalled says that a connection was given up.
+// stalled reports that a connection was given up.
 type stalled struct{ after time.Duration }
 
-func (e *stalled) Error() string { return fmt.Sprintf("brought nothing for %s", e.after) }
+func (e *stalled) Error() string { return fmt.Sprintf("sent nothing for %s", e.after) }
 
-// guard watches what the library sends and gets in the course of one call. It
-// sees to what http.Client leaves open: that the call ends when nothing comes;
-// that credentials go to the registry alone, and not along with a redirect to
-// another port or a sub-domain; that a redirect does not lead to plain HTTP.
+// guard watches what the library sends and receives during one call. It ensures
+// what http.Client does not: that the call ends when nothing arrives; that
+// credentials go to the registry only, and do not follow a redirect to another
+// port or a sub-domain; that a redirect does not lead to plain HTTP.
 type guard struct {
 	hosts []string // that the credentials are for
 	// pulls are the names the image may have at each of them, after
@@ -65,7 +65,7 @@ type guard struct {
 // when its answer has been read.
 func (p *puller) guarded(ctx context.Context, source Source, sys *types.SystemContext) (context.Context, *guard) {
 	g := &guard{stall: p.stall(), plain: p.settings.tlsVerify == types.OptionalBoolFalse, again: func() {}}
-	g.pausing = func() { p.log("%s: %s makes us wait, as after too many requests", source, source.host()) }
+	g.pausing = func() { p.log("%s: %s makes kbuild wait, as after too many requests", source, source.host()) }
 	if source.transport == transportDocker {
 		g.hosts, g.pulls, g.plain = endpoints(source, sys, g.plain)
 	}
@@ -101,8 +101,8 @@ func (p *puller) stall() time.Duration {
 	return stallDefault
 }
 
-// endpoints are the hosts that registries.conf has a source at, with the names
-// it has there, and whether one of them is allowed to do without TLS.
+// endpoints are the hosts that registries.conf maps a source to, with the names
+// it has there, and whether one of them may be used without TLS.
 func endpoints(source Source, sys *types.SystemContext, plain bool) ([]string, map[string]string, bool) {
 	hosts, names := []string{source.host()}, map[string]string{}
 	if registry, err := sysregistriesv2.FindRegistry(sys, source.named.Name()); err == nil && registry != nil {
@@ -124,7 +124,7 @@ func endpoints(source Source, sys *types.SystemContext, plain bool) ([]string, m
 	return hosts, names, plain
 }
 
-// arm says how long the next thing may take.
+// arm sets how long the next step may take.
 func (g *guard) arm(d time.Duration, answered bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -159,14 +159,14 @@ func (g *guard) wrote(key string, values []string) {
 			g.at = name
 		}
 		if _, encrypted := g.conn.(*tls.Conn); !encrypted && !g.plain && !isLoopback(g.host) {
-			g.stop(&answer{text: "sends on to " + g.host + " over plain HTTP", hint: "if you trust the network up to it, give --tls-verify=false"})
+			g.stop(&SourceError{Problem: PlainHTTP, text: "redirects to " + g.host + " over plain HTTP"})
 		}
 	case "authorization":
 		registry := slices.Contains(g.hosts, g.host)
 		// A password goes to the registry, or to who gives out its tokens.
 		isBasic := strings.HasPrefix(strings.ToLower(value), "basic ")
 		if !registry && (!isBasic || g.basic) {
-			g.stop(&answer{text: "sends on to " + g.host + ", which would get the credentials", hint: "they are for " + g.hosts[0] + " alone; ask its owner, or use another mirror"})
+			g.stop(&SourceError{Problem: LeaksCredentials, Host: g.hosts[0], text: "redirects to " + g.host + ", which would get the credentials"})
 		}
 		g.basic = g.basic || (registry && isBasic)
 	}
@@ -189,7 +189,7 @@ func (g *guard) answered() string {
 	return g.at
 }
 
-// done is told that the call has returned, and returns the error that it should
+// done notes that the call has returned, and returns the error that it should
 // have returned.
 func (g *guard) done(err error) error {
 	g.mu.Lock()
@@ -200,7 +200,7 @@ func (g *guard) done(err error) error {
 	return g.cause(err)
 }
 
-// cause is the guard's own reason where that is what made err.
+// cause returns the guard's own reason where that caused err.
 func (g *guard) cause(err error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -216,7 +216,7 @@ func (g *guard) cause(err error) error {
 	return err
 }
 
-// refused tells whether the guard saw something it does not allow.
+// refused reports whether the guard saw something it does not allow.
 func (g *guard) refused() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

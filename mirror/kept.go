@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// keptDir is where the blobs of a download lie that has not ended, in the
-	// store's root, each under the hexadecimal digits of its digest.
+	// keptDir has the blobs of an unfinished download, in the store's root, each
+	// under the hexadecimal digits of its digest.
 	keptDir = "kbuild-blobs"
-	// keptLongest is how long they lie there for a run that goes on.
+	// keptLongest is how long they stay there for a run that continues.
 	keptLongest = 7 * 24 * time.Hour
 )
 
-// kept are the blobs, whole or not, of a download that did not come to its end,
-// for the next one to go on with. Nothing in there is trusted: who reads it
-// verifies the digest as if it came from the network. The process that may
-// bring images into the store has it for itself.
+// kept are the blobs, whole or partial, of a download that did not finish, for
+// the next one to continue with. Nothing in there is trusted: the reader verifies
+// the digest as if the bytes came from the network. Only the process that may
+// pull into the store uses it.
 type kept struct {
 	dir  string
 	mu   sync.Mutex
@@ -51,9 +51,9 @@ func (k *kept) prune(now time.Time) {
 	os.Remove(k.dir) //nolint:errcheck // unless it is empty
 }
 
-// open returns the file for a blob and how many bytes it has; nil when nothing
-// can be kept of it, which is no reason not to download it. A blob that the
-// image has twice is waited for.
+// open returns the file for a blob and how many bytes it has. It returns nil when
+// nothing can be kept of it, which does not keep it from being downloaded. A blob
+// that the image has twice is waited for.
 func (k *kept) open(ctx context.Context, d digest.Digest, size int64) (*os.File, int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -94,7 +94,19 @@ func (k *kept) open(ctx context.Context, d digest.Digest, size int64) (*os.File,
 	return file, info.Size()
 }
 
-// holds tells whether a blob is being kept as it is read.
+// size is how many bytes of a blob are kept.
+func (k *kept) size(d digest.Digest) int64 {
+	if d.Validate() != nil {
+		return 0
+	}
+	info, err := os.Lstat(k.path(d))
+	if err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	return info.Size()
+}
+
+// holds reports whether a blob is being kept as it is read.
 func (k *kept) holds(d digest.Digest) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -113,7 +125,7 @@ func (k *kept) whole(d digest.Digest, size int64) error {
 	return nil
 }
 
-// keeping is where to a blob is copied that is kept as it is read: it takes all,
+// keeping is what a blob is copied to that is kept as it is read: it accepts all,
 // until the blob is no longer kept.
 type keeping struct {
 	*kept
@@ -159,12 +171,12 @@ func (k *kept) forget(d digest.Digest, file *os.File, why error) {
 	k.mu.Lock()
 	k.lost[d] = why
 	k.mu.Unlock()
-	k.close(d, file)       //nolint:errcheck // it goes
-	os.Remove(file.Name()) //nolint:errcheck // who reads it again finds out
+	k.close(d, file)       //nolint:errcheck // it is removed
+	os.Remove(file.Name()) //nolint:errcheck // the next reader verifies it
 }
 
-// clear removes the blobs of the images copied since the last time, as the store has
-// what was in them or they were not what they should be.
+// clear removes the blobs of the images copied since the last time: the store has
+// what was in them, or they were not what they should be.
 func (k *kept) clear() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -16,8 +17,8 @@ import (
 	"github.com/kbuild/kbuild/storage"
 )
 
-// Lock is which image each name stands for, by digest, as docs/lock.md
-// describes it. The zero value locks nothing.
+// Lock records which image each name stands for, by digest; docs/lock.md
+// describes the file. The zero value locks nothing.
 type Lock struct {
 	// Entries are sorted by name, then platform; no two have both in common.
 	Entries []LockEntry
@@ -30,17 +31,17 @@ type LockEntry struct {
 	// Platform is os/arch or os/arch/variant.
 	Platform string
 	// Index is the digest of the list of platforms the image was chosen from, or
-	// "". The manifest's says more, so nothing but the manifest's is required.
+	// "". It is informative: the manifest's digest decides.
 	Index digest.Digest
 	// Manifest is the digest of the manifest as a registry serves it. "": the
-	// image was locked in a form that has none of its own, as docker-archive.
+	// image was locked in a form without one, such as docker-archive.
 	Manifest digest.Digest
-	// Config is the digest of what the configuration says of how the image runs,
+	// Config is the digest of what the configuration says about how the image runs,
 	// in a form that a conversion does not change. "" only where Layers is empty.
 	Config digest.Digest
 	// Layers are the digests of the unpacked layers, the DiffIDs of the OCI image
 	// specification, the lowest first. Empty for an image in Docker's old
-	// schema 1, which does not tell them.
+	// schema 1, which does not list them.
 	Layers []digest.Digest
 }
 
@@ -59,23 +60,22 @@ const lockComment = `# Which images this tree is built in, by digest. Written by
 # meant to be committed; docs/lock.md of kbuild describes it.
 `
 
-// LockSyntaxError says where a lock file cannot be read.
+// LockSyntaxError reports where a lock file cannot be parsed.
 type LockSyntaxError struct {
 	Line   int // counted from 1
-	Reason string
-	hint   string
+	Reason error
 }
 
-func (e *LockSyntaxError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Reason) }
+func (e *LockSyntaxError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Reason) }
 
-// Hint says what to do about it.
-func (e *LockSyntaxError) Hint() string { return e.hint }
+// Unwrap returns what is wrong with the line; a [*VersionError] where that is
+// the version of the file.
+func (e *LockSyntaxError) Unwrap() error { return e.Reason }
 
-// ParseLock reads a lock file. The errors are [*LockSyntaxError].
+// ParseLock parses a lock file. The errors are [*LockSyntaxError].
 func ParseLock(data []byte) (Lock, error) {
-	const again = "take the file from version control again, or write it anew with kbuild lock"
 	wrong := func(line int, format string, args ...any) (Lock, error) {
-		return Lock{}, &LockSyntaxError{line, fmt.Sprintf(format, args...), again}
+		return Lock{}, &LockSyntaxError{line, fmt.Errorf(format, args...)}
 	}
 	if len(data) > MaxLock {
 		return wrong(1, "the file is longer than %d bytes", MaxLock)
@@ -91,30 +91,29 @@ func ParseLock(data []byte) (Lock, error) {
 		case strings.TrimSpace(line) == "", strings.HasPrefix(line, "#"):
 			continue
 		case strings.HasPrefix(line, "<<<<<<< "), line == "=======", strings.HasPrefix(line, ">>>>>>> "):
-			return wrong(n, "two versions of the file were merged and the conflict was not resolved")
+			return wrong(n, "unresolved conflict of a merge")
 		case !header:
 			v, ok := strings.CutPrefix(line, lockHeader)
 			if !ok {
-				return wrong(n, "is not %q: this is no lock file of kbuild's", lockHeader+lockVersion)
+				return wrong(n, "is not %q: not a lock file of kbuild", lockHeader+lockVersion)
 			}
 			if v != lockVersion {
-				return Lock{}, &LockSyntaxError{n, fmt.Sprintf("the file has version %q, this kbuild knows version %s", v, lockVersion),
-					"use the kbuild that wrote it, or a newer one"}
+				return wrong(n, "%w", &VersionError{File: LockFile, Has: strconv.Quote(v), Knows: lockVersion})
 			}
 			header = true
 			continue
 		}
 		entry, err := parseLockLine(line)
 		if err != nil {
-			return wrong(n, "%v", err)
+			return wrong(n, "%w", err)
 		}
 		if _, ok := lock.Entry(entry.Name, entry.Platform); ok {
-			return wrong(n, "%s for %s was locked before", entry.Name, entry.Platform)
+			return wrong(n, "%s for %s is locked twice", entry.Name, entry.Platform)
 		}
 		lock.Entries = append(lock.Entries, entry)
 	}
 	if !header {
-		return wrong(1, "is not %q: this is no lock file of kbuild's", lockHeader+lockVersion)
+		return wrong(1, "is not %q: not a lock file of kbuild", lockHeader+lockVersion)
 	}
 	lock.sort()
 	return lock, nil
@@ -141,7 +140,7 @@ func parseLockLine(line string) (LockEntry, error) {
 			return LockEntry{}, fmt.Errorf("%q is not KEY=DIGEST", f)
 		}
 		if seen[key] {
-			return LockEntry{}, fmt.Errorf("%s= stands there twice", key)
+			return LockEntry{}, fmt.Errorf("%s= is duplicated", key)
 		}
 		seen[key] = true
 		var list []digest.Digest
@@ -169,7 +168,7 @@ func parseLockLine(line string) (LockEntry, error) {
 		}
 	}
 	if (e.Config == "") != (len(e.Layers) == 0) {
-		return LockEntry{}, errors.New("config= and layers= go together")
+		return LockEntry{}, errors.New("config= and layers= require each other")
 	}
 	if e.Manifest == "" && e.Config == "" {
 		return LockEntry{}, errors.New("has neither manifest= nor layers=")
@@ -177,7 +176,7 @@ func parseLockLine(line string) (LockEntry, error) {
 	return e, nil
 }
 
-// lockName makes the one form of an image's name that stands in a lock.
+// lockName returns the one form in which an image's name is written in a lock.
 func lockName(name string) (string, error) {
 	named, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
@@ -192,7 +191,7 @@ func (l *Lock) sort() {
 	})
 }
 
-// Entry finds the entry of an image; a platform of "" is linux on this host's
+// Entry finds the entry of an image. A platform of "" is linux on this host's
 // architecture.
 func (l Lock) Entry(name, platform string) (LockEntry, bool) {
 	if platform == "" {
@@ -206,7 +205,7 @@ func (l Lock) Entry(name, platform string) (LockEntry, bool) {
 	return LockEntry{}, false
 }
 
-// Set adds an entry, in place of the one of the same name and platform.
+// Set adds an entry, and replaces one of the same name and platform.
 func (l *Lock) Set(e LockEntry) {
 	l.Entries = slices.DeleteFunc(slices.Clone(l.Entries), func(old LockEntry) bool {
 		return old.Name == e.Name && old.Platform == e.Platform
@@ -215,7 +214,7 @@ func (l *Lock) Set(e LockEntry) {
 	l.sort()
 }
 
-// Marshal writes the lock as [ParseLock] reads it.
+// Marshal encodes the lock as [ParseLock] parses it.
 func (l Lock) Marshal() []byte {
 	var b bytes.Buffer
 	b.WriteString(lockComment + lockHeader + lockVersion + "\n")
@@ -225,7 +224,7 @@ func (l Lock) Marshal() []byte {
 	return b.Bytes()
 }
 
-// String is the entry's line in a lock file.
+// String returns the entry's line in a lock file.
 func (e LockEntry) String() string {
 	fields := []string{e.Name, e.Platform}
 	add := func(key string, list ...digest.Digest) {
@@ -246,26 +245,27 @@ func (e LockEntry) String() string {
 	return strings.Join(fields, " ")
 }
 
-// Match is by what an image was found to be the locked one.
+// Match is how an image was found to be the locked one.
 type Match int
 
 const (
-	// NoLock: there was no entry to hold the image against.
+	// NoLock: there was no entry to compare the image with.
 	NoLock Match = iota
 	// ByManifest: it is the very manifest.
 	ByManifest
-	// ByLayers: it is another manifest, of the same layers and the same
-	// configuration: the image in another format, or compressed otherwise.
+	// ByLayers: the manifest differs, layers and configuration are the same: it is
+	// the image in another format, or compressed differently.
 	ByLayers
 )
 
-// LockError says that an image is not the one that is locked.
+// LockError reports that an image is not the locked one.
 type LockError struct {
+	own
 	Entry LockEntry
 	// Has is the digest of the manifest found.
 	Has digest.Digest
-	// Why says what else differs, where there is no locked manifest to name or
-	// the layers could have matched.
+	// Why is what else differs, where there is no locked manifest to name or the
+	// layers could have matched.
 	Why string
 }
 
@@ -281,25 +281,16 @@ func (e *LockError) Error() string {
 	return text
 }
 
-// Hint says what to do about it.
-func (e *LockError) Hint() string {
-	hint := "another mirror may still have it"
-	if e.Entry.Manifest != "" {
-		hint += "; REF@" + e.Entry.Manifest.String() + " asks a registry for just the locked image"
-	}
-	return hint + "; if the change is meant, kbuild lock writes the new digests"
-}
-
 // identity is what an image is, as far as it is known.
 type identity struct {
 	manifest digest.Digest
-	madeUp   bool // the manifest is none of the image's own
+	madeUp   bool // the manifest is not the image's own
 	index    digest.Digest
 	config   digest.Digest
 	layers   []digest.Digest
 }
 
-// entry makes the lock's entry of an image.
+// entry returns the lock's entry for an image.
 func (i identity) entry(name reference.Named, p platform) LockEntry {
 	e := LockEntry{Name: name.String(), Platform: p.String(), Index: i.index, Manifest: i.manifest, Config: i.config, Layers: i.layers}
 	if i.madeUp {
@@ -311,7 +302,7 @@ func (i identity) entry(name reference.Named, p platform) LockEntry {
 	return e
 }
 
-// match holds an image against the entry.
+// match compares an image with the entry.
 func (e LockEntry) match(i identity) (Match, error) {
 	if e.Manifest != "" && e.Manifest == i.manifest {
 		return ByManifest, nil
@@ -320,17 +311,17 @@ func (e LockEntry) match(i identity) (Match, error) {
 	switch {
 	case len(e.Layers) == 0 || len(i.layers) == 0:
 	case !slices.Equal(e.Layers, i.layers):
-		wrong.Why = "and other layers"
+		wrong.Why = "the layers differ, too"
 	case e.Config != i.config:
-		wrong.Why = "the same layers, but other settings of the container"
+		wrong.Why = "the layers are the same, the settings of the container differ"
 	default:
 		return ByLayers, nil
 	}
 	return NoLock, wrong
 }
 
-// MatchStored holds an image of the store against a lock's entry: by the
-// manifest it was copied with, else by its layers. A mismatch is a [*LockError].
+// MatchStored compares an image of the store with a lock's entry: by the manifest
+// it was copied with, else by its layers. A mismatch is a [*LockError].
 func MatchStored(store *storage.Store, img storage.Image, e LockEntry) (Match, error) {
 	i, err := storedIdentity(store, img)
 	if err != nil {
@@ -339,7 +330,7 @@ func MatchStored(store *storage.Store, img storage.Image, e LockEntry) (Match, e
 	return e.match(i)
 }
 
-// LockStored makes the lock's entry of an image that the store has under a
+// LockStored returns the lock's entry for an image that the store has under a
 // name, from what was recorded when it was copied. Platform is as in [Options].
 func LockStored(store *storage.Store, img storage.Image, name reference.Named, platform string) (LockEntry, error) {
 	p, err := parsePlatform(platform)
@@ -352,13 +343,13 @@ func LockStored(store *storage.Store, img storage.Image, name reference.Named, p
 	}
 	e := i.entry(reference.TagNameOnly(name), p)
 	if e.Manifest == "" && len(e.Layers) == 0 {
-		return LockEntry{}, fmt.Errorf("image %s tells neither its manifest nor its layers", img.ID)
+		return LockEntry{}, fmt.Errorf("image %s has neither a manifest of its own nor known layers", img.ID)
 	}
 	return e, nil
 }
 
-// storedIdentity is what an image of the store is. The store's own manifest may
-// be a converted one; the origin has that of the source.
+// storedIdentity identifies an image of the store. The store's own manifest may be
+// a converted one; the origin has that of the source.
 func storedIdentity(store *storage.Store, img storage.Image) (identity, error) {
 	origin, known, err := ReadOrigin(store, img.ID)
 	if err != nil {
@@ -383,12 +374,12 @@ func storedIdentity(store *storage.Store, img storage.Image) (identity, error) {
 	return i, nil
 }
 
-// runDigest is the digest of what a configuration says of how containers of the
-// image run. The bytes of a configuration change when an image is converted,
-// and the digests of the layers say nothing of it.
+// runDigest returns the digest of what a configuration says about how containers
+// of the image run. The bytes of a configuration change when an image is
+// converted, and the digests of the layers do not cover it.
 func runDigest(config []byte) (digest.Digest, error) {
-	// Shell and OnBuild are Docker's; an image that lost them with a conversion
-	// is no longer the same.
+	// Shell and OnBuild are Docker's. An image that lost them in a conversion is
+	// no longer the same.
 	var c struct {
 		Config struct {
 			User, WorkingDir                     string
@@ -399,7 +390,7 @@ func runDigest(config []byte) (digest.Digest, error) {
 		return "", err
 	}
 	run := c.Config
-	// An empty list and none are alike, and so are they to encoding/json.
+	// An empty list and none mean the same, and encode to the same.
 	canonical := struct {
 		User       string   `json:",omitempty"`
 		Env        []string `json:",omitempty"`

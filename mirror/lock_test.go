@@ -25,18 +25,18 @@ func TestParseLock(t *testing.T) {
 		{"nothing locked", head, ""},
 		{"empty", "", "line 1: is not \"kbuild-lock 1\""},
 		{"no header", name + "manifest=" + digestA, "line 1: is not \"kbuild-lock 1\""},
-		{"newer", "kbuild-lock 7\n", "line 1: the file has version \"7\", this kbuild knows version 1"},
-		{"conflict", head + "<<<<<<< HEAD\n", "line 4: two versions"},
-		{"twice", head + strings.Repeat(name+"manifest="+digestA+"\n", 2), "line 5: gcr.io/google_containers/kube-cross:v1.4.2-1 for linux/amd64 was locked before"},
+		{"newer", "kbuild-lock 7\n", "line 1: has version \"7\", this kbuild knows version 1"},
+		{"conflict", head + "<<<<<<< HEAD\n", "line 4: unresolved conflict"},
+		{"twice", head + strings.Repeat(name+"manifest="+digestA+"\n", 2), "line 5: gcr.io/google_containers/kube-cross:v1.4.2-1 for linux/amd64 is locked twice"},
 		{"short name", head + "kube-cross:1 linux/amd64 manifest=" + digestA, "line 4: \"kube-cross:1\" is not a full image name; docker.io/library/kube-cross:1 would be"},
 		{"bad platform", head + "docker.io/library/golang:1 amd64 manifest=" + digestA, "line 4: platform \"amd64\" is not os/arch"},
 		{"a path for a digest", head + name + "manifest=sha256:../../etc/passwd", "line 4: manifest=sha256:../../etc/passwd: "},
 		{"too few hex digits", head + name + "manifest=sha256:abcd", "line 4: manifest=sha256:abcd: "},
 		{"unknown key", head + name + "manifest=" + digestA + " size=" + digestA, "line 4: size= is not"},
-		{"key twice", head + name + "manifest=" + digestA + " manifest=" + digestA, "line 4: manifest= stands there twice"},
+		{"key twice", head + name + "manifest=" + digestA + " manifest=" + digestA, "line 4: manifest= is duplicated"},
 		{"two manifests", head + name + "manifest=" + digestA + "," + digestB, "line 4: manifest= has more than one digest"},
 		{"index alone", head + name + "index=" + digestA, "line 4: has neither manifest= nor layers="},
-		{"layers without config", head + name + "manifest=" + digestA + " layers=" + digestA, "line 4: config= and layers= go together"},
+		{"layers without config", head + name + "manifest=" + digestA + " layers=" + digestA, "line 4: config= and layers= require each other"},
 		{"not text", head + name + "\xff\xfe", "line 4: is not text"},
 		{"no digest", head + name, "line 4: is not NAME PLATFORM"},
 	} {
@@ -53,8 +53,8 @@ func TestParseLock(t *testing.T) {
 				return
 			}
 			var syntax *mirror.LockSyntaxError
-			if !errors.As(err, &syntax) || !strings.HasPrefix(err.Error(), c.wrong) || syntax.Hint() == "" {
-				t.Errorf("got %v, want %s and a hint", err, c.wrong)
+			if !errors.As(err, &syntax) || !strings.HasPrefix(err.Error(), c.wrong) {
+				t.Errorf("got %v, want %s", err, c.wrong)
 			}
 		})
 	}

@@ -318,7 +318,7 @@ func TestCutOff(t *testing.T) {
 		opts.CertDir, opts.Authfile, opts.Retries = c.CertDir, c.Authfile, -1
 		_, origin, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, s), opts)
 		if err != nil {
-			t.Errorf("%v; hint: %s", err, hint(err))
+			t.Errorf("%v; it is %s", err, kinds(err))
 			continue
 		}
 		fmt.Println("used", origin.Source)

@@ -10,43 +10,31 @@ import (
 	"github.com/kbuild/kbuild/storage"
 )
 
-// OfflineError says that a registry was not asked because no connection is to
-// be attempted.
-type OfflineError struct{}
-
-func (e *OfflineError) Error() string { return "is a registry and was not asked: kbuild is offline" }
-
-// Hint says what works without a network.
-func (e *OfflineError) Hint() string {
-	return "give what is on this host: --mirror FILE with a bundle (kbuild bundle save makes one), " +
-		"or oci:, oci-archive:, docker-archive: or dir:; or leave out --offline and KBUILD_OFFLINE"
-}
-
-// pinned holds what was found at a candidate, before its layers are copied,
-// against the digest in the name wanted and against the lock.
+// pinned compares what was found at a candidate, before its layers are copied,
+// with the digest in the name wanted and with the lock.
 func (p *puller) pinned(candidate Source, f found) error {
 	if pinned, ok := p.want.(reference.Digested); ok {
 		if d := pinned.Digest(); d != f.digest && d != f.index {
-			return &DigestError{Has: f.digest.String(), Want: d.String()}
+			return &DigestError{Has: f.digest, Want: d}
 		}
 	}
 	if p.opts.Lock == nil {
 		return nil
 	}
 	if f.schema1 && p.opts.Lock.Manifest != f.digest {
-		// Only its layers, once they are there, could tell; and what they are to
-		// become of the configuration nobody knows.
+		// Only its layers could prove it, once they are there, and the
+		// configuration that the conversion makes is not known before.
 		return &LockError{Entry: *p.opts.Lock, Has: f.digest}
 	}
 	match, err := p.opts.Lock.match(f.identity())
 	if match == ByLayers {
-		p.log("%s has another manifest, %s: it matches %s by its layers, as an image in another format does", candidate, f.digest, LockFile)
+		p.log("%s has a different manifest, %s: it matches %s by its layers, as the image in another format does", candidate, f.digest, LockFile)
 	}
 	return err
 }
 
-// locked holds an image that arrived against the lock once more: a
-// configuration that lies about the layers was believed until now.
+// locked compares an image that arrived with the lock once more: until now a
+// configuration that lies about the layers was believed.
 func (p *puller) locked(img storage.Image, f found) error {
 	if p.opts.Lock == nil {
 		return nil
@@ -60,15 +48,15 @@ func (p *puller) locked(img storage.Image, f found) error {
 		return err
 	}
 	if len(i.layers) == 0 {
-		return &LockError{Entry: *p.opts.Lock, Has: f.digest, Why: "and what its layers are is not known"}
+		return &LockError{Entry: *p.opts.Lock, Has: f.digest, Why: "its layers are not known"}
 	}
 	_, err = p.opts.Lock.match(i)
 	return err
 }
 
-// Resolve finds out which image the sources have under the name want, without
-// reading layers, and returns its entry for a lock and the source. The sources
-// and options are as of [Pull]; opts.Lock, if set, has to match. The error is a
+// Resolve determines which image the sources have under the name want, without
+// reading layers, and returns its entry for a lock and the source. Sources and
+// options are as in [Pull]; opts.Lock, if set, has to match. The error is a
 // [*PullError] when no source has one.
 func Resolve(ctx context.Context, store *storage.Store, want reference.Named, sources []Source, opts Options) (entry LockEntry, source string, err error) {
 	p, sources, err := newPuller(store, want, sources, opts)
@@ -78,7 +66,7 @@ func Resolve(ctx context.Context, store *storage.Store, want reference.Named, so
 	p.instead = func(_ context.Context, a arrival, _ func(types.ImageReference, found) error) error {
 		entry, source = a.found.identity().entry(p.want, p.settings.platform), a.source
 		if entry.Manifest == "" && len(entry.Layers) == 0 {
-			return errors.New("tells neither its manifest nor its layers")
+			return errors.New("has neither a manifest of its own nor known layers")
 		}
 		return nil
 	}

@@ -11,14 +11,20 @@ import (
 	"github.com/containers/image/v5/signature"
 )
 
-// builtinPolicy is what stands for the policy's file where there is none.
+// builtinPolicy stands for the policy's file in messages where there is none.
 const builtinPolicy = "built into kbuild"
+
+// The configuration files that a [ConfigError] can be about.
+const (
+	policyJSON     = "containers-policy.json"
+	registriesConf = "containers-registries.conf"
+)
 
 // loadPolicy reads which images are acceptable, see containers-policy.json(5):
 // from path if it is given, else from the first of files that exists. Where
 // none does, as on a host that has never seen a container tool, a policy built
-// into kbuild accepts every image: like Docker's, it relies on TLS and digests.
-// The second result says which it was.
+// into kbuild accepts every image: like Docker, it relies on TLS and digests.
+// The second result is the file, "" for the built-in policy.
 func loadPolicy(path string, files []string) (*signature.Policy, string, error) {
 	if path == "" {
 		for _, file := range files {
@@ -30,7 +36,7 @@ func loadPolicy(path string, files []string) (*signature.Policy, string, error) 
 	}
 	if path == "" {
 		accept := signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}
-		return &signature.Policy{Default: accept}, builtinPolicy, nil
+		return &signature.Policy{Default: accept}, "", nil
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -38,13 +44,12 @@ func loadPolicy(path string, files []string) (*signature.Policy, string, error) 
 	}
 	policy, err := signature.NewPolicyFromBytes(data)
 	if err != nil {
-		return nil, "", withHint(fmt.Errorf("read the policy %s: %w", path, err),
-			"mend the file, see containers-policy.json(5), or give another one with --policy")
+		return nil, "", &ConfigError{File: policyJSON, Err: fmt.Errorf("read the policy %s: %w", path, err)}
 	}
 	return policy, path, nil
 }
 
-// policyFiles are where containers-policy.json(5) looks for the policy.
+// policyFiles are where the policy is looked for, see containers-policy.json(5).
 func policyFiles() []string {
 	system := "/etc/containers/policy.json"
 	home := os.Getenv("HOME")

@@ -22,16 +22,26 @@ type found struct {
 	keeps   bool
 	schema1 bool
 	signed  bool // a signature was verified
-	// config and layers are what a lock holds of an image besides; empty for
-	// schema 1, which does not tell.
+	// config and layers are what else a lock holds of an image; empty for schema
+	// 1, which does not list them.
 	config digest.Digest
 	layers []digest.Digest
 	blobs  []types.BlobInfo // of the layers, as the manifest has them
 	list   []byte           // the list of platforms, or nil
-	size   int64            // of the layers as they are stored there, as far as told
+	// mistyped: a manifest came with a media type that is not its own.
+	mistyped bool
+	size     int64 // of the layers as they are stored there, as far as known
 }
 
-// identity is what a lock's entry is held against.
+// manifestType returns the media type of a manifest, and notes that it is not the
+// one it came with.
+func (f *found) manifestType(content []byte, header string) string {
+	mime := manifestType(content, header)
+	f.mistyped = f.mistyped || mime != header
+	return mime
+}
+
+// identity is what a lock's entry is compared with.
 func (f found) identity() identity {
 	return identity{manifest: f.digest, madeUp: !f.keeps && !f.schema1, index: f.index, config: f.config, layers: f.layers}
 }
@@ -40,17 +50,27 @@ func (f found) identity() identity {
 // stacks (maxDepth in drivers/overlay); Docker stops at 127.
 const mostLayers = 500
 
-// probe looks into a source without reading layers: that the policy allows the
-// image, that it is one, and that it is for the platform. The library's copy
-// heeds the platform of a list's entries only. Offline, an image is refused of
-// which a part is to be fetched from elsewhere.
+// probe inspects a source without reading layers: the policy has to allow the
+// image, it has to be one, and to be for the platform. The library's copy checks
+// the platform of a list's entries only. Offline, an image is refused if a part
+// of it is to be fetched from elsewhere.
 func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext, trust trust, want platform, offline bool) (found, error) {
+	first, _, err := src.GetManifest(ctx, nil)
+	if err != nil {
+		return found{}, err
+	}
+	// Before it is compared with a digest: a web page has none.
+	if err := checkManifest(first); err != nil {
+		return found{}, err
+	}
 	unparsed := image.UnparsedInstance(src, nil)
-	blob, mime, err := unparsed.Manifest(ctx)
+	blob, header, err := unparsed.Manifest(ctx)
 	if err != nil {
 		return found{}, err
 	}
 	var f found
+	mime := f.manifestType(blob, header)
+	var instance *digest.Digest
 	if f.digest, err = manifest.Digest(blob); err != nil {
 		return found{}, fmt.Errorf("is not an image: %w", err)
 	}
@@ -67,10 +87,12 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 			return found{}, fmt.Errorf("is not an image: it lists one by the digest %q: %w", chosen, err)
 		}
 		f.index, f.digest, f.list = f.digest, chosen, blob
-		unparsed = image.UnparsedInstance(src, &chosen)
-		if _, mime, err = unparsed.Manifest(ctx); err != nil {
+		instance = &chosen
+		unparsed = image.UnparsedInstance(src, instance)
+		if blob, header, err = unparsed.Manifest(ctx); err != nil {
 			return found{}, err
 		}
+		mime = f.manifestType(blob, header)
 		if manifest.MIMETypeIsMultiImage(mime) {
 			return found{}, fmt.Errorf("is not an image: it is a list of lists")
 		}
@@ -78,6 +100,9 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 	// Nothing of an image is read before the policy allowed it.
 	if f.signed, err = trust.allows(ctx, unparsed); err != nil {
 		return found{}, err
+	}
+	if f.mistyped {
+		unparsed = image.UnparsedInstance(f.typed(src), instance)
 	}
 	img, err := image.FromUnparsedImage(ctx, sys, unparsed)
 	if err != nil {
@@ -124,6 +149,9 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 	if err != nil {
 		return found{}, err
 	}
+	if err := checkConfig(config); err != nil {
+		return found{}, err
+	}
 	if f.config, err = runDigest(config); err != nil {
 		return found{}, fmt.Errorf("is not an image: configuration: %w", err)
 	}
@@ -138,17 +166,16 @@ func complete(img types.Image) error {
 		if len(part.URLs) == 0 {
 			continue
 		}
-		what := "a configuration"
+		what := "its configuration"
 		if i > 0 {
 			what = "a layer"
 		}
-		return withHint(fmt.Errorf("has %s that is to be fetched from %s", what, part.URLs[0]),
-			"kbuild is offline; an image with all its parts would do")
+		return &OfflineError{Part: what, URL: part.URLs[0]}
 	}
 	return nil
 }
 
-// diffIDs are the digests of the unpacked layers that a configuration tells.
+// diffIDs are the digests of the unpacked layers that a configuration lists.
 func diffIDs(config []byte) ([]digest.Digest, error) {
 	var c struct {
 		RootFS struct {
@@ -166,10 +193,10 @@ func diffIDs(config []byte) ([]digest.Digest, error) {
 	return c.RootFS.DiffIDs, nil
 }
 
-// storable checks the layers that a manifest speaks of.
+// storable checks the layers that a manifest lists.
 func storable(layers []types.BlobInfo, schema1 bool) error {
 	if n := len(layers); n > mostLayers {
-		return fmt.Errorf("has %d layers, a store takes at most %d", n, mostLayers)
+		return fmt.Errorf("has %d layers, and a store holds at most %d", n, mostLayers)
 	}
 	for i, layer := range layers {
 		known := layer.MediaType == ""
@@ -189,8 +216,8 @@ func storable(layers []types.BlobInfo, schema1 bool) error {
 	return nil
 }
 
-// runs tells whether an image for p is what a wish for want means. An image
-// that does not say what it is for gets the benefit of the doubt.
+// runs reports whether an image for p serves where want is asked for. An image
+// that does not say what it is for is accepted.
 func (p platform) runs(want platform) bool {
 	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
 	return !differ(p.os, want.os) && !differ(p.arch, want.arch) && !differ(p.variant, want.variant)
@@ -229,6 +256,9 @@ func resolve(ctx context.Context, named reference.Named, sys *types.SystemContex
 	defer src.Close() //nolint:errcheck // nothing was written
 	blob, _, err := src.GetManifest(ctx, nil)
 	if err != nil {
+		return "", err
+	}
+	if err := checkManifest(blob); err != nil {
 		return "", err
 	}
 	d, err := manifest.Digest(blob)

@@ -2,18 +2,14 @@ package mirror
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/containers/common/pkg/retry"
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/containers/image/v5/signature"
 	"github.com/containers/image/v5/types"
@@ -127,13 +123,16 @@ func newPuller(store *storage.Store, want reference.Named, sources []Source, opt
 	if err != nil {
 		return nil, nil, fmt.Errorf("mirror %s: %w", want, err)
 	}
-	return &puller{store: store, want: want, settings: set, opts: opts, original: original, told: map[string]bool{}}, sources, nil
+	return &puller{
+		store: store, want: want, settings: set, opts: opts, original: original,
+		told: map[string]bool{}, absent: map[string]bool{}, pins: map[string]*digest.Digest{},
+	}, sources, nil
 }
 
 // pull is Pull, which does not wait for what heeds no context.
 func (p *puller) pull(ctx context.Context, sources []Source) (storage.Image, Origin, error) {
 	if p.opts.Timeout > 0 {
-		late := &timeout{after: p.opts.Timeout}
+		late := &TimeoutError{After: p.opts.Timeout}
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, p.opts.Timeout, late)
 		defer cancel()
@@ -160,7 +159,7 @@ func (p *puller) pull(ctx context.Context, sources []Source) (storage.Image, Ori
 			o.err = ctx.Err()
 		}
 	}
-	if late := (*timeout)(nil); errors.Is(o.err, context.DeadlineExceeded) && errors.As(context.Cause(ctx), &late) {
+	if late := (*TimeoutError)(nil); errors.Is(o.err, context.DeadlineExceeded) && errors.As(context.Cause(ctx), &late) {
 		o.err = late
 	}
 	var failed *PullError
@@ -180,9 +179,11 @@ type puller struct {
 	trust    trust
 	anything *signature.PolicyContext // takes every image
 	kept     *kept
-	whole    atomic.Bool     // a server sends no part of a blob
-	before   map[string]bool // ids of the images the store had
-	told     map[string]bool // what was said and need not be said again
+	whole    atomic.Bool               // a server sends no part of a blob
+	before   map[string]bool           // ids of the images the store had
+	told     map[string]bool           // what was logged and need not be logged again
+	absent   map[string]bool           // repositories that a registry says it does not have
+	pins     map[string]*digest.Digest // what the tags of the candidates were resolved to
 	scratch  atomic.Pointer[string]
 	left     atomic.Bool // the caller is gone
 	// instead, if set, takes an image that passed, in place of the store.
@@ -202,336 +203,4 @@ func (p *puller) log(format string, args ...any) {
 	if p.opts.Log != nil && !p.left.Load() {
 		p.opts.Log(format, args...)
 	}
-}
-
-func (p *puller) run(ctx context.Context, sources []Source) (img storage.Image, origin Origin, err error) {
-	earlier, err := p.named()
-	if err != nil {
-		return storage.Image{}, Origin{}, err
-	}
-	in, err := p.store.OpenIncoming(ctx, func() {
-		p.log("waiting for another kbuild that is bringing an image into %s", p.store.Root())
-	})
-	if err != nil {
-		return storage.Image{}, Origin{}, err
-	}
-	defer func() { err = errors.Join(err, in.Close()) }()
-	p.scratch.Store(&in.Dir)
-	if in.Waited && p.instead == nil {
-		if img, origin, ok := p.provided(ctx, earlier); ok {
-			return img, origin, nil
-		}
-	}
-	policy, err := signature.NewPolicyContext(p.settings.policy)
-	if err != nil {
-		return storage.Image{}, Origin{}, fmt.Errorf("policy %s: %w", p.settings.policyFile, err)
-	}
-	defer policy.Destroy() //nolint:errcheck // it holds nothing
-	p.trust = trust{policy: p.settings.policy, context: policy, file: p.settings.policyFile, required: p.opts.RequireSigned, original: p.want}
-	anything, _, err := loadPolicy("", nil)
-	if err != nil {
-		return storage.Image{}, Origin{}, err
-	}
-	if p.anything, err = signature.NewPolicyContext(anything); err != nil {
-		return storage.Image{}, Origin{}, err
-	}
-	defer p.anything.Destroy() //nolint:errcheck // it holds nothing
-	if err := p.sweep(); err != nil {
-		return storage.Image{}, Origin{}, err
-	}
-	p.kept = newKept(p.store.Root())
-	p.kept.prune(time.Now())
-	failed := &PullError{Want: p.want, original: p.original}
-	absent := map[string]bool{} // repositories that a registry says it has not
-	for _, source := range sources {
-		candidates := source.candidates(p.want, p.opts.SameName)
-		if len(candidates) == 0 {
-			failed.Attempts = append(failed.Attempts, Attempt{Source: source.String(), Err: fmt.Errorf("is another image than %s", p.want)})
-		}
-		for _, candidate := range candidates {
-			if candidate.named != nil && absent[candidate.named.Name()] {
-				continue
-			}
-			img, origin, err := p.try(ctx, candidate)
-			if err == nil {
-				return img, origin, nil
-			}
-			if ctx.Err() != nil {
-				return storage.Image{}, Origin{}, ctx.Err()
-			}
-			failed.Attempts = append(failed.Attempts, Attempt{Source: candidate.String(), Err: err})
-			var a *answer
-			if !errors.As(err, &a) || !a.endsForm() {
-				break
-			}
-			if a.noRepo {
-				absent[candidate.named.Name()] = true
-			}
-		}
-	}
-	return storage.Image{}, Origin{}, failed
-}
-
-// named is the id of the image that has the name wanted, or "".
-func (p *puller) named() (string, error) {
-	img, err := p.store.Lookup(p.want)
-	if errors.Is(err, storage.ErrNotFound) {
-		return "", nil
-	}
-	return img.ID, err
-}
-
-// provided takes what the process we waited for gave the name to.
-func (p *puller) provided(ctx context.Context, earlier string) (storage.Image, Origin, bool) {
-	img, err := p.store.Lookup(p.want)
-	if err != nil || img.ID == earlier {
-		return storage.Image{}, Origin{}, false
-	}
-	origin, ok, err := ReadOrigin(p.store, img.ID)
-	if err != nil || !ok {
-		return storage.Image{}, Origin{}, false
-	}
-	if p.opts.Lock != nil {
-		if _, err := MatchStored(p.store, img, *p.opts.Lock); err != nil {
-			return storage.Image{}, Origin{}, false
-		}
-	}
-	if p.opts.Accept != nil && p.opts.Accept(ctx, img) != nil {
-		return storage.Image{}, Origin{}, false
-	}
-	return img, origin, true
-}
-
-// sweep removes the layers and incoming names that a killed Pull left, with their images
-// if they have no other, and notes what the store has. Nobody else pulls now.
-func (p *puller) sweep() error {
-	if err := p.store.RemoveLooseLayers(); err != nil {
-		return err
-	}
-	images, err := p.store.Images()
-	if err != nil {
-		return err
-	}
-	p.before = map[string]bool{}
-	for _, img := range images {
-		p.before[img.ID] = true
-		stale := slices.DeleteFunc(slices.Clone(img.Names), func(name string) bool {
-			return !strings.HasPrefix(name, incomingRepository+":")
-		})
-		if len(stale) == 0 {
-			continue
-		}
-		if len(stale) == len(img.Names) {
-			if err := p.store.Delete(img.ID); err != nil {
-				return err
-			}
-			delete(p.before, img.ID)
-			continue
-		}
-		for _, name := range stale {
-			named, err := reference.ParseNormalizedNamed(name)
-			if err != nil {
-				return err
-			}
-			if err := p.store.RemoveName(img.ID, named); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// try provides the image from one candidate.
-func (p *puller) try(ctx context.Context, candidate Source) (storage.Image, Origin, error) {
-	if p.settings.insecure(candidate) {
-		host := reference.Domain(candidate.named)
-		if !p.told[host] {
-			p.told[host] = true
-			p.log("%s is on loopback: its identity is not verified, and plain HTTP is taken", host)
-		}
-	}
-	incoming, err := incomingName()
-	if err != nil {
-		return storage.Image{}, Origin{}, err
-	}
-	var a arrival
-	var pin digest.Digest
-	retries := p.retries()
-	if candidate.transport != transportDocker {
-		retries = 0 // a file says the same again
-	}
-	tries := 0
-	err = retry.IfNecessary(ctx, func() (err error) {
-		a, err = p.fetch(ctx, candidate, incoming, &pin)
-		return err
-	}, &retry.Options{MaxRetry: retries, Delay: p.opts.RetryDelay, IsErrorRetryable: func(err error) bool {
-		if ctx.Err() != nil || tries >= retries || !retryable(err) {
-			return false
-		}
-		tries++
-		p.log("%s: %v; trying again (%d of %d)", candidate, explain(err, candidate, p.settings), tries, retries)
-		return true
-	}})
-	if err != nil {
-		p.discard(incoming)
-		return storage.Image{}, Origin{}, explain(err, candidate, p.settings)
-	}
-	if p.instead != nil {
-		return storage.Image{}, Origin{}, nil
-	}
-	img, origin, err := p.admit(ctx, a)
-	if err != nil {
-		p.discard(incoming)
-		return storage.Image{}, Origin{}, err
-	}
-	p.unname(img.ID, incoming)
-	img, err = p.store.LookupID(img.ID)
-	return img, origin, err
-}
-
-// arrival is an image in the store that has not its name yet.
-type arrival struct {
-	id     string
-	source string
-	found  found
-}
-
-// fetch copies a candidate into the store under the name incoming.
-func (p *puller) fetch(ctx context.Context, candidate Source, incoming reference.Named, pin *digest.Digest) (a arrival, err error) {
-	if p.opts.Offline && candidate.transport == transportDocker {
-		return arrival{}, &OfflineError{}
-	}
-	sys := p.settings.context(candidate, *p.scratch.Load())
-	asked, guard := p.guarded(ctx, candidate, sys)
-	defer guard.give(nil)
-	o, err := candidate.open(asked, p.store, sys, p.want, pin)
-	if err != nil {
-		return arrival{}, guard.done(err)
-	}
-	defer o.done()
-	from := &held{ImageReference: o.ref, source: o.ImageSource}
-	defer func() {
-		// Joined, the errors would hide from the check for one worth a retry.
-		if closed := from.close(); err == nil {
-			err = closed
-		}
-	}()
-	a.source = o.name
-	trust, err := p.trust.judge(candidate, o.ref)
-	if err != nil {
-		return arrival{}, err
-	}
-	a.found, err = probe(asked, o.ImageSource, sys, trust, p.settings.platform, p.opts.Offline)
-	if err = guard.done(err); err != nil {
-		return arrival{}, err
-	}
-	if name := guard.answered(); name != "" {
-		a.source = transportDocker + "://" + name
-	}
-	if err := p.pinned(candidate, a.found); err != nil {
-		return arrival{}, err
-	}
-	if candidate.inStore() && p.instead == nil {
-		img, err := candidate.stored(p.store)
-		a.id = img.ID
-		return a, err
-	}
-	policy, outcome := p.trust.context, func(_ context.Context, err error) error { return err }
-	if candidate.transport == transportDocker {
-		// The policy has just allowed what is copied by its digest; the wrapped
-		// source could not show it all signatures.
-		policy = p.anything
-		wrapped := &resumed{ImageSource: o.ImageSource, p: p, source: candidate, sys: sys, kept: p.kept, whole: &p.whole}
-		from.source, outcome = wrapped, wrapped.outcome
-	}
-	copyTo := func(to types.ImageReference, image found) error {
-		return outcome(ctx, copyImage(ctx, policy, to, from, sys, image, p.opts.Progress))
-	}
-	if p.instead != nil {
-		return a, p.instead(ctx, a, copyTo)
-	}
-	to, err := p.store.Reference(incoming)
-	if err != nil {
-		return arrival{}, err
-	}
-	if candidate.transport == transportDocker {
-		to = &unpacking{to, p.store, p.kept, a.found}
-	}
-	if err := copyTo(to, a.found); err != nil {
-		return arrival{}, err
-	}
-	img, err := p.store.Lookup(incoming)
-	a.id = img.ID
-	return a, err
-}
-
-// admit has an image that arrived looked into, and gives it its name.
-func (p *puller) admit(ctx context.Context, a arrival) (storage.Image, Origin, error) {
-	img, err := p.store.LookupID(a.id)
-	if err != nil {
-		return storage.Image{}, Origin{}, err
-	}
-	if err := p.locked(img, a.found); err != nil {
-		return storage.Image{}, Origin{}, err
-	}
-	if p.opts.Accept != nil {
-		if err := p.opts.Accept(ctx, img); err != nil {
-			return storage.Image{}, Origin{}, err
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return storage.Image{}, Origin{}, err
-	}
-	now := time.Now
-	if p.opts.Now != nil {
-		now = p.opts.Now
-	}
-	origin := Origin{
-		Name:   p.want.String(),
-		Source: a.source,
-		Digest: a.found.digest,
-		Index:  a.found.index,
-		Signed: a.found.signed,
-		Time:   now().UTC().Truncate(time.Second),
-	}
-	if err := writeOrigin(p.store, img.ID, origin); err != nil {
-		return storage.Image{}, Origin{}, err
-	}
-	if err := p.store.AddNames(img.ID, p.want); err != nil {
-		return storage.Image{}, Origin{}, err
-	}
-	return img, origin, nil
-}
-
-// discard takes an incoming name away, and the image with it if it came only
-// just now and nobody else named it.
-func (p *puller) discard(incoming reference.Named) {
-	img, err := p.store.Lookup(incoming)
-	if err != nil {
-		return // it never got that far
-	}
-	if len(img.Names) == 1 && !p.before[img.ID] {
-		if err := p.store.Delete(img.ID); err != nil {
-			p.log("%v", err)
-		}
-		return
-	}
-	p.unname(img.ID, incoming)
-}
-
-// unname takes an incoming name from an image that stays. If that fails the
-// next Pull does it.
-func (p *puller) unname(id string, incoming reference.Named) {
-	if err := p.store.RemoveName(id, incoming); err != nil {
-		p.log("%v", err)
-	}
-}
-
-// incomingName makes a name that no other image has.
-func incomingName() (reference.Named, error) {
-	random := make([]byte, 16)
-	if _, err := rand.Read(random); err != nil {
-		return nil, err
-	}
-	return reference.ParseNormalizedNamed(incomingRepository + ":" + hex.EncodeToString(random))
 }

@@ -66,8 +66,8 @@ func TestPullTLSVerify(t *testing.T) {
 			if test.fails == "" && err != nil {
 				t.Fatal(err)
 			}
-			if test.fails != "" && (err == nil || !strings.Contains(err.Error(), test.fails) || !strings.Contains(hint(err), "--tls-verify=false")) {
-				t.Errorf("got %v with the hint %q, want %q", err, hint(err), test.fails)
+			if test.fails != "" && (err == nil || !strings.Contains(err.Error(), test.fails) || !strings.Contains(kinds(err), "plain HTTP")) {
+				t.Errorf("got %v, which is %q, want %q", err, kinds(err), test.fails)
 			}
 			if n := strings.Count(said.String(), "is on loopback"); n != test.says {
 				t.Errorf("said so %d times, want %d:\n%s", n, test.says, &said)
@@ -95,13 +95,13 @@ func TestPullCredentials(t *testing.T) {
 	for _, test := range []struct {
 		name, creds, authfile, env string
 		sources                    []string
-		fails, hint                string
+		fails, kind                string
 	}{
-		{name: "none", fails: "asks for credentials (401)", hint: "--creds"},
+		{name: "none", fails: "asks for credentials (401)", kind: "SourceError: no access"},
 		{name: "creds", creds: "me:it:is"},
-		{name: "wrong creds", creds: "me:wrong", fails: "does not accept the credentials (401)", hint: "--authfile"},
-		{name: "creds without a password", creds: "me", fails: "not user:password", hint: "--creds user:password"},
-		{name: "creds for two", creds: "me:it:is", sources: []string{mine, another}, fails: "several registries: " + g.Host() + ", registry.example", hint: "--authfile"},
+		{name: "wrong creds", creds: "me:wrong", fails: "does not accept the credentials (401)", kind: "SourceError: no access"},
+		{name: "creds without a password", creds: "me", fails: "not user:password", kind: "SyntaxError"},
+		{name: "creds for two", creds: "me:it:is", sources: []string{mine, another}, fails: "several registries: " + g.Host() + ", registry.example", kind: "SharedCredentialsError"},
 		{name: "creds for two repositories", creds: "me:it:is", sources: []string{g.Host() + "/none", mine}},
 		{name: "authfile", authfile: file},
 		{name: "authfile of the environment", env: file},
@@ -123,8 +123,8 @@ func TestPullCredentials(t *testing.T) {
 			if test.fails != "" && (err == nil || !strings.Contains(err.Error(), test.fails)) {
 				t.Errorf("got %v, want %q", err, test.fails)
 			}
-			if !strings.Contains(hint(err), test.hint) {
-				t.Errorf("hint %q, want %q in it", hint(err), test.hint)
+			if !strings.Contains(kinds(err), test.kind) {
+				t.Errorf("it is %q, want %q in it", kinds(err), test.kind)
 			}
 			if err != nil && strings.Contains(err.Error(), "wrong") && !strings.Contains(test.authfile, "wrong") {
 				t.Errorf("the error shows the password: %v", err)

@@ -24,9 +24,10 @@ import (
 	"github.com/kbuild/kbuild/storage"
 )
 
-// ParseDestination reads where an image is to be put: a repository with or
+// ParseDestination parses where an image is to be pushed: a repository with or
 // without a tag, or an archive or directory in one of the other forms that
-// [ParseSource] reads, but not another image of the store.
+// [ParseSource] knows, but not an image of the store. The errors are
+// [*SyntaxError].
 func ParseDestination(s string) (Source, error) {
 	to, err := ParseSource(s)
 	if err != nil {
@@ -34,23 +35,23 @@ func ParseDestination(s string) (Source, error) {
 	}
 	switch {
 	case to.transport == transportStorage:
-		return Source{}, withHint(fmt.Errorf("%q is in a store, not a place to put an image for others", s), "podman tag gives an image of the store another name")
+		return Source{}, syntaxError("a repository, or an archive", "%q is an image in a store, not a destination", s)
 	case to.transport == transportDocker && to.named == nil:
-		return Source{}, withHint(fmt.Errorf("%q names a registry and no repository", s), fmt.Sprintf("write %s/REPOSITORY", to.rest))
+		return Source{}, syntaxError(to.rest+"/REPOSITORY", "%q names a registry and no repository", s)
 	}
 	if to.transport == transportDocker {
 		if _, ok := to.named.(reference.Digested); ok {
-			return Source{}, fmt.Errorf("%q: a digest is not for putting an image under", s)
+			return Source{}, syntaxError("it without the digest", "%q: an image cannot be pushed to a digest", s)
 		}
 	}
 	return to, nil
 }
 
-// Push puts an image of the store, which has the name, where others can take it
-// with that place as their mirror. A repository without a tag, and an archive
-// without a name in it, get those of the name. It returns the place as it was
-// written to, and the digest of the manifest there. An archive that is there is
-// not written over.
+// Push copies an image of the store, which has the name, to a place that others
+// can use as their mirror. A repository without a tag, and an archive without a
+// name in it, get those of the name. It returns the place as it was written to,
+// and the digest of the manifest there. An existing archive is not overwritten:
+// the error is an [*ExistsError].
 func Push(ctx context.Context, store *storage.Store, img storage.Image, name reference.Named, to Source, opts Options) (place string, d digest.Digest, err error) {
 	place = to.String()
 	defer func() {
@@ -71,18 +72,14 @@ func Push(ctx context.Context, store *storage.Store, img storage.Image, name ref
 	if err != nil {
 		return place, "", err
 	}
-	// What is in the store was judged when it came, or was made here.
+	// What is in the store was judged when it was pulled, or was made here.
 	policy, err := signature.NewPolicyContext(&signature.Policy{Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}})
 	if err != nil {
 		return place, "", err
 	}
 	defer policy.Destroy() //nolint:errcheck // it holds nothing
 	if set.insecure(to) && opts.Log != nil {
-		opts.Log("%s is on loopback: its identity is not verified, and plain HTTP is taken", reference.Domain(to.named))
-	}
-	retries := opts.Retries
-	if retries == 0 {
-		retries = 3
+		opts.Log("%s is on loopback: its identity is not verified, and plain HTTP is accepted", reference.Domain(to.named))
 	}
 	sys := set.context(to, os.TempDir())
 	var written []byte
@@ -91,7 +88,7 @@ func Push(ctx context.Context, store *storage.Store, img storage.Image, name ref
 			ReportWriter: opts.Progress, SourceCtx: store.SystemContext(os.TempDir()), DestinationCtx: sys,
 		})
 		return err
-	}, &retry.Options{MaxRetry: max(retries, 0), Delay: opts.RetryDelay, IsErrorRetryable: func(err error) bool {
+	}, &retry.Options{MaxRetry: opts.retries(), Delay: opts.RetryDelay, IsErrorRetryable: func(err error) bool {
 		return to.transport == transportDocker && ctx.Err() == nil && retryable(err)
 	}})
 	if ctx.Err() != nil {
@@ -113,7 +110,7 @@ func (s Source) destination(name reference.Named) (types.ImageReference, error) 
 	file, member, named := strings.Cut(s.rest, ":")
 	fresh := func() error {
 		if _, err := os.Lstat(file); err == nil {
-			return withHint(errors.New("the file is there"), "remove it, or give another name")
+			return &ExistsError{Path: file, Problem: "the file exists"}
 		}
 		if _, err := os.Stat(filepath.Dir(file)); err != nil {
 			return err
@@ -133,7 +130,7 @@ func (s Source) destination(name reference.Named) (types.ImageReference, error) 
 	case transportDir:
 		if entries, err := os.ReadDir(s.rest); err == nil && len(entries) > 0 {
 			if _, err := os.Stat(filepath.Join(s.rest, "manifest.json")); err != nil {
-				return nil, withHint(errors.New("the directory holds something else than an image"), "give an empty or a new one")
+				return nil, &ExistsError{Path: s.rest, Problem: "the directory is not empty and holds no image"}
 			}
 		}
 		return directory.NewReference(s.rest)
@@ -163,5 +160,5 @@ func (s Source) destination(name reference.Named) (types.ImageReference, error) 
 		}
 		return dockerarchive.NewReference(file, tagged)
 	}
-	return nil, errors.New("is no place to put an image")
+	return nil, errors.New("is not a destination for images")
 }

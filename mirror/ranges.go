@@ -42,9 +42,9 @@ func rangeOf(ctx context.Context, src types.ImageSource, info types.BlobInfo, of
 	streams, ok := out[0].Interface().(chan io.ReadCloser)
 	failures, isChan := out[1].Interface().(chan error)
 	if err, failed := out[2].Interface().(error); failed {
-		// Its error for 400 has no status. What is worth a retry is no answer
-		// to the range.
-		if retryable(err) || unreachable(err) || ctx.Err() != nil {
+		// Its error for 400 has no status. What is worth a retry says nothing
+		// about the range.
+		if retryable(err) || unreachable(err) || isExpired(err) || ctx.Err() != nil {
 			return nil, fmt.Errorf("rest of blob: %w", err)
 		}
 		return nil, errNoRange

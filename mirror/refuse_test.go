@@ -58,7 +58,7 @@ func TestPullRefuses(t *testing.T) {
 		want    string // the name wanted, if another than usual
 		edit    func(*mirror.Options)
 		says    []string
-		hint    string
+		kind    string
 	}{
 		{name: "no such tag, twice", sources: []string{base + "no/such/tag"},
 			says: []string{"mirror " + wanted + ":", "\n  docker://" + base + "no/such/tag:" + wantTag + ": no such tag", "\n  docker://" + base + "no/such/tag:latest: no such tag"}},
@@ -71,16 +71,16 @@ func TestPullRefuses(t *testing.T) {
 		{name: "another digest than wanted", want: wanted + "@sha256:" + nothing, sources: []string{base + repo + ":" + wantTag},
 			says: []string{"is " + digestOf(t, right) + ", wanted sha256:" + nothing}},
 		{name: "nobody there", sources: []string{dead + "/x"}, says: []string{"connection refused"}},
-		{name: "another architecture", sources: []string{base + "foreign"}, says: []string{"is linux/s390x, wanted " + host}, hint: "--platform linux/s390x"},
-		{name: "other architectures", sources: []string{base + "foreign/list"}, says: []string{"is linux/s390x, linux/ppc64le, wanted " + host}, hint: "--platform linux/s390x"},
+		{name: "another architecture", sources: []string{base + "foreign"}, says: []string{"is linux/s390x, wanted " + host}, kind: `PlatformError {"Has":["linux/s390x"`},
+		{name: "other architectures", sources: []string{base + "foreign/list"}, says: []string{"is linux/s390x, linux/ppc64le, wanted " + host}, kind: `PlatformError {"Has":["linux/s390x"`},
 		{name: "another architecture, in a layout", sources: []string{"oci:" + ociForeign}, says: []string{"is linux/s390x, wanted " + host}},
 		{name: "the host's, when another is wanted", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Platform = "linux/s390x" }, says: []string{"is " + host + ", wanted linux/s390x"}},
-		{name: "not a platform", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Platform = "s390x" }, says: []string{`platform "s390x" is not os/arch`}, hint: "linux/amd64"},
+		{name: "not a platform", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Platform = "s390x" }, says: []string{`platform "s390x" is not os/arch`}, kind: `SyntaxError {"Problem":"platform \"s390x\"`},
 		{name: "a list of lists", sources: []string{base + "nested"}, says: []string{"is not an image: it is a list of lists"}},
 		{name: "an artifact", sources: []string{base + "artifact"}, says: []string{"is not a container image", "application/vnd.example.chart"}},
 		{name: "text", sources: []string{base + "text"}, says: []string{"is not an image"}},
-		{name: "policy", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Policy = reject }, says: []string{"rejected by the policy " + reject}, hint: "--policy"},
-		{name: "malformed policy", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Policy = malformed }, says: []string{malformed}, hint: "--policy"},
+		{name: "policy", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Policy = reject }, says: []string{"rejected by the policy " + reject}, kind: `PolicyError {"Policy":"` + reject},
+		{name: "malformed policy", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Policy = malformed }, says: []string{malformed}, kind: `ConfigError {"File":"containers-policy.json"`},
 		{name: "no policy", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Policy = "/no/such/policy" }, says: []string{"/no/such/policy"}},
 		{name: "no certificates", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.CertDir = "/no/such/certs" }, says: []string{"/no/such/certs"}},
 		{name: "refused", sources: []string{base + "old"}, edit: func(o *mirror.Options) {
@@ -90,22 +90,22 @@ func TestPullRefuses(t *testing.T) {
 			o.Accept = func(context.Context, storage.Image) error { return errors.New("has go1.6.3") }
 		}, says: []string{"has go1.6.3"}},
 		{name: "docker-archive: no file", sources: []string{"docker-archive:/no/such/file"}, says: []string{"docker-archive:/no/such/file: no such file or directory"}},
-		{name: "docker-archive: garbage", sources: []string{"docker-archive:" + garbage}, says: []string{"is not a docker archive"}, hint: "oci-archive:"},
+		{name: "docker-archive: garbage", sources: []string{"docker-archive:" + garbage}, says: []string{"is not a docker archive"}, kind: `FormError {"Form":"a docker archive"`},
 		{name: "docker-archive: empty", sources: []string{"docker-archive:" + nil0}, says: []string{"is not a docker archive: the file is empty"}},
 		{name: "docker-archive: empty, with a name", sources: []string{"docker-archive:" + nil0 + ":it:one"}, says: []string{"is not a docker archive: the file is empty"}},
 		{name: "docker-archive: a directory", sources: []string{"docker-archive:" + emptyDir}, says: []string{"is not a docker archive: it is a directory"}},
-		{name: "docker-archive: an OCI archive", sources: []string{"docker-archive:" + ociSeveral}, says: []string{"is not a docker archive"}, hint: "oci-archive:"},
+		{name: "docker-archive: an OCI archive", sources: []string{"docker-archive:" + ociSeveral}, says: []string{"is not a docker archive but an OCI archive"}, kind: `"Transports":["oci-archive"]`},
 		{name: "docker-archive: torn off", sources: []string{"docker-archive:" + torn}, says: []string{"is not a docker archive"}},
-		{name: "docker-archive: several", sources: []string{"docker-archive:" + dockerSeveral}, says: []string{"holds several images, none of them as " + wanted, "registry.example/it:one", "registry.example/it:two"}, hint: "docker-archive:" + dockerSeveral + ":registry.example/it:"},
+		{name: "docker-archive: several", sources: []string{"docker-archive:" + dockerSeveral}, says: []string{"holds several images, none of them as " + wanted, "registry.example/it:one", "registry.example/it:two"}, kind: `AmbiguousError {"Source":"docker-archive:` + dockerSeveral},
 		{name: "docker-archive: no such name", sources: []string{"docker-archive:" + dockerSeveral + ":registry.example/it:three"}, says: []string{"registry.example/it:three: holds no image of that name"}},
 		{name: "oci-archive: no file", sources: []string{"oci-archive:/no/such/file"}, says: []string{"oci-archive:/no/such/file: no such file or directory"}},
-		{name: "oci-archive: garbage", sources: []string{"oci-archive:" + garbage}, says: []string{"is not an OCI archive"}, hint: "docker-archive:"},
+		{name: "oci-archive: garbage", sources: []string{"oci-archive:" + garbage}, says: []string{"is not an OCI archive"}, kind: `FormError {"Form":"an OCI archive"`},
 		{name: "oci-archive: compressed garbage", sources: []string{"oci-archive:" + zipped(t, garbage)}, says: []string{"is not an OCI archive"}},
 		{name: "oci-archive: empty", sources: []string{"oci-archive:" + nil0}, says: []string{"is not an OCI archive: the file is empty"}},
-		{name: "oci-archive: a docker archive", sources: []string{"oci-archive:" + dockerSeveral}, says: []string{"is not an OCI archive: it holds no index.json"}},
-		{name: "oci-archive: several", sources: []string{"oci-archive:" + ociSeveral}, says: []string{"holds several images", "registry.example/it:two"}, hint: "oci-archive:" + ociSeveral + ":registry.example/it:"},
+		{name: "oci-archive: a docker archive", sources: []string{"oci-archive:" + dockerSeveral}, says: []string{"is not an OCI archive but a docker archive"}, kind: `"Transports":["docker-archive"]`},
+		{name: "oci-archive: several", sources: []string{"oci-archive:" + ociSeveral}, says: []string{"holds several images", "registry.example/it:two"}, kind: `AmbiguousError {"Source":"oci-archive:` + ociSeveral},
 		{name: "oci: no directory", sources: []string{"oci:/no/such/dir"}, says: []string{"oci:/no/such/dir: no such file or directory"}},
-		{name: "oci: an empty directory", sources: []string{"oci:" + emptyDir}, says: []string{"is not an OCI layout"}, hint: "dir:"},
+		{name: "oci: an empty directory", sources: []string{"oci:" + emptyDir}, says: []string{"is not an OCI layout"}, kind: `FormError {"Form":"an OCI layout"`},
 		{name: "oci: no image", sources: []string{"oci:" + ociNone}, says: []string{"holds no image"}},
 		{name: "oci: no such name", sources: []string{"oci:" + ociNone + ":x"}, says: []string{"oci:" + ociNone + ":x: holds no image of that name"}},
 		{name: "oci-archive: no such name", sources: []string{"oci-archive:" + ociSeveral + ":x"}, says: []string{":x: holds no image of that name"}},
@@ -143,8 +143,8 @@ func TestPullRefuses(t *testing.T) {
 					t.Errorf("a line of %d bytes: %q", len(line), line)
 				}
 			}
-			if !strings.Contains(hint(err), test.hint) {
-				t.Errorf("hint %q, want %q in it", hint(err), test.hint)
+			if !strings.Contains(kinds(err), test.kind) {
+				t.Errorf("it is %q, want %q in it", kinds(err), test.kind)
 			}
 			if after := state(t, store); after != before {
 				t.Errorf("the store changed from\n%sto\n%s", before, after)

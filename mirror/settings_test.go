@@ -32,7 +32,7 @@ func TestLoadPolicy(t *testing.T) {
 		{name: "given", path: one, files: []string{two}, used: one},
 		{name: "the first", files: []string{one, two}, used: one},
 		{name: "the first that exists", files: []string{missing, two}, used: two},
-		{name: "none", files: []string{missing}, used: builtinPolicy},
+		{name: "none", files: []string{missing}, used: ""},
 		{name: "given and missing", path: missing, files: []string{one}, says: missing},
 		{name: "malformed", files: []string{bad, two}, says: bad},
 		{name: "a directory", files: []string{dir}, says: dir},
@@ -143,7 +143,8 @@ func TestExplain(t *testing.T) {
 		{`pinging container registry r.example: Get "https://r.example/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority`,
 			"its TLS certificate is not trusted: certificate signed by unknown authority"},
 		{"two\nlines", "two lines"},
-		{strings.Repeat("long ", 99), strings.Repeat("long ", 48) + " ..."},
+		{strings.Repeat("long ", 99) + "cause", strings.Repeat("long ", 99) + "cause"},
+		{strings.Repeat("long ", 999) + "cause", strings.Repeat("long ", 100) + " ... " + strings.Repeat("long ", 299) + "cause"},
 	} {
 		cause := errors.New(test.in)
 		got := explain(cause, source, settings{})

@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -26,74 +25,79 @@ const transportList = "docker://, oci:, oci-archive:, docker-archive:, dir:, bun
 
 // A Source is one place to try: a registry or a part of one, a repository with
 // or without tag or digest, or an image in one of the other forms of
-// containers-transports(5). The zero Source is no place.
+// containers-transports(5). The zero Source is no place. A Source from
+// [ParseSource] is encoded as text, and decodes to the same value.
 type Source struct {
 	transport string
 	named     reference.Named // of docker, nil for a registry without a path
 	// rest is what follows the transport's name. Of docker it is the text as
 	// given: the named form has Docker Hub's "library" in it.
 	rest string
-	// strict: only an image under the last name of the one wanted will do.
+	// strict: only an image under the last name of the one wanted is accepted.
 	strict bool
 }
 
-// ParseSource reads a source: "registry.example/x/kube-cross",
+// ParseSource parses a source: "registry.example/x/kube-cross",
 // "127.0.0.1:5000/x/y:tag", "registry.example/x/y@sha256:...", a registry alone
 // as in "m.example", or a transport of containers/image and what that takes:
 // docker://, oci:, oci-archive:, docker-archive:, dir:, containers-storage:. A
-// repository has to be named with its registry's host: kbuild never searches
-// for a short name, nor takes it for one of Docker Hub's. Nothing is looked up,
-// neither files nor hosts.
+// repository is named with its registry's host: kbuild never searches for a
+// short name, and never expands it to one of Docker Hub's. No host is looked
+// up, and of files only whether s names a bundle. The errors are
+// [*SyntaxError].
 func ParseSource(s string) (Source, error) {
-	transport, rest, _ := strings.Cut(s, ":")
 	if IsBundle(s) {
 		return Source{transport: transportBundle, rest: s}, nil
 	}
+	return parseSource(s)
+}
+
+func parseSource(s string) (Source, error) {
+	transport, rest, _ := strings.Cut(s, ":")
 	switch transport {
 	case "":
-		return Source{}, withHint(errors.New("the mirror's name is empty"),
-			"a mirror is a repository such as registry.example/x/kube-cross, or one of "+transportList)
+		return Source{}, syntaxError("a repository such as registry.example/x/kube-cross, or one of "+transportList,
+			"the mirror's name is empty")
 	case "http", "https":
 		if bare, ok := strings.CutPrefix(rest, "//"); ok {
-			return Source{}, withHint(fmt.Errorf("mirror %q is a URL, not an image", s), "write "+bare)
+			return Source{}, syntaxError(bare, "mirror %q is a URL, not an image", s)
 		}
 	case transportDocker:
 		bare, ok := strings.CutPrefix(rest, "//")
 		if !ok {
-			return Source{}, withHint(fmt.Errorf("mirror %q has no // after docker:", s), "write docker://"+rest)
+			return Source{}, syntaxError("docker://"+rest, "mirror %q has no // after docker:", s)
 		}
 		return parseRepository(s, bare)
 	case transportOCI, transportOCIArchive, transportDockerArchive, transportDir, transportStorage, transportBundle:
 		return parseTransport(s, transport, rest)
 	case "docker-daemon", "sif", "tarball", "ostree", "atomic":
 		if rest != "" && !strings.Contains(transport, ".") {
-			return Source{}, withHint(fmt.Errorf("mirror %q: the transport %s: is not supported", s, transport),
-				"supported are "+transportList)
+			return Source{}, syntaxError("one of "+transportList, "mirror %q: the transport %s: is not supported", s, transport)
 		}
 	}
 	return parseRepository(s, s)
 }
 
-// parseTransport reads what follows the name of a transport other than docker.
+// parseTransport parses what follows the name of a transport other than docker.
 func parseTransport(s, transport, rest string) (Source, error) {
 	path, _, _ := strings.Cut(rest, ":")
 	if transport == transportDir || transport == transportStorage || transport == transportBundle {
 		path = rest
 	}
 	if path == "" {
-		return Source{}, withHint(fmt.Errorf("mirror %q names no image", s), "write "+usage[transport])
+		return Source{}, syntaxError(usage[transport], "mirror %q names no image", s)
 	}
 	switch transport {
 	case transportDockerArchive:
 		if _, err := dockerarchive.ParseReference(rest); err != nil {
-			return Source{}, withHint(fmt.Errorf("mirror %q: %w", s, err), "write "+usage[transport])
+			return Source{}, syntaxError(usage[transport], "mirror %q: %v", s, err)
 		}
 	case transportStorage:
 		if strings.HasPrefix(rest, "[") {
 			break
 		}
 		if _, _, err := parseStored(rest); err != nil {
-			return Source{}, withHint(fmt.Errorf("mirror %q: %w", s, err), "write "+usage[transport])
+			return Source{}, syntaxError(usage[transport], "mirror %q: %v", s, err)
 		}
 	}
 	return Source{transport: transport, rest: rest}, nil
@@ -108,40 +112,40 @@ var usage = map[string]string{
 	transportStorage:       "containers-storage:NAME:TAG, or containers-storage:@ID",
 }
 
-// parseRepository reads a repository, with or without tag or digest.
+// parseRepository parses a repository, with or without tag or digest.
 func parseRepository(s, text string) (Source, error) {
 	host, path, slash := strings.Cut(text, "/")
 	switch isHost := strings.ContainsAny(host, ".:") || host == "localhost"; {
 	case strings.HasPrefix(text, "/"), strings.HasPrefix(text, "~"), host == ".", host == "..":
-		return Source{}, withHint(fmt.Errorf("mirror %q is a path, not an image", s),
-			fmt.Sprintf("say what it holds: docker-archive:%s, oci-archive:%[1]s, oci:%[1]s or dir:%[1]s; or give a file that kbuild bundle save made", text))
+		return Source{}, syntaxError(fmt.Sprintf("what it holds: docker-archive:%s, oci-archive:%[1]s, oci:%[1]s, dir:%[1]s or bundle:%[1]s", text),
+			"mirror %q is a path, not an image", s)
 	case strings.HasPrefix(text, "["):
-		return Source{}, withHint(fmt.Errorf("mirror %q: an IPv6 address cannot be part of an image's name", s),
-			"give the host a name")
+		return Source{}, syntaxError("a host name in its place",
+			"mirror %q: an IPv6 address cannot be part of an image's name", s)
 	case slash && !isHost:
-		return Source{}, withHint(fmt.Errorf("mirror %q names no registry", s),
-			fmt.Sprintf("write the registry's host first, as in docker.io/%s; a short name is never searched for", text))
+		return Source{}, syntaxError(fmt.Sprintf("the registry's host first, as in docker.io/%s; short names are never searched for", text),
+			"mirror %q names no registry", s)
 	case !slash && (strings.HasSuffix(text, ".tar") || strings.HasSuffix(text, ".tar.gz") || strings.HasSuffix(text, ".tgz")):
-		return Source{}, withHint(fmt.Errorf("mirror %q is a file, not an image", s),
-			fmt.Sprintf("say what it holds: docker-archive:%s or oci-archive:%[1]s", text))
+		return Source{}, syntaxError(fmt.Sprintf("what it holds: docker-archive:%s or oci-archive:%[1]s", text),
+			"mirror %q is a file, not an image", s)
 	case !slash && bareHost(text), slash && path == "" && isHost:
 		host := strings.TrimSuffix(text, "/")
 		if _, err := reference.ParseNormalizedNamed(host + "/x"); err != nil {
-			return Source{}, fmt.Errorf("mirror %q: %w", s, err)
+			return Source{}, syntaxError("", "mirror %q: %v", s, err)
 		}
 		return Source{transport: transportDocker, rest: host}, nil
 	case !slash:
-		return Source{}, withHint(fmt.Errorf("mirror %q names no registry", s),
-			fmt.Sprintf("write the registry's host first, as in docker.io/library/%s; a short name is never searched for", text))
+		return Source{}, syntaxError(fmt.Sprintf("the registry's host first, as in docker.io/library/%s; short names are never searched for", text),
+			"mirror %q names no registry", s)
 	}
 	named, err := reference.ParseNormalizedNamed(text)
 	if err != nil {
-		return Source{}, fmt.Errorf("mirror %q: %w", s, err)
+		return Source{}, syntaxError("", "mirror %q: %v", s, err)
 	}
 	return Source{transport: transportDocker, named: named, rest: text}, nil
 }
 
-// bareHost tells a host such as "m.example" or "127.0.0.1:5000" from a short
+// bareHost distinguishes a host such as "m.example" or "127.0.0.1:5000" from a short
 // name such as "kube-cross:v1.4.2-1".
 func bareHost(text string) bool {
 	host, port, hasPort := strings.Cut(text, ":")
@@ -151,8 +155,8 @@ func bareHost(text string) bool {
 	return strings.Contains(host, ".") || host == "localhost"
 }
 
-// parseStored reads a name or an id (@ and hex digits) of an image in the store.
-// Short names are the store's own, localhost/..., as podman and buildah have it.
+// parseStored parses a name or an id (@ and hex digits) of an image in the store.
+// Short names are the store's own, localhost/..., as in podman and buildah.
 func parseStored(text string) (name reference.Named, id string, err error) {
 	if id, ok := strings.CutPrefix(text, "@"); ok {
 		if id == "" || strings.Trim(id, "0123456789abcdef") != "" {
@@ -171,8 +175,34 @@ func parseStored(text string) (name reference.Named, id string, err error) {
 	return reference.TagNameOnly(name), "", nil
 }
 
-// String returns the source with its transport, a form that [ParseSource] and
-// skopeo read.
+// MarshalText returns the source in the form in which it was written.
+func (s Source) MarshalText() ([]byte, error) {
+	switch s.transport {
+	case "":
+		return nil, nil
+	case transportDocker:
+		return []byte("docker://" + s.rest), nil
+	}
+	return []byte(s.transport + ":" + s.rest), nil
+}
+
+// UnmarshalText decodes what [Source.MarshalText] wrote.
+func (s *Source) UnmarshalText(text []byte) error {
+	transport, rest, _ := strings.Cut(string(text), ":")
+	var err error
+	switch {
+	case len(text) == 0:
+		*s = Source{}
+	case transport == transportBundle:
+		*s = Source{transport: transport, rest: rest}
+	default:
+		*s, err = parseSource(string(text))
+	}
+	return err
+}
+
+// String returns the source with its transport, in a form that [ParseSource]
+// and skopeo read.
 func (s Source) String() string {
 	switch s.transport {
 	case "":
@@ -186,8 +216,8 @@ func (s Source) String() string {
 	return s.transport + ":" + s.rest
 }
 
-// IsRegistry tells whether the source is a registry or a repository in one, and
-// so needs a connection.
+// IsRegistry reports whether the source is a registry or a repository in one,
+// which needs a connection.
 func (s Source) IsRegistry() bool { return s.transport == transportDocker }
 
 // host is the registry of a docker source.
@@ -198,13 +228,13 @@ func (s Source) host() string {
 	return reference.Domain(s.named)
 }
 
-// inStore tells whether the source is an image of the store itself.
+// inStore reports whether the source is an image of the store itself.
 func (s Source) inStore() bool {
 	return s.transport == transportStorage && !strings.HasPrefix(s.rest, "[")
 }
 
-// isLoopback tells whether a registry's host[:port] is this very host by its
-// name alone: 127.0.0.0/8, ::1 and localhost, which Docker takes, too.
+// isLoopback reports whether a registry's host[:port] is this host, by its name
+// alone: 127.0.0.0/8, ::1 and localhost, as in Docker.
 func isLoopback(host string) bool {
 	if addr, err := netip.ParseAddrPort(host); err == nil {
 		return addr.Addr().IsLoopback()

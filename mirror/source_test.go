@@ -74,7 +74,7 @@ func texts(list []Source) []string {
 }
 
 func TestParseSourceRefuses(t *testing.T) {
-	for _, test := range []struct{ in, says, hint string }{
+	for _, test := range []struct{ in, says, write string }{
 		{"", "empty", "docker://"},
 		{"xuxinkun/kubernetes", "names no registry", "docker.io/xuxinkun/kubernetes"},
 		{"docker://xuxinkun/kubernetes", "names no registry", "docker.io/xuxinkun/kubernetes"},
@@ -82,8 +82,8 @@ func TestParseSourceRefuses(t *testing.T) {
 		{"kube-cross:v1.4.2-1", "names no registry", "docker.io/library/kube-cross:v1.4.2-1"},
 		{"kube-cross.tar", "is a file", "docker-archive:kube-cross.tar"},
 		{"m.Example_x", "lowercase", ""},
-		{"https://m.example/x", "is a URL", "write m.example/x"},
-		{"http://127.0.0.1:5000/x", "is a URL", "write 127.0.0.1:5000/x"},
+		{"https://m.example/x", "is a URL", "m.example/x"},
+		{"http://127.0.0.1:5000/x", "is a URL", "127.0.0.1:5000/x"},
 		{"docker:m.example/x", "has no //", "docker://m.example/x"},
 		{"docker://", "names no registry", ""},
 		{"/tmp/x.tar", "is a path", "docker-archive:/tmp/x.tar"},
@@ -114,9 +114,9 @@ func TestParseSourceRefuses(t *testing.T) {
 		if !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%q: %v, want %q", test.in, err, test.says)
 		}
-		var h interface{ Hint() string }
-		if test.hint != "" && (!errors.As(err, &h) || !strings.Contains(h.Hint(), test.hint)) {
-			t.Errorf("%q: %v has not the hint %q", test.in, err, test.hint)
+		var syntax *SyntaxError
+		if !errors.As(err, &syntax) || !strings.Contains(syntax.Write, test.write) {
+			t.Errorf("%q: %v does not suggest %q", test.in, err, test.write)
 		}
 	}
 }

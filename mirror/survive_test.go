@@ -187,7 +187,7 @@ func TestPullSurvives(t *testing.T) {
 				}
 				f.serve(w, r, content, rangeLies, -1)
 			}},
-		{name: "stalled, ranges honoured", most: 2, says: "brought nothing for 300ms", edit: func(o *mirror.Options) { o.Stall = 300 * time.Millisecond },
+		{name: "stalled, ranges honoured", most: 2, says: "sent nothing for 300ms", edit: func(o *mirror.Options) { o.Stall = 300 * time.Millisecond },
 			answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
 				if nth == 1 {
 					stall(w, r, content, half)
@@ -195,7 +195,7 @@ func TestPullSurvives(t *testing.T) {
 				}
 				f.serve(w, r, content, rangeHonoured, -1)
 			}},
-		{name: "no answer", says: "brought nothing for 300ms", edit: func(o *mirror.Options) { o.Stall = 300 * time.Millisecond },
+		{name: "no answer", says: "sent nothing for 300ms", edit: func(o *mirror.Options) { o.Stall = 300 * time.Millisecond },
 			answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
 				if nth == 1 {
 					<-r.Context().Done()
@@ -214,7 +214,7 @@ func TestPullSurvives(t *testing.T) {
 			}
 			f.serve(w, r, content, rangeHonoured, -1)
 		}},
-		{name: "too many requests", says: "makes us wait", answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
+		{name: "too many requests", says: "makes kbuild wait", answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
 			if nth == 1 {
 				w.Header().Set("Retry-After", "2")
 				w.WriteHeader(http.StatusTooManyRequests)
@@ -438,7 +438,7 @@ func TestPullGivesUp(t *testing.T) {
 		edit   func(*mirror.Options)
 		says   string
 		asked  int
-		hint   string
+		kind   string
 	}{
 		{name: "no progress", says: "ended at byte 10 of", asked: 4, answer: func(f *faulty, w http.ResponseWriter, r *http.Request) {
 			f.mu.Lock()
@@ -462,9 +462,9 @@ func TestPullGivesUp(t *testing.T) {
 			f.asked++
 			w.WriteHeader(http.StatusForbidden)
 		}},
-		{name: "the time is over", says: "not done after 400ms", hint: "--timeout", edit: func(o *mirror.Options) { o.Timeout = 400 * time.Millisecond },
+		{name: "the time is over", says: "not done after 400ms", kind: "TimeoutError", edit: func(o *mirror.Options) { o.Timeout = 400 * time.Millisecond },
 			answer: func(f *faulty, w http.ResponseWriter, r *http.Request) { stall(w, r, content, 10) }},
-		{name: "the time is over in a pause", says: "not done after 400ms", hint: "--timeout", edit: func(o *mirror.Options) { o.Timeout = 400 * time.Millisecond },
+		{name: "the time is over in a pause", says: "not done after 400ms", kind: "TimeoutError", edit: func(o *mirror.Options) { o.Timeout = 400 * time.Millisecond },
 			answer: func(f *faulty, w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Retry-After", "60")
 				w.WriteHeader(http.StatusTooManyRequests)
@@ -491,8 +491,8 @@ func TestPullGivesUp(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.says) || errors.Is(err, context.Canceled) {
 				t.Errorf("got %v, want %q", err, test.says)
 			}
-			if !strings.Contains(hint(err), test.hint) {
-				t.Errorf("hint %q, want %q in it", hint(err), test.hint)
+			if !strings.Contains(kinds(err), test.kind) {
+				t.Errorf("it is %q, want %q in it", kinds(err), test.kind)
 			}
 			// Before a range is refused it is asked for once.
 			if test.asked > 0 && f.asked > test.asked+1 || f.asked < test.asked {

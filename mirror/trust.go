@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/containers/image/v5/docker"
 	"github.com/containers/image/v5/docker/reference"
@@ -19,7 +17,7 @@ import (
 type trust struct {
 	policy  *signature.Policy
 	context *signature.PolicyContext
-	file    string // that the policy was read from
+	file    string // that the policy was read from, "" for the built-in one
 	// required: an image has to be signed, whatever the policy says.
 	required bool
 	// original is what the image is asked for as; under holds the place it
@@ -29,8 +27,8 @@ type trust struct {
 }
 
 // judge sets the names that the images of one source are judged under: the one
-// it has there, and the one it is going to have. The user's registries.conf
-// sends gcr.io to a mirror and the policy for gcr.io holds; so does --mirror.
+// it has there, and the one it is going to have. Where registries.conf maps
+// gcr.io to a mirror the policy for gcr.io applies; so it does for a source.
 func (t trust) judge(source Source, opened types.ImageReference) (trust, error) {
 	t.under = []types.ImageReference{opened}
 	if source.transport != transportDocker {
@@ -58,9 +56,9 @@ func (t trust) judge(source Source, opened types.ImageReference) (trust, error) 
 	return t, nil
 }
 
-// allows tells whether the policy takes an image, and whether it verified a
-// signature for it. A scope of the policy that names a registry or more counts
-// for each name the image has; only where no scope does, the default counts.
+// allows checks that the policy accepts an image, and reports whether it verified
+// a signature for it. A scope of the policy that names a registry or more applies
+// to each name the image has. Only where no scope applies, the default does.
 func (t trust) allows(ctx context.Context, img types.UnparsedImage) (signed bool, err error) {
 	var named []types.ImageReference
 	for _, ref := range t.under {
@@ -80,7 +78,9 @@ func (t trust) allows(ctx context.Context, img types.UnparsedImage) (signed bool
 		}
 	}
 	if t.required && !signed {
-		return false, withHint(fmt.Errorf("the policy %s takes it unsigned, and --require-signed is given", t.file), t.stanzas())
+		e := t.policyError(t.under[0], "the policy %s accepts it without a signature, and a signature is required", t.name())
+		e.Unsigned = true
+		return false, e
 	}
 	return signed, nil
 }
@@ -107,8 +107,8 @@ func (t trust) hasScope(ref types.ImageReference) bool {
 	return false
 }
 
-// verifies tells whether one of the requirements, all of which have to be met,
-// is a signature. The library shows their kind in JSON alone.
+// verifies reports whether one of the requirements, all of which have to be met,
+// is a signature. The library shows their kind in JSON only.
 func (t trust) verifies(requirements signature.PolicyRequirements) bool {
 	for _, r := range requirements {
 		var kind struct {
@@ -122,8 +122,8 @@ func (t trust) verifies(requirements signature.PolicyRequirements) bool {
 	return false
 }
 
-// rejected puts the policy's refusal in words. What the network or the
-// registry answered instead of a signature stays as it is.
+// rejected puts the policy's refusal into words. What the network or the registry
+// answered in place of a signature stays as it is.
 func (t trust) rejected(ref types.ImageReference, err error) error {
 	var requirement signature.PolicyRequirementError
 	var invalid signature.InvalidSignatureError
@@ -137,28 +137,24 @@ func (t trust) rejected(ref types.ImageReference, err error) error {
 	if named := ref.DockerReference(); named != nil {
 		name = named.String()
 	}
-	return withHint(fmt.Errorf("rejected by the policy %s for %s: %w", t.file, name, &answer{text: plain(err.Error()), cause: err}), t.stanzas())
+	e := t.policyError(t.under[0], "rejected by the policy %s for %s: %s", t.name(), name, plain(err.Error()))
+	e.cause = err
+	return e
 }
 
-// stanzas say what to write into the policy so that signed images are taken.
-func (t trust) stanzas() string {
-	file := t.file
-	if file == builtinPolicy {
-		file = "~/.config/containers/policy.json"
-		if home, err := os.UserHomeDir(); err == nil {
-			file = filepath.Join(home, ".config/containers/policy.json")
-		}
+// policyError describes an image, named under a reference, that the policy does
+// not accept.
+func (t trust) policyError(ref types.ImageReference, format string, args ...any) *PolicyError {
+	e := &PolicyError{
+		Policy: t.file, Want: t.original.Name(),
+		Transport: ref.Transport().Name(), Identity: ref.PolicyConfigurationIdentity(),
+		text: fmt.Sprintf(format, args...),
 	}
-	const key = `"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/path/to/key.gpg"`
-	ref := t.under[0]
-	transport := ref.Transport().Name()
-	if transport != transportDocker {
-		return fmt.Sprintf("to take what your key signed, put under \"transports\" in %s:\n%q: {%q: [{%s}]}\n--policy gives another policy", file, transport, ref.PolicyConfigurationIdentity(), key)
+	if mirrored := t.under[0].DockerReference(); mirrored != nil {
+		e.Mirror = mirrored.Name()
 	}
-	hint := fmt.Sprintf("to take what your key signed, put under \"transports\" in %s:\n\"docker\": {%q: [{%s}]}", file, t.original.Name(), key)
-	if mirrored := ref.DockerReference(); mirrored != nil && mirrored.Name() != t.original.Name() {
-		hint += fmt.Sprintf("\nor, for this mirror alone:\n\"docker\": {%q: [{%s, \"signedIdentity\": {\"type\": \"remapIdentity\", \"prefix\": %[1]q, \"signedPrefix\": %[3]q}}]}",
-			mirrored.Name(), key, t.original.Name())
-	}
-	return hint + "\nfor sigstore the type is \"sigstoreSigned\", without \"keyType\"; where signatures lie says registries.d, see containers-registries.d(5)\n--policy gives another policy"
+	return e
 }
+
+// name is the policy's file, for messages.
+func (t trust) name() string { return settings{policyFile: t.file}.policyName() }

@@ -179,30 +179,30 @@ func TestPullSigned(t *testing.T) {
 		name, repository, policy string
 		required                 bool
 		signed                   bool
-		says, hint               string
+		says, kind               string
 	}{
 		{name: "under the original name", repository: "signed", policy: byName, signed: true},
 		{name: "of a list, the image", repository: "list", policy: byName, signed: true},
 		{name: "by a scope above it", repository: "signed", policy: scoped("reject", "gcr.io", signedBy(public, "")), signed: true},
 		{name: "others may go unsigned", repository: "signed", policy: scoped("insecureAcceptAnything", original, signedBy(public, "")), signed: true},
-		{name: "a mirror does not evade the policy", repository: "none", policy: scoped("insecureAcceptAnything", original, signedBy(public, "")), says: "no signature exists", hint: `"` + original + `": [{"type": "signedBy"`},
+		{name: "a mirror does not evade the policy", repository: "none", policy: scoped("insecureAcceptAnything", original, signedBy(public, "")), says: "no signature exists", kind: `"Want":"` + original + `","Transport":"docker"`},
 		{name: "under the mirror's, remapped", repository: "signed", policy: scoped("reject", g.Host()+"/signed", signedBy(public, remap("signed"))), signed: true},
-		{name: "under the mirror's, not remapped", repository: "signed", policy: scoped("reject", g.Host()+"/signed", signedBy(public, "")), says: original, hint: `"remapIdentity"`},
+		{name: "under the mirror's, not remapped", repository: "signed", policy: scoped("reject", g.Host()+"/signed", signedBy(public, "")), says: original, kind: `"Mirror":"` + g.Host() + `/signed"`},
 		{name: "with the mirror's own name", repository: "own", policy: scoped("reject", g.Host()+"/own", signedBy(public, "")), signed: true},
 		{name: "the mirror's scope does not suspend the other", repository: "none", says: "no signature exists", policy: fmt.Sprintf(
 			`{"default":[{"type":"reject"}],"transports":{"docker":{%q:[{"type":"insecureAcceptAnything"}],%q:%s}}}`, g.Host(), original, signedBy(public, ""))},
-		{name: "for another name", repository: "another/name", policy: byName, says: "registry.example/other", hint: "policy.json"},
+		{name: "for another name", repository: "another/name", policy: byName, says: "registry.example/other", kind: `policy.json","Unsigned":false`},
 		{name: "for another tag", repository: "another/tag", policy: byName, says: "v9"},
 		{name: "of another image", repository: "moved", policy: byName, says: "rejected by the policy"},
 		{name: "by another key", repository: "signed", policy: scoped("reject", original, signedBy(otherPublic, "")), says: "rejected by the policy"},
-		{name: "none", repository: "none", policy: byName, says: "no signature exists", hint: "registries.d"},
+		{name: "none", repository: "none", policy: byName, says: "no signature exists", kind: `"Want":"` + original + `","Transport":"docker"`},
 		{name: "none, and none wanted", repository: "none", policy: anything},
-		{name: "none, required", repository: "none", policy: anything, required: true, says: "--require-signed is given", hint: `"docker": {"` + original + `": [{"type": "signedBy"`},
-		{name: "signed, but not verified, required", repository: "signed", policy: anything, required: true, says: "--require-signed is given"},
+		{name: "none, required", repository: "none", policy: anything, required: true, says: "a signature is required", kind: `"Unsigned":true,"Want":"` + original + `"`},
+		{name: "signed, but not verified, required", repository: "signed", policy: anything, required: true, says: "a signature is required"},
 		{name: "signed, required", repository: "signed", policy: byName, required: true, signed: true},
 		{name: "sigstore", repository: "sigstore", signed: true, required: true,
 			policy: scoped("reject", original, fmt.Sprintf(`[{"type":"sigstoreSigned","keyPath":%q,"signedIdentity":{"type":"matchRepository"}}]`, sigstoreKey))},
-		{name: "sigstore, none", repository: "none", says: "rejected by the policy", hint: "sigstoreSigned",
+		{name: "sigstore, none", repository: "none", says: "rejected by the policy", kind: "PolicyError",
 			policy: scoped("reject", original, fmt.Sprintf(`[{"type":"sigstoreSigned","keyPath":%q,"signedIdentity":{"type":"matchRepository"}}]`, sigstoreKey))},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -220,11 +220,11 @@ func TestPullSigned(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error()+hint(err), opts.Policy) {
+			if err == nil || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error()+kinds(err), opts.Policy) {
 				t.Errorf("got %v, want %q and %s", err, test.says, opts.Policy)
 			}
-			if !strings.Contains(hint(err), test.hint) {
-				t.Errorf("hint %q, want %q in it", hint(err), test.hint)
+			if !strings.Contains(kinds(err), test.kind) {
+				t.Errorf("it is %q, want %q in it", kinds(err), test.kind)
 			}
 			if s := state(t, store); s != "" {
 				t.Errorf("the store holds\n%s", s)
@@ -238,7 +238,7 @@ func TestPullSignedFromAFile(t *testing.T) {
 	opts := options(t)
 	opts.RequireSigned = true
 	_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, "dir:"+imageDir(t, img(t, runtime.GOARCH, "right"))), opts)
-	if err == nil || !strings.Contains(err.Error(), "--require-signed is given") || !strings.Contains(hint(err), `"dir": {"`) {
-		t.Errorf("got %v with the hint %q", err, hint(err))
+	if err == nil || !strings.Contains(err.Error(), "a signature is required") || !strings.Contains(kinds(err), `"Transport":"dir"`) {
+		t.Errorf("got %v, which is %q", err, kinds(err))
 	}
 }

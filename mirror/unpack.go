@@ -3,7 +3,9 @@ package mirror
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"sync"
 
 	"github.com/containers/image/v5/pkg/blobinfocache"
@@ -32,7 +34,7 @@ func (u *unpacking) NewImageDestination(ctx context.Context, sys *types.SystemCo
 	if err != nil || len(u.image.blobs) != len(u.image.layers) {
 		return inner, err
 	}
-	d := &unpacker{ImageDestination: inner, unpacking: u, blobs: map[digest.Digest]*arriving{}, done: make(chan struct{})}
+	d := &unpacker{ctx: ctx, ImageDestination: inner, unpacking: u, blobs: map[digest.Digest]*arriving{}, done: make(chan struct{})}
 	// The store is asked what it has before anything is unpacked, which locks it.
 	cache := blobinfocache.DefaultCache(sys)
 	for _, info := range u.image.blobs {
@@ -77,8 +79,9 @@ type unpacker struct {
 	*unpacking
 	blobs map[digest.Digest]*arriving
 
-	done chan struct{} // closed when work has ended
-	made []string      // layers, the lowest first
+	ctx  context.Context // of the copy: a goroutine unpacks
+	done chan struct{}   // closed when work has ended
+	made []string        // layers, the lowest first
 	err  error
 }
 
@@ -143,7 +146,7 @@ func (d *unpacker) work() {
 		made := false
 		file, err := d.kept.read(blob)
 		if err == nil {
-			made, err = d.store.UnpackLayer(parent, diffID, blob, file)
+			made, err = d.unpack(parent, diffID, blob, file)
 			file.Close() //nolint:errcheck // nothing was written
 		}
 		if err != nil {
@@ -155,6 +158,23 @@ func (d *unpacker) work() {
 		}
 		parent = id
 	}
+}
+
+// unpack unpacks one layer, as far as there is room in the store.
+func (d *unpacker) unpack(parent string, diffID, blob digest.Digest, file *os.File) (made bool, err error) {
+	info, err := file.Stat()
+	if err != nil {
+		return false, err
+	}
+	if info.Size() <= smallLayer {
+		if err := survey(d.ctx, file, d.store.Root()); err != nil {
+			return false, fmt.Errorf("layer %s: %w", blob, err)
+		}
+		if _, err := file.Seek(0, io.SeekStart); err != nil {
+			return false, err
+		}
+	}
+	return d.store.UnpackLayer(parent, diffID, blob, &roomyReader{Reader: file, dir: d.store.Root()})
 }
 
 // Commit makes the image of the layers.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"github.com/kbuild/kbuild/builder/kube"
-	"github.com/kbuild/kbuild/mirror"
 )
 
 // Libraries return typed errors and sentinels that name no flag and no command
@@ -11,14 +10,10 @@ import (
 // hintTable returns the hints, one entry for each kind of error. The order does
 // not matter: see hintFor.
 func hintTable() []hint {
-	return []hint{
-		forType(func(*mirror.OfflineError) string { return offlineHint }),
+	return append(mirrorHints(), // hints_mirror.go
 		forType(func(e *kube.WithheldError) string { return "to give it: --env " + e.Name }),
-	}
+	)
 }
-
-const offlineHint = "give what is on this host: --mirror FILE with a bundle (kbuild bundle save makes one), " +
-	"or oci:, oci-archive:, docker-archive: or dir:; or leave out --offline and KBUILD_OFFLINE"
 
 // A hint returns what the user can do about one error, or "" if it has nothing
 // to say about it. It does not look below the error: hintFor does.
