@@ -112,6 +112,7 @@ type registry struct {
 	mu     sync.Mutex
 	asked  map[string]int
 	before func(w http.ResponseWriter, r *http.Request) (done bool)
+	next   http.Handler // the registry, without before
 }
 
 // serve starts a registry; before, if not nil, may answer in its place once it
@@ -120,6 +121,7 @@ func serve(t *testing.T) *registry {
 	t.Helper()
 	g := &registry{asked: map[string]int{}}
 	inner, err := mirrortest.ServeThrough(func(next http.Handler) http.Handler {
+		g.next = next
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			g.mu.Lock()
 			g.asked[r.Method+" "+r.URL.Path]++

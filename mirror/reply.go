@@ -43,12 +43,13 @@ func replyOf(err error) (reply, bool) {
 		coded      errcode.Error
 		bare       errcode.ErrorCode
 	)
-	if errors.As(err, &coded) {
+	isRefused := errors.As(err, &refused)
+	if errors.As(err, &coded) || isRefused && errors.As(refused.Err, &coded) { // which it does not unwrap
 		r.fromCode(coded)
 	}
 	status, body := unparsedBody(err)
 	switch {
-	case errors.As(err, &refused):
+	case isRefused:
 		r.status, r.exact, r.token = http.StatusUnauthorized, true, true
 	case errors.As(err, &unexpected):
 		r.status, r.exact, r.unread = unexpected.StatusCode, true, true
