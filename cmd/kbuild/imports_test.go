@@ -38,6 +38,7 @@ func TestImports(t *testing.T) {
 		"builder/preflight":               {"builder/container", "storage/namespace"},
 		"builder":                         {"builder/container", "builder/image", "builder/objects", "storage", "storage/files"},
 		"cmd/kbuild-bench":                {"builder/kube", "builder/kube/kubetest", "mirror/mirrortest"},
+		"cmd/kbuild-soak":                 {"builder/kube/kubetest", "mirror/mirrortest"},
 		"cmd/kbuild": {
 			"builder", "builder/container", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube", "builder/kube/kubetest", "builder/kube/sources", "builder/objects",
 			"builder/output", "builder/preflight", "mirror", "mirror/mirrortest", "storage", "storage/files", "storage/namespace",
