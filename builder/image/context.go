@@ -106,7 +106,7 @@ func writeArchive(ctx context.Context, tree kube.Tree, manifest sources.Manifest
 	if err := os.Remove(stampFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	err := files.WriteWhole(archive, 0o644, owner, func(w io.Writer) error { return tree.WriteArchive(ctx, w, manifest) })
+	err := files.WriteCache(archive, 0o644, owner, func(w io.Writer) error { return tree.WriteArchive(ctx, w, manifest) })
 	if err != nil {
 		return err
 	}

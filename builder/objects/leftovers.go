@@ -240,7 +240,7 @@ func (s *State) Keep(root string, manifest sources.Manifest, mounts []kube.Mount
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	return files.WriteWhole(s.generated(), 0o600, files.Self(), func(w io.Writer) error {
+	return files.WriteCache(s.generated(), 0o600, files.Self(), func(w io.Writer) error {
 		buffered := bufio.NewWriterSize(w, 1<<20)
 		out := tar.NewWriter(buffered)
 		for _, l := range list {

@@ -5,25 +5,19 @@ import (
 	"io/fs"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // Watched is what the files of a directory were at a time, to tell later which
 // of them a command wrote.
 type Watched struct {
 	dir   string
-	files map[string]fileStamp // by path below dir
-}
-
-type fileStamp struct {
-	inode      uint64
-	size       int64
-	mtim, ctim unix.Timespec
+	files map[string]files.Stamp // by path below dir
 }
 
 // Watch looks at the files below a directory.
 func Watch(dir string) (Watched, error) {
-	w := Watched{dir, map[string]fileStamp{}}
+	w := Watched{dir, map[string]files.Stamp{}}
 	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) && p == dir {
 			return nil
@@ -31,7 +25,7 @@ func Watch(dir string) (Watched, error) {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		stamp, err := stampOf(p)
+		stamp, err := files.StampOf(p)
 		if err != nil {
 			return err
 		}
@@ -46,14 +40,6 @@ func Watch(dir string) (Watched, error) {
 // written to since.
 func (w Watched) Wrote(file string) bool {
 	before, was := w.files[file]
-	now, err := stampOf(filepath.Join(w.dir, file))
+	now, err := files.StampOf(filepath.Join(w.dir, file))
 	return err == nil && (!was || before != now)
-}
-
-func stampOf(file string) (fileStamp, error) {
-	var st unix.Stat_t
-	if err := unix.Lstat(file, &st); err != nil {
-		return fileStamp{}, &fs.PathError{Op: "stat", Path: file, Err: err}
-	}
-	return fileStamp{st.Ino, st.Size, st.Mtim, st.Ctim}, nil
 }

@@ -37,8 +37,19 @@ func RemoveUnfinished(dir string) error {
 }
 
 // WriteWhole writes a file beside its place and renames it there, so that
-// nobody sees half of it.
-func WriteWhole(file string, mode os.FileMode, owner Owner, write func(io.Writer) error) (err error) {
+// nobody sees half of it. It is on the disk before it has its name: a file that
+// is not would be empty after a power cut.
+func WriteWhole(file string, mode os.FileMode, owner Owner, write func(io.Writer) error) error {
+	return writeBeside(file, mode, owner, write, (*os.File).Sync)
+}
+
+// WriteCache is WriteWhole for a large file that is made again where its size is
+// not the one on record: it does not wait for the disk.
+func WriteCache(file string, mode os.FileMode, owner Owner, write func(io.Writer) error) error {
+	return writeBeside(file, mode, owner, write, func(*os.File) error { return nil })
+}
+
+func writeBeside(file string, mode os.FileMode, owner Owner, write func(io.Writer) error, sync func(*os.File) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(file), Unfinished+"*")
 	if err != nil {
 		return err
@@ -52,7 +63,7 @@ func WriteWhole(file string, mode os.FileMode, owner Owner, write func(io.Writer
 	if err := write(f); err != nil {
 		return err
 	}
-	if err := errors.Join(f.Chown(owner.UID, owner.GID), f.Chmod(mode)); err != nil {
+	if err := errors.Join(f.Chown(owner.UID, owner.GID), f.Chmod(mode), sync(f)); err != nil {
 		return err
 	}
 	if err := f.Close(); err != nil {
