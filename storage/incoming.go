@@ -54,6 +54,9 @@ func (s *Store) OpenIncoming(ctx context.Context, waiting func()) (*Incoming, er
 		lock.Close()
 		return nil, fmt.Errorf("make room for incoming images: %w", err)
 	}
+	if err := s.BeginLayers(); err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
 	return in, nil
 }
 

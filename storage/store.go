@@ -41,6 +41,9 @@ type Options struct {
 // Store is an open containers/storage.
 type Store struct {
 	store cstorage.Store
+	// unsynced is the note that layers may not be on the disk yet, see
+	// [Store.BeginLayers].
+	unsynced *os.File
 }
 
 // Image is an image as the store holds it.
@@ -73,6 +76,11 @@ func Open(opts Options) (*Store, error) {
 
 // Close gives the store back. Images stay.
 func (s *Store) Close() error {
+	if s.unsynced != nil {
+		// What was put into the store got no name: the next run looks at it.
+		s.unsynced.Close() //nolint:errcheck // it was written long ago
+		s.unsynced = nil
+	}
 	if _, err := s.store.Shutdown(false); err != nil && !errors.Is(err, cstorage.ErrLayerUsedByContainer) {
 		return fmt.Errorf("close the store %s: %w", s.store.GraphRoot(), err)
 	}
@@ -190,8 +198,13 @@ func LocalName(short string) (reference.Named, error) {
 }
 
 // AddNames gives an image further names, taking them from any image that had
-// them.
+// them. What [Store.BeginLayers] announced is on the disk before.
 func (s *Store) AddNames(id string, names ...reference.Named) error {
+	if s.unsynced != nil {
+		if err := s.Sync(); err != nil {
+			return err
+		}
+	}
 	list := make([]string, len(names))
 	for i, n := range names {
 		list[i] = n.String()
@@ -219,6 +232,23 @@ func (s *Store) Delete(id string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("delete image %s: %w", id, err)
+	}
+	return nil
+}
+
+// DeleteContainer removes a container that nobody uses any longer.
+func (s *Store) DeleteContainer(id string) error {
+	c, err := s.store.Container(id)
+	if err != nil {
+		return fmt.Errorf("remove container %s: %w", id, err)
+	}
+	// Where its process was killed it may count as mounted.
+	s.store.Unmount(c.ID, true) //nolint:errcheck // mostly it is not mounted
+	if err := s.mendLink(c.LayerID); err != nil {
+		return fmt.Errorf("remove container %s: %w", id, err)
+	}
+	if err := s.store.DeleteContainer(c.ID); err != nil {
+		return fmt.Errorf("remove container %s: %w", id, err)
 	}
 	return nil
 }

@@ -315,11 +315,8 @@ func RemoveLeftovers(store *storage.Store, tree string) error {
 			if !strings.Contains(name, containerMark(tree)) {
 				continue
 			}
-			if _, err := s.Unmount(c.ID, true); err != nil {
-				logger().Debugf("unmount %s: %v", name, err)
-			}
-			if err := s.DeleteContainer(c.ID); err != nil {
-				return fmt.Errorf("remove the container %s that an earlier run left: %w", name, err)
+			if err := store.DeleteContainer(c.ID); err != nil {
+				return fmt.Errorf("%s, left by an earlier run: %w", name, err)
 			}
 			break
 		}

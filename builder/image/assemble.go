@@ -65,6 +65,10 @@ func (a assembly) assemble(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	// Its names come when all of it is on the disk, see [storage.Store.AddNames].
+	if err := a.store.BeginLayers(); err != nil {
+		return "", err
+	}
 	scaffold, ok := cutSources(dockerfile, a.Tree.Recipe)
 	if !ok {
 		return a.whole(ctx)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -65,13 +66,13 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 		}
 		return 0, nil
 	case goalImages:
-		return 0, w.withStore(func(store *storage.Store) error { return w.listImages(store, os.Stdout) })
+		return 0, w.withStore(ctx, func(store *storage.Store) error { return w.listImages(store, os.Stdout) })
 	case goalPrune:
-		return 0, w.withStore(w.prune)
+		return 0, w.withStore(ctx, w.prune)
 	}
 
 	if w.Goal == goalBundleLoad {
-		return 0, w.withStore(func(store *storage.Store) error { return w.loadBundle(ctx, store) })
+		return 0, w.withStore(ctx, func(store *storage.Store) error { return w.loadBundle(ctx, store) })
 	}
 	if err := w.makeTemporary(); err != nil {
 		return 0, err
@@ -80,13 +81,13 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(w.TempDir)) }()
 	}
 	if w.Goal == goalClean {
-		return 0, w.withStore(w.clean)
+		return 0, w.withStore(ctx, w.clean)
 	}
 	if w.Goal == goalCross {
-		return 0, w.withStore(func(store *storage.Store) error { return w.cross(ctx, store) })
+		return 0, w.withStore(ctx, func(store *storage.Store) error { return w.cross(ctx, store) })
 	}
 	inner := false
-	err = w.withStore(func(store *storage.Store) error {
+	err = w.withStore(ctx, func(store *storage.Store) error {
 		if err := container.RemoveLeftovers(store, w.Tree.Recipe.PathID); err != nil {
 			return err
 		}
@@ -155,12 +156,19 @@ func (w *worker) makeTemporary() error {
 	return os.Setenv("TMPDIR", dir)
 }
 
-func (w *worker) withStore(do func(*storage.Store) error) (err error) {
+func (w *worker) withStore(ctx context.Context, do func(*storage.Store) error) (err error) {
 	store, err := storage.Open(w.Store)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	discarded, err := store.DiscardUnsynced(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range discarded {
+		w.say("check", "%s was not whole, as after a power cut, and is removed: %v", cmp.Or(strings.Join(d.Names, ", "), "image or layer "+d.ID[:12]), d.Why)
+	}
 	return do(store)
 }
 

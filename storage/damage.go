@@ -1,0 +1,248 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	cstorage "github.com/containers/storage"
+	"github.com/containers/storage/pkg/archive"
+	"github.com/opencontainers/go-digest"
+)
+
+// Discarded is a layer or an image that was removed because it was not whole.
+type Discarded struct {
+	// ID is that of the image, or of a layer that no image was made of.
+	ID string
+	// Names are the image's, if it had any.
+	Names []string
+	// Why says what was wrong with it.
+	Why error
+}
+
+// CheckImage compares every layer of an image with its digest.
+func (s *Store) CheckImage(ctx context.Context, id string) error {
+	img, err := s.store.Image(id)
+	if err != nil {
+		return fmt.Errorf("check image %s: %w", id, err)
+	}
+	for next := img.TopLayer; next != ""; {
+		layer, err := s.store.Layer(next)
+		if err != nil {
+			return fmt.Errorf("check image %s: layer %s: %w", id, next, err)
+		}
+		if err := s.checkLayer(ctx, layer); err != nil {
+			return fmt.Errorf("check image %s: %w", id, err)
+		}
+		next = layer.Parent
+	}
+	return nil
+}
+
+// checkLayer is the error that says why a layer is not what it was when it was
+// unpacked, or nil.
+func (s *Store) checkLayer(ctx context.Context, layer *cstorage.Layer) error {
+	if err := s.checkLink(layer); err != nil {
+		return fmt.Errorf("layer %s: %w", layer.ID, err)
+	}
+	if layer.UncompressedDigest == "" {
+		return nil // a container's, or of a kind that has no digest
+	}
+	uncompressed := archive.Uncompressed
+	diff, err := s.store.Diff("", layer.ID, &cstorage.DiffOptions{Compression: &uncompressed})
+	if err != nil {
+		return fmt.Errorf("layer %s: %w", layer.ID, err)
+	}
+	digester := digest.Canonical.Digester()
+	_, err = io.Copy(digester.Hash(), &cancelled{ctx, diff})
+	if err = errors.Join(err, diff.Close()); err != nil {
+		return fmt.Errorf("layer %s: %w", layer.ID, err)
+	}
+	if got := digester.Digest(); got != layer.UncompressedDigest {
+		return fmt.Errorf("layer %s: it has digest %s, not %s", layer.ID, got, layer.UncompressedDigest)
+	}
+	return nil
+}
+
+// cancelled reads until its context ends.
+type cancelled struct {
+	context.Context
+	io.Reader
+}
+
+func (c *cancelled) Read(p []byte) (int, error) {
+	if err := c.Err(); err != nil {
+		return 0, err
+	}
+	return c.Reader.Read(p)
+}
+
+// Files of the overlay driver, in the directory of a layer (drivers/overlay in
+// containers/storage): link holds the layer's short name, which is that of a
+// symbolic link to it in the directory l, and lower those of the layers below.
+const (
+	overlayLink  = "link"
+	overlayLower = "lower"
+	overlayLinks = "l"
+)
+
+// layerDir is a layer's directory, of the overlay driver only.
+func (s *Store) layerDir(id string) string {
+	return filepath.Join(s.Root(), "overlay", id)
+}
+
+// checkLink looks at what the overlay driver keeps besides a layer's files. What
+// is below a layer comes from there: without it a container lacks files, and
+// nobody notices.
+func (s *Store) checkLink(layer *cstorage.Layer) error {
+	if s.Driver() != "overlay" {
+		return nil
+	}
+	link, err := os.ReadFile(filepath.Join(s.layerDir(layer.ID), overlayLink))
+	if err != nil {
+		return err
+	}
+	if len(link) == 0 {
+		return errors.New("its short name is empty")
+	}
+	if layer.Parent == "" {
+		return nil
+	}
+	lower, err := os.ReadFile(filepath.Join(s.layerDir(layer.ID), overlayLower))
+	if err != nil {
+		return err
+	}
+	parent, err := os.ReadFile(filepath.Join(s.layerDir(layer.Parent), overlayLink))
+	if err != nil {
+		return err
+	}
+	// The lower file of the parent need not be looked at: it is the parent's.
+	if first, _, _ := strings.Cut(string(lower), ":"); first != overlayLinks+"/"+string(parent) || len(parent) == 0 {
+		return fmt.Errorf("it lies on %q, not on layer %s", first, layer.Parent)
+	}
+	return nil
+}
+
+// mendLink makes a layer's directory one that can be removed: of an empty short
+// name the overlay driver would remove the directory of all short names, and
+// with that take every image's layers apart.
+func (s *Store) mendLink(id string) error {
+	if s.Driver() != "overlay" {
+		return nil
+	}
+	file := filepath.Join(s.layerDir(id), overlayLink)
+	info, err := os.Lstat(file)
+	if err != nil || info.Size() > 0 {
+		return nil //nolint:nilerr // it is not there, or as it should be
+	}
+	return os.Remove(file)
+}
+
+// discardDamaged removes those of the layers that are not whole, the images
+// made of them, and the containers made from those.
+func (s *Store) discardDamaged(ctx context.Context, doubtful []string) ([]Discarded, error) {
+	layers, err := s.store.Layers()
+	if err != nil {
+		return nil, fmt.Errorf("list layers: %w", err)
+	}
+	byID := map[string]*cstorage.Layer{}
+	for i := range layers {
+		byID[layers[i].ID] = &layers[i]
+	}
+	containers, err := s.store.Containers()
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	// What is in a container's own layer is its command's.
+	doubtful = slices.DeleteFunc(slices.Clone(doubtful), func(id string) bool {
+		return slices.ContainsFunc(containers, func(c cstorage.Container) bool { return c.LayerID == id })
+	})
+	damaged := map[string]error{}
+	for _, id := range doubtful {
+		layer := byID[id]
+		if layer == nil {
+			continue
+		}
+		err := s.checkLayer(ctx, layer)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if _, has := byID[layer.Parent]; layer.Parent != "" && !has {
+			err = errors.Join(err, fmt.Errorf("layer %s: layer %s below it is not there", id, layer.Parent))
+		}
+		if err != nil && s.stillThere(id) {
+			damaged[id] = err
+		}
+	}
+	if len(damaged) == 0 {
+		return nil, nil
+	}
+	return s.discard(byID, damaged, containers)
+}
+
+// stillThere is whether nobody removed the layer meanwhile.
+func (s *Store) stillThere(id string) bool { return s.HasLayer(id) }
+
+// discard removes damaged layers and all that lies on them.
+func (s *Store) discard(layers map[string]*cstorage.Layer, damaged map[string]error, containers []cstorage.Container) ([]Discarded, error) {
+	// why is what is wrong with a layer or with one below it.
+	why := func(id string) error {
+		for next := id; layers[next] != nil; next = layers[next].Parent {
+			if err := damaged[next]; err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for id := range layers {
+		if why(id) != nil {
+			if err := s.mendLink(id); err != nil {
+				return nil, fmt.Errorf("remove layer %s: %w", id, err)
+			}
+		}
+	}
+	for _, c := range containers {
+		if why(c.LayerID) != nil {
+			if err := s.store.DeleteContainer(c.ID); err != nil {
+				return nil, fmt.Errorf("remove a container of a damaged image: %w", err)
+			}
+		}
+	}
+	images, err := s.store.Images()
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	var gone []Discarded
+	for _, img := range images {
+		if err := why(img.TopLayer); err != nil {
+			if _, e := s.store.DeleteImage(img.ID, true); e != nil {
+				return nil, fmt.Errorf("remove damaged image %s (%w): %w", img.ID, err, e)
+			}
+			gone = append(gone, Discarded{img.ID, img.Names, err})
+		}
+	}
+	// From the top down: the longest way to the lowest first.
+	rest := slices.DeleteFunc(slices.Collect(maps.Keys(layers)), func(id string) bool { return why(id) == nil || !s.HasLayer(id) })
+	depth := func(id string) (n int) {
+		for next := id; layers[next] != nil; next = layers[next].Parent {
+			n++
+		}
+		return n
+	}
+	slices.SortFunc(rest, func(a, b string) int { return depth(b) - depth(a) })
+	for _, id := range rest {
+		if err := s.store.DeleteLayer(id); err != nil && !errors.Is(err, cstorage.ErrLayerUnknown) {
+			return nil, fmt.Errorf("remove damaged layer %s: %w", id, err)
+		}
+		if len(gone) == 0 {
+			gone = append(gone, Discarded{ID: id, Why: why(id)})
+		}
+	}
+	return gone, nil
+}
