@@ -34,6 +34,8 @@ type State struct {
 	recipe  kube.Recipe
 	further []string // paths in the container that are kept besides the recipe's
 	lock    *os.File
+	held    inventory // what is kept, as far as it is known to be whole
+	spoilt  []string
 }
 
 // Key is everything, besides the sources, that decides what a command
@@ -60,7 +62,12 @@ func Open(dir string, recipe kube.Recipe, key Key, further ...string) (*State, e
 	if err := os.MkdirAll(filepath.Dir(s.dir), 0o755); err != nil {
 		return nil, fmt.Errorf("kept state: %w", err)
 	}
-	if _, err := os.Stat(s.dir); errors.Is(err, fs.ErrNotExist) {
+	var known bool
+	if s.held, known = readInventory(s.dir); !known {
+		// There is none, or no command in it ever came to its end.
+		if err := os.RemoveAll(s.dir); err != nil {
+			return nil, fmt.Errorf("kept state: remove what a killed run left: %w", err)
+		}
 		if err := s.adopt(filepath.Join(filepath.Dir(dir), "*", "kept", name)); err != nil {
 			return nil, fmt.Errorf("kept state: copy another tree's: %w", err)
 		}
@@ -114,10 +121,13 @@ func (s *State) adopt(pattern string) error {
 }
 
 // copyFrom copies into a directory beside the state's own, so that half a copy
-// is never taken for a state.
+// is never taken for a state. What a command that was killed left in the other
+// stays there. The copy has an inventory on the disk when a command in it has
+// come to its end.
 func (s *State) copyFrom(other string) error {
-	if _, err := os.Stat(filepath.Join(other, "running")); err == nil {
-		return nil // killed; its own tree puts that in order
+	held, ok := readInventory(other)
+	if !ok {
+		return nil
 	}
 	next, err := os.MkdirTemp(filepath.Dir(s.dir), ".copy-*")
 	if err != nil {
@@ -132,6 +142,14 @@ func (s *State) copyFrom(other string) error {
 			return err
 		}
 	}
+	v, err := held.compare(next) // all are new files: each is read
+	if err != nil {
+		return err
+	}
+	if err := removeFiles(next, append(v.spoilt, v.unknown...)); err != nil {
+		return err
+	}
+	s.held = held
 	return os.Rename(next, s.dir)
 }
 
@@ -221,11 +239,10 @@ func escape(p string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(strings.TrimPrefix(p, "/"), "%", "%25"), "/", "%2f")
 }
 
-func (s *State) record() string  { return filepath.Join(s.dir, "compiled-from") }
-func (s *State) running() string { return filepath.Join(s.dir, "running") }
+func (s *State) record() string { return filepath.Join(s.dir, "compiled-from") }
 
-// Prepare removes what does not follow from the sources and the version, notes
-// them, and marks the state as in use. It returns the mounts for the container
+// Prepare removes what does not follow from the sources and the version, and what
+// is not as it was left, and notes them. It returns the mounts for the container
 // and, for the user, why everything had to go, if it had.
 func (s *State) Prepare(manifest sources.Manifest, version kube.Version) (mounts []kube.Mount, cold string, err error) {
 	defer func() {
@@ -250,9 +267,11 @@ func (s *State) Prepare(manifest sources.Manifest, version kube.Version) (mounts
 		if before.version != string(version.File()) {
 			change.Any = true
 		}
-		if err := s.removeInterrupted(); err != nil {
+		if err := s.removeSpoilt(); err != nil {
 			return nil, "", err
 		}
+		// What was made with them goes, too.
+		change.Any = change.Any || len(s.spoilt) > 0
 		if err := s.removeStale(change); err != nil {
 			return nil, "", err
 		}
@@ -276,50 +295,62 @@ func (s *State) Prepare(manifest sources.Manifest, version kube.Version) (mounts
 		}
 		mounts = append(mounts, kube.Mount{Host: s.Staging(o), Container: o.Container})
 	}
-	if err := s.writeRecord(manifest, version); err != nil {
-		return nil, "", err
+	if known && before.version == string(version.File()) && before.manifest.Digest() == manifest.Digest() {
+		return mounts, cold, nil
 	}
-	if err := os.Remove(s.running()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, "", err
-	}
-	return mounts, cold, os.WriteFile(s.running(), nil, 0o600)
+	return mounts, cold, s.writeRecord(manifest, version)
 }
 
 // Done says that the command came to its own end, well or not. A compile that
 // failed leaves good objects: each was made from the sources on record, and
 // what depends on them is older, which Go sees. Only a command that was killed
-// may leave halves.
+// may leave halves: without Done they are in no inventory. When Done returns,
+// what the command left is on the disk.
 func (s *State) Done() error {
-	if err := os.Remove(s.running()); err != nil {
-		return fmt.Errorf("kept state: %w", err)
+	err := s.settle()
+	if err == nil {
+		now := time.Now()
+		err = os.Chtimes(s.record(), now, now)
 	}
-	now := time.Now()
-	if err := os.Chtimes(s.record(), now, now); err != nil {
+	if err != nil {
 		return fmt.Errorf("kept state: %w", err)
 	}
 	return nil
 }
 
-// removeInterrupted removes what a killed command wrote: everything that is
-// not older than its start. Objects keep the times they were written at,
-// because by them Go sees that a package was rebuilt for one program and what
-// else depends on it was not.
-func (s *State) removeInterrupted() error {
-	start, err := os.Stat(s.running())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+// settle writes what is kept to the disk, and then the inventory.
+func (s *State) settle() error {
+	found, err := filesOf(s.dir)
 	if err != nil {
 		return err
 	}
-	dirs := append([]string(nil), s.recipe.Persistent...)
-	for _, p := range s.further {
-		if p != goCache { // Go's cache checks what it reads
-			dirs = append(dirs, p)
-		}
+	if _, known := readInventory(s.dir); known && s.held.describes(found) {
+		return nil
 	}
-	return s.remove(dirs, func(_, _ string, info fs.FileInfo) bool { return !info.ModTime().Before(start.ModTime()) })
+	// The disk is busy with one, the processors with the other.
+	synced := make(chan error, 1)
+	go func() { synced <- files.SyncFileSystem(s.dir) }()
+	s.held = takeInventory(s.dir, found, s.held)
+	if err := <-synced; err != nil {
+		return err
+	}
+	return writeInventory(s.dir, s.held)
 }
+
+// removeSpoilt removes what is not as the last command that came to its end had
+// left it.
+func (s *State) removeSpoilt() error {
+	v, err := s.held.compare(s.dir)
+	if err != nil {
+		return err
+	}
+	s.spoilt = v.spoilt
+	return removeFiles(s.dir, append(v.spoilt, v.unknown...))
+}
+
+// Spoilt lists the kept files that Prepare removed because they did not hold
+// what the last command left in them.
+func (s *State) Spoilt() []string { return s.spoilt }
 
 // removeStale removes what no longer follows from the sources.
 func (s *State) removeStale(change sources.Change) error {

@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -175,17 +176,13 @@ func TestStateSequence(t *testing.T) {
 	}
 }
 
-// A run that was killed leaves a mark; until a run ends well, what is newer
-// than the mark goes, together with what no longer follows from the sources.
+// What a run that was killed left is in no inventory and goes, together with
+// what no longer follows from the sources.
 func TestStateKilledTwice(t *testing.T) {
 	one := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
 	two := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 2})
 	k := newKeeper(t)
-	goCacheIn := "kept/" + escape(goCache) + "/00/entry"
 	k.run(one, kube.Version{}, false, objectA, objectB, program)
-	for _, o := range []string{objectA, objectB, program} {
-		k.touch(o, -time.Hour)
-	}
 	k.run(one, kube.Version{}, true, objectD, placed, standard)
 	k.run(two, kube.Version{}, true, standard)
 	if got := k.objects(); !slices.Equal(got, []string{objectA, standard}) {
@@ -195,22 +192,56 @@ func TestStateKilledTwice(t *testing.T) {
 	if got := k.objects(); !slices.Equal(got, []string{objectA}) {
 		t.Errorf("after the third: %v", got)
 	}
-	// Go's own cache checks what it reads, and stays.
-	s, err := Open(k.dir, testRecipe, Key{Base: "b"}, goCache)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	for round := range 2 {
-		if _, _, err := s.Prepare(two, kube.Version{}); err != nil {
+}
+
+// What a killed run left in Go's build cache stays where it is whole: its name
+// tells.
+func TestStateKilledCache(t *testing.T) {
+	m := manifestOf(map[string]byte{"pkg/a/a.go": 1})
+	cache := "kept/" + escape(goCache) + "/"
+	const action = "0011223344556677889900112233445566778899001122334455667788990011"
+	output := func(text string) string { return fmt.Sprintf("%x-d", sha256.Sum256([]byte(text))) }
+	entry := fmt.Sprintf("v1 %s %64s %20d %20d\n", action, strings.TrimSuffix(output("x"), "-d"), 1, 1)
+	whole := map[string]string{"a/" + output("x"): "x", "b/" + action + "-a": entry}
+	halves := map[string]string{"c/" + output("y"): "", "d/" + strings.Replace(action, "0", "1", 1) + "-a": entry, "e/" + strings.Replace(action, "1", "2", 1) + "-a": "v1 ", "trim.txt": "1"}
+
+	dir := filepath.Join(t.TempDir(), "trees", "h")
+	prepare := func() *State {
+		t.Helper()
+		s, err := Open(dir, testRecipe, Key{Base: "b"}, goCache)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if round == 0 {
-			filestest.Write(t, filepath.Join(s.dir, goCacheIn), "x")
+		if _, _, err := s.Prepare(m, kube.Version{}); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := prepare()
+	if err := errors.Join(s.Done(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = prepare()
+	for _, files := range []map[string]string{whole, halves} {
+		for name, text := range files {
+			filestest.Write(t, filepath.Join(s.dir, cache, name), text)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(s.dir, goCacheIn)); err != nil {
-		t.Error(err)
+	s.Close()
+	s = prepare()
+	defer s.Close()
+	for name := range whole {
+		if _, err := os.Stat(filepath.Join(s.dir, cache, name)); err != nil {
+			t.Errorf("whole: %v", err)
+		}
+	}
+	for name := range halves {
+		if _, err := os.Stat(filepath.Join(s.dir, cache, name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is still there: %v", name, err)
+		}
+	}
+	if spoilt := s.Spoilt(); len(spoilt) > 0 {
+		t.Errorf("called spoilt: %v", spoilt)
 	}
 }
 

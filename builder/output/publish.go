@@ -140,6 +140,11 @@ func publishDir(from, to, host string, names []string, owner files.Owner) ([]Pub
 	if err := os.Chown(next, owner.UID, owner.GID); err != nil {
 		return nil, err
 	}
+	// A program that is in its place, and not on the disk, is empty after a power
+	// cut.
+	if err := files.SyncFileSystem(next); err != nil {
+		return nil, err
+	}
 	if to == host {
 		// The output directory itself may be a mount or a link: its files
 		// are renamed one by one.

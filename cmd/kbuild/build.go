@@ -193,6 +193,9 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host contain
 		kept = ", from nothing: " + cold
 	}
 	w.mark("kept state")
+	if spoilt := state.Spoilt(); len(spoilt) > 0 {
+		w.say(step, "%d kept files are not as they were left, and are made again: %s", len(spoilt), filepath.Base(spoilt[0]))
+	}
 	w.say(step, "%s%s", strings.Join(w.Command, " "), kept)
 	var stdin io.Reader = strings.NewReader("")
 	if key.Command != nil {
