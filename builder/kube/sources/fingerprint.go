@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -25,12 +26,19 @@ import (
 // file that was changed just before it was looked at may be changed again, and
 // keep its ctime. Such files are left out, as git's index does with those that
 // are "racily clean" (gitformat-index(5), racy-git.txt), and so is all of a
-// file system whose times are another computer's, or whole seconds.
+// file system whose times are another computer's, or whole seconds, and all that
+// was seen before the last boot: after a power cut a file may have its new times
+// and its old content.
+//
+// A file that a program has mapped gets new times at the first write to a page,
+// and not at the next, until the page was written to the disk. So what is read
+// is first given to the disk: see [clean].
 type Fingerprint struct {
 	// Read is how many files the look that made this had to read.
 	Read int
 
 	began int64 // when the look began, in nanoseconds since 1970
+	boot  string
 	dev   uint64
 	files []seenFile // in order of their paths
 }
@@ -115,6 +123,7 @@ const settled = 2 * time.Second
 type look struct {
 	before Fingerprint
 	began  int64
+	boot   string // of this system, random
 	dev    uint64
 	// local is whether the times of the tree's file system are this kernel's.
 	local bool
@@ -122,22 +131,42 @@ type look struct {
 
 // newLook begins a look at the tree whose root is open.
 func newLook(root int, before Fingerprint, now time.Time) look {
-	l := look{began: now.UnixNano()}
+	l := look{began: now.UnixNano(), boot: bootID()}
 	st, err := fstat(root)
-	if err != nil || !localFiles(root) {
+	if err != nil || !localFiles(root) || l.boot == "" {
 		return l
 	}
 	l.dev, l.local = st.dev, true
 	// A clock that went back may give a time for the second time.
-	if before.dev == l.dev && before.began <= l.began {
+	if before.dev == l.dev && before.boot == l.boot && before.began <= l.began {
 		l.before = before
 	}
 	return l
 }
 
+// bootID is what the kernel calls this run of it, see random(4); "" where it
+// does not say.
+func bootID() string {
+	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
+}
+
+// clean has the kernel begin to write an open file's pages to the disk. With
+// that it takes from every program that has one mapped the right to write to it
+// (folio_clear_dirty_for_io in mm/page-writeback.c), so that the next write is a
+// page fault, at which the file system gives the file new times.
+func clean(fd int) error {
+	return unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+}
+
 // localFiles is whether a directory is on a file system that takes its times
-// from this kernel's clock: the magic numbers are those of statfs(2) and
-// linux/magic.h. Others are read whole each time.
+// from this kernel's clock, and gives a file new ones when it is written to: the
+// magic numbers are those of statfs(2) and linux/magic.h. Others are read whole
+// each time, among them tmpfs, which never learns of a write to a mapped file,
+// and overlay, below which may be one.
 func localFiles(dir int) bool {
 	var system unix.Statfs_t
 	for {
@@ -156,9 +185,7 @@ func localFiles(dir int) bool {
 		0x9123683e, // btrfs
 		0xf2f52010, // f2fs
 		0x2fc12fc1, // zfs
-		0xca451a4e, // bcachefs
-		0x01021994, // tmpfs
-		0x794c7630: // overlay
+		0xca451a4e: // bcachefs
 		return true
 	}
 	return false
@@ -183,11 +210,12 @@ func (l *look) settles(s stamp) bool {
 	return l.local && s.dev == l.dev && s.mtime < limit && s.ctime < limit && s.ctime%int64(time.Second) != 0
 }
 
-// The encoding: the magic, the time of the look, the device, the number of
+// The encoding: the magic, the time of the look, the boot's id after its length,
+// the device, the number of
 // files, and for each its path as in a manifest's encoding, the inode, mode and
 // size as unsigned varints, the two times in eight bytes each and the sum; at
 // the end the SHA-256 of all that.
-const fingerprintMagic = "kbuild fingerprint 1\n"
+const fingerprintMagic = "kbuild fingerprint 2\n"
 
 // minSeen is the least number of bytes that a file takes in the encoding.
 const minSeen = 2 + 3 + 16 + sha256.Size
@@ -203,6 +231,8 @@ func (f Fingerprint) encode() []byte {
 	b := make([]byte, 0, len(fingerprintMagic)+3*8+96*len(f.files)+sha256.Size)
 	b = append(b, fingerprintMagic...)
 	b = binary.BigEndian.AppendUint64(b, uint64(f.began))
+	b = binary.AppendUvarint(b, uint64(len(f.boot)))
+	b = append(b, f.boot...)
 	b = binary.AppendUvarint(b, f.dev)
 	b = binary.AppendUvarint(b, uint64(len(f.files)))
 	before := ""
@@ -249,6 +279,11 @@ func parseFingerprint(data []byte) (Fingerprint, error) {
 	if f.began, err = r.nanoseconds(); err != nil {
 		return Fingerprint{}, err
 	}
+	boot, err := r.counted()
+	if err != nil {
+		return Fingerprint{}, err
+	}
+	f.boot = string(boot)
 	if f.dev, err = r.number(); err != nil {
 		return Fingerprint{}, err
 	}
@@ -273,6 +308,15 @@ func parseFingerprint(data []byte) (Fingerprint, error) {
 		return Fingerprint{}, errors.New("data after the last file")
 	}
 	return f, nil
+}
+
+// counted reads bytes after their number.
+func (r *manifestReader) counted() ([]byte, error) {
+	n, err := r.number()
+	if err != nil {
+		return nil, err
+	}
+	return r.bytes(n)
 }
 
 func (r *manifestReader) nanoseconds() (int64, error) {

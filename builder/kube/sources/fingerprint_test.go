@@ -153,6 +153,43 @@ func TestFingerprintFooled(t *testing.T) {
 	}
 }
 
+// TestFingerprintMapped writes to a file that stays mapped, again and again, with
+// a look after each: of the second write to a page a file system that still holds
+// the page back learns nothing.
+func TestFingerprintMapped(t *testing.T) {
+	dirs := map[string]string{"here": t.TempDir()}
+	if dir, err := os.MkdirTemp("/dev/shm", "kbuild-test-"); err == nil {
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		dirs["in memory"] = dir
+	} else {
+		t.Logf("NOT TESTED on tmpfs: %v", err)
+	}
+	for name, dir := range dirs {
+		t.Run(name, func(t *testing.T) {
+			root := filepath.Join(dir, "tree")
+			if err := os.CopyFS(root, os.DirFS(smallTree(t, map[string]string{"pkg/a/one.go": "package a // 0\n"}))); err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.OpenFile(filepath.Join(root, "pkg/a/one.go"), os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			page, err := syscall.Mmap(int(f.Fd()), 0, 14, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer syscall.Munmap(page) //nolint:errcheck // it goes with the process
+			var known Fingerprint
+			for i := range 4 {
+				page[13] = 'a' + byte(i)
+				known = since(t, smallSet(root), known, later(time.Duration(i)*time.Hour))
+				tick()
+			}
+		})
+	}
+}
+
 // TestFingerprintSameTick edits without a pause between looks: the kernel may
 // give the same time to what was there and to what is there now.
 func TestFingerprintSameTick(t *testing.T) {
@@ -182,6 +219,13 @@ func TestFingerprintOfElsewhere(t *testing.T) {
 	t.Run("another file system", func(t *testing.T) {
 		other := known
 		other.dev++
+		if after := since(t, tree, other, later(time.Second)); after.Read != all {
+			t.Errorf("%d files were read, want all %d", after.Read, all)
+		}
+	})
+	t.Run("another boot", func(t *testing.T) {
+		other := known
+		other.boot = "another"
 		if after := since(t, tree, other, later(time.Second)); after.Read != all {
 			t.Errorf("%d files were read, want all %d", after.Read, all)
 		}
@@ -265,7 +309,7 @@ func TestFingerprintEncoding(t *testing.T) {
 
 func FuzzParseFingerprint(f *testing.F) {
 	s := stamp{dev: 5, ino: 7, mode: syscall.S_IFREG | 0o755, size: 3, mtime: -1, ctime: 1_600_000_000_000_000_001}
-	seed := Fingerprint{began: 1_700_000_000_000_000_000, dev: 5, files: []seenFile{
+	seed := Fingerprint{began: 1_700_000_000_000_000_000, boot: "b", dev: 5, files: []seenFile{
 		{"a/b", s, sha256.Sum256(nil)}, {"a/b c", s, sha256.Sum256([]byte("x"))}, {"z", s, [32]byte{}},
 	}}
 	f.Add(seed.encode())

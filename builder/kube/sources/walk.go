@@ -95,7 +95,7 @@ func (s Set) read(ctx context.Context, before Fingerprint, now time.Time) (Manif
 		found, seen = found+len(r.found), seen+len(r.seen)
 	}
 	m := make(Manifest, 0, found)
-	after := Fingerprint{began: w.look.began, dev: w.look.dev, files: make([]seenFile, 0, seen)}
+	after := Fingerprint{began: w.look.began, boot: w.look.boot, dev: w.look.dev, files: make([]seenFile, 0, seen)}
 	for _, r := range readers {
 		m = append(m, r.found...)
 		after.files = append(after.files, r.seen...)
@@ -378,6 +378,7 @@ func (r *sourceReader) file(dir int, name string) error {
 		r.buffer = make([]byte, 256<<10)
 	}
 	r.hash.Reset()
+	cleaned := r.look.local && clean(fd) == nil
 	for {
 		n, err := read(fd, r.buffer)
 		if err != nil {
@@ -391,7 +392,7 @@ func (r *sourceReader) file(dir int, name string) error {
 	}
 	r.hash.Sum(e.Sum[:0])
 	r.found = append(r.found, e)
-	if after, err := fstat(fd); err == nil && after == st && st.size == e.Size && r.look.settles(st) {
+	if after, err := fstat(fd); err == nil && after == st && st.size == e.Size && cleaned && r.look.settles(st) {
 		r.seen = append(r.seen, seenFile{name, st, e.Sum})
 	}
 	return nil
