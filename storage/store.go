@@ -40,7 +40,7 @@ type Options struct {
 
 // Store is an open containers/storage.
 type Store struct {
-	store cstorage.Store
+	store *guarded
 	// unsynced is the note that layers may not be on the disk yet, see
 	// [Store.BeginLayers].
 	unsynced *os.File
@@ -66,7 +66,7 @@ func Open(opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := cstorage.GetStore(options)
+	s, err := getStore(options)
 	if err != nil {
 		return nil, fmt.Errorf("open the store %s: %w", options.GraphRoot, err)
 	}
@@ -80,6 +80,9 @@ func (s *Store) Close() error {
 		// What was put into the store got no name: the next run looks at it.
 		s.unsynced.Close() //nolint:errcheck // it was written long ago
 		s.unsynced = nil
+	}
+	if s.store.broken.Load() != nil {
+		return nil // whoever used it was told
 	}
 	if _, err := s.store.Shutdown(false); err != nil && !errors.Is(err, cstorage.ErrLayerUsedByContainer) {
 		return fmt.Errorf("close the store %s: %w", s.store.GraphRoot(), err)
