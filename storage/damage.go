@@ -28,21 +28,91 @@ type Discarded struct {
 
 // CheckImage compares every layer of an image with its digest.
 func (s *Store) CheckImage(ctx context.Context, id string) error {
-	img, err := s.store.Image(id)
+	wrong, err := s.CheckImages(ctx, []string{id}, false)
+	if err == nil {
+		err = wrong[id]
+	}
 	if err != nil {
 		return fmt.Errorf("check image %s: %w", id, err)
 	}
+	return nil
+}
+
+// DiscardDamaged removes an image, and those of its layers that are not whole
+// with all that lies on them, if any of them is not. It returns what was removed.
+func (s *Store) DiscardDamaged(ctx context.Context, id string) ([]Discarded, error) {
+	layers, err := s.chain(id)
+	if err != nil {
+		return nil, err
+	}
+	return s.discardDamaged(ctx, layers)
+}
+
+// chain lists the ids of an image's layers, the topmost first, down to one that
+// is not there.
+func (s *Store) chain(id string) ([]string, error) {
+	img, err := s.store.Image(id)
+	if err != nil {
+		return nil, fmt.Errorf("layers of image %s: %w", id, err)
+	}
+	var layers []string
 	for next := img.TopLayer; next != ""; {
+		layers = append(layers, next)
 		layer, err := s.store.Layer(next)
-		if err != nil {
-			return fmt.Errorf("check image %s: layer %s: %w", id, next, err)
+		if errors.Is(err, cstorage.ErrLayerUnknown) {
+			break
 		}
-		if err := s.checkLayer(ctx, layer); err != nil {
-			return fmt.Errorf("check image %s: %w", id, err)
+		if err != nil {
+			return nil, fmt.Errorf("layers of image %s: %w", id, err)
 		}
 		next = layer.Parent
 	}
-	return nil
+	return layers, nil
+}
+
+// CheckImages compares the layers of images with their digests, each once, and
+// returns what is wrong, by the images' ids. With repair those images are
+// removed, and all that lies on the layers that are not whole.
+func (s *Store) CheckImages(ctx context.Context, ids []string, repair bool) (map[string]error, error) {
+	known := map[string]error{}
+	wrong := map[string]error{}
+	for _, id := range ids {
+		layers, err := s.chain(id)
+		if err != nil {
+			return nil, err
+		}
+		for _, layer := range slices.Backward(layers) {
+			if _, checked := known[layer]; !checked {
+				found, err := s.store.Layer(layer)
+				if err == nil {
+					err = s.checkLayer(ctx, found)
+				}
+				if ctx.Err() != nil {
+					return nil, ctx.Err()
+				}
+				known[layer] = err
+			}
+			if known[layer] != nil && wrong[id] == nil {
+				wrong[id] = known[layer]
+			}
+		}
+		if _, err := s.Config(id); err != nil && wrong[id] == nil {
+			wrong[id] = err
+		}
+		if !repair || wrong[id] == nil {
+			continue
+		}
+		if _, err := s.discardDamaged(ctx, layers); err != nil {
+			return nil, err
+		}
+		if _, err := s.LookupID(id); err == nil {
+			// Its layers are whole, its configuration is not.
+			if err := s.Delete(id); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return wrong, nil
 }
 
 // checkLayer is the error that says why a layer is not what it was when it was

@@ -43,7 +43,12 @@ type part struct {
 }
 
 var parts = []part{
-	{"power", "the power fails at random moments", 8, runPower},
+	{"power", "the power fails at random moments", 40, runPower},
+	{"kill", "kbuild is killed, or its worker", 40, runKill},
+	{"signal", "kbuild is told to end", 40, runSignal},
+	{"failing", "the file system fails below a run", 20, runFailing},
+	{"full", "the disk is full", 40, runFull},
+	{"corrupt", "a file of what is kept is spoilt", 40, runCorrupt},
 }
 
 func main() {

@@ -58,26 +58,12 @@ type power struct {
 }
 
 func runPower(ctx context.Context, s *soak) error {
-	d, err := newDisk(ctx, s.dir)
+	p, err := s.stage(ctx)
 	if err != nil {
 		return err
 	}
-	p := &power{
-		soak: s, disk: d, place: place{s, d.at}, bundle: filepath.Join(s.dir, "bundle.tar"), pictures: filepath.Join(s.dir, "pictures"),
-		took: map[string]time.Duration{}, want: map[string][]byte{}, held: map[string]string{},
-	}
-	if err := os.Mkdir(p.pictures, 0o755); err != nil {
-		return err
-	}
-	if err := p.rehearse(ctx); err != nil {
-		return fmt.Errorf("rehearse: %w", err)
-	}
-	chosen := slices.Clone(steps)
-	if len(s.only) > 0 {
-		chosen = slices.DeleteFunc(chosen, func(t step) bool { return !slices.Contains(s.only, t.name) })
-	}
 	for n := range s.rounds {
-		t := chosen[n%len(chosen)]
+		t := s.chosen()[n%len(s.chosen())]
 		if err := p.round(ctx, n, t); err != nil {
 			return fmt.Errorf("round %d, %s: %w", n, t.name, err)
 		}
@@ -218,18 +204,26 @@ func (p *power) round(ctx context.Context, n int, t step) error {
 		}
 		err := p.recover(ctx, t, cut)
 		where := fmt.Sprintf("round %d: cut %.2f s into %s of %.2f s (%s)", n, moments[i].Seconds(), t.name, p.took[t.name].Seconds(), options)
-		var f *fault
-		switch {
-		case err == nil:
-			p.tell(false, "right", "%s", where)
-		case errors.As(err, &f):
-			p.tell(true, f.kind, "%s: %v", where, err)
-			if p.keep {
-				return nil
-			}
-		default:
-			return fmt.Errorf("%s: %w", where, err)
+		if err := p.verdict(where, err); err != nil {
+			return err
 		}
+		if p.keep && p.faults > 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// verdict tells what came of one blow. The error is of the soak's own.
+func (p *power) verdict(where string, err error) error {
+	var f *fault
+	switch {
+	case err == nil:
+		p.tell(false, "right", "%s", where)
+	case errors.As(err, &f):
+		p.tell(true, f.kind, "%s: %v", where, err)
+	default:
+		return fmt.Errorf("%s: %w", where, err)
 	}
 	return nil
 }
@@ -281,6 +275,11 @@ func (p *power) recover(ctx context.Context, t step, cut string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.disk.unmount()) }()
+	return p.judge(ctx, t)
+}
+
+// judge has kbuild go on from what is on the mounted disk.
+func (p *power) judge(ctx context.Context, t step) error {
 	if program, err := os.ReadFile(p.kubelet()); err == nil && !p.wanted(program) {
 		return &fault{"wrong", fmt.Errorf("the published program has %d bytes, and is none that was built", len(program))}
 	}

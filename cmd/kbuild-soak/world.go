@@ -38,6 +38,8 @@ type soak struct {
 	rounds   int
 	outcomes map[string]int
 	faults   int
+
+	rehearsed *power
 }
 
 // open makes the directory and the registry.
