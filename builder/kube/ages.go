@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/kbuild/kbuild/builder/kube/shell"
@@ -85,19 +86,24 @@ func readMarks(root *files.Root) (marks, error) {
 	}
 	common := m.buildDir + "/common.sh"
 	var missing []string
+	var outside *files.OutsideError // if all of them are there
 	for _, name := range []string{common, golangFile, versionFile} {
 		s, err := shell.Read(root, name)
 		switch {
 		case isMissing(err):
 			missing = append(missing, name)
+		case errors.As(err, &outside):
 		case err != nil:
-			return marks{}, withHint(fmt.Errorf("open tree: %w", err), "make the file readable for yourself")
+			return marks{}, readable(fmt.Errorf("open tree: %w", err))
 		case name == common:
 			m.common = s
 		}
 	}
 	if missing != nil {
 		return marks{}, &NotTreeError{Dir: root.Path(), Missing: missing}
+	}
+	if outside != nil {
+		return marks{}, fmt.Errorf("open tree: %w", outside)
 	}
 	m.rsyncs = m.common.Has(`^(?:function[ \t]+)?kube::build::sync_to_container\b`)
 	m.sourceTargets = m.common.Has(`^(?:function[ \t]+)?kube::build::source_targets\b`)

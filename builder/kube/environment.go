@@ -15,7 +15,7 @@ func (m marks) variables() (*shell.Variables, error) {
 			continue // not every age has each
 		}
 		if err != nil {
-			return nil, withHint(err, "make the file readable for yourself")
+			return nil, readable(err)
 		}
 		scripts = append(scripts, s)
 	}

@@ -5,12 +5,11 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/kbuild/kbuild/builder/kube/git"
 	"github.com/kbuild/kbuild/builder/kube/shell"
 )
 
@@ -43,7 +42,7 @@ func (t Tree) pathID(ctx context.Context, v *shell.Variables, common shell.Scrip
 		defer v.Set("KUBE_ROOT", t.Root)
 	}
 	if strings.Contains(expressions[0], "KUBE_GIT_BRANCH") {
-		v.Set("KUBE_GIT_BRANCH", t.branch(ctx))
+		v.Set("KUBE_GIT_BRANCH", git.Repository{Root: t.Root}.Branch(ctx))
 	}
 	text, err := v.Expand(ctx, expressions[0])
 	if err != nil {
@@ -51,16 +50,6 @@ func (t Tree) pathID(ctx context.Context, v *shell.Variables, common shell.Scrip
 	}
 	sum := md5.Sum([]byte(text))
 	return hex.EncodeToString(sum[:])[:10], nil
-}
-
-// branch is the branch that is checked out, as git names it for a person, or
-// nothing where there is none or git will not say, as in the scripts.
-func (t Tree) branch(ctx context.Context) string {
-	cmd := exec.CommandContext(ctx, "git", "symbolic-ref", "--short", "-q", "HEAD")
-	cmd.Dir = t.Root
-	cmd.WaitDelay = 2 * time.Second
-	out, _ := cmd.Output()
-	return strings.TrimRight(strings.ReplaceAll(string(out), "\x00", ""), "\n")
 }
 
 // imageSyntax is what a registry takes for the name of an image with a tag, as

@@ -149,7 +149,7 @@ func tools(root *files.Root, command []string) ([]string, error) {
 			continue // small trees have fewer
 		}
 		if err != nil {
-			return nil, withHint(err, "make the file readable for yourself")
+			return nil, readable(err)
 		}
 		text.WriteString(s.Text)
 		text.WriteString("\n")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/kbuild/kbuild/builder/kube/git"
 	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
@@ -39,4 +40,9 @@ func (t Tree) WriteArchive(ctx context.Context, w io.Writer, m sources.Manifest)
 // ends, below the directory prefix; see [sources.WriteEntries].
 func (t Tree) WriteEntries(ctx context.Context, w *tar.Writer, prefix string, m sources.Manifest) error {
 	return sources.WriteEntries(ctx, t.Root, w, prefix, m)
+}
+
+// Ignored are those of the paths, relative to Root, that git ignores.
+func (t Tree) Ignored(ctx context.Context, paths []string) ([]string, error) {
+	return git.Repository{Root: t.Root}.Ignored(ctx, paths)
 }

@@ -24,6 +24,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/kbuild/kbuild/builder/kube/git"
 	"github.com/kbuild/kbuild/builder/kube/shell"
 	"github.com/kbuild/kbuild/storage/files"
 )
@@ -136,6 +137,14 @@ func (t Tree) script(name string) (shell.Script, error) {
 	return shell.Read(root, name)
 }
 
+// readable adds what to do to an error of a file that the user may not read.
+func readable(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return withHint(err, "make the file readable for yourself")
+	}
+	return err
+}
+
 // isMissing reports whether the error says that a file is not there. A path
 // below a file gives ENOTDIR.
 func isMissing(err error) bool {
@@ -143,7 +152,10 @@ func isMissing(err error) bool {
 }
 
 // FindTree opens the first Kubernetes tree at dir or above it. If there is
-// none, the error is that of OpenTree(dir).
+// none, the error is that of OpenTree(dir). One that is above dir belongs to the
+// user, as git requires of a repository (git-config(1), safe.directory), or is
+// a *ForeignTreeError: anybody can put a tree into a directory that all can write
+// to.
 func FindTree(ctx context.Context, dir string, getenv func(string) (string, bool), more ...string) (Tree, error) {
 	t, first := OpenTree(ctx, dir, getenv, more...)
 	err := first
@@ -154,12 +166,26 @@ func FindTree(ctx context.Context, dir string, getenv func(string) (string, bool
 			break
 		}
 		at = parent
-		t, err = OpenTree(ctx, at, getenv, more...)
+		if t, err = OpenTree(ctx, at, getenv, more...); !isNotTree(err) && !git.Mine(ctx, at) {
+			return Tree{}, &ForeignTreeError{Dir: at}
+		}
 	}
 	if isNotTree(err) {
 		return Tree{}, first
 	}
 	return t, err
+}
+
+// A ForeignTreeError says that the tree above a directory belongs to somebody
+// else.
+type ForeignTreeError struct {
+	// Dir is the absolute path of the tree.
+	Dir string
+}
+
+// Error implements error.
+func (e *ForeignTreeError) Error() string {
+	return fmt.Sprintf("the Kubernetes tree above this directory, %s, belongs to somebody else", e.Dir)
 }
 
 func isNotTree(err error) bool {

@@ -397,6 +397,52 @@ func TestFindTree(t *testing.T) {
 	}
 }
 
+// A directory above, in which there is no tree, may have links that lead
+// anywhere.
+func TestFindTreePassesOverLinks(t *testing.T) {
+	outside := smallTree(t, nil)
+	home := t.TempDir()
+	dir := filepath.Join(home, "src/mine")
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.Symlink(filepath.Join(outside, "build"), filepath.Join(home, "build"))); err != nil {
+		t.Fatal(err)
+	}
+	var notTree *NotTreeError
+	if _, err := FindTree(context.Background(), dir, environment()); !errors.As(err, &notTree) || notTree.Dir != dir {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// A tree that is found upwards belongs to the user, or he trusts it.
+func TestFindTreeOfSomebodyElse(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("NOT TESTED: only root can make a tree of somebody else")
+	}
+	ownGit(t)
+	ctx := context.Background()
+	root := smallTree(t, map[string]string{"mine/deep/": ""})
+	if err := os.Chown(root, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	var foreign *ForeignTreeError
+	if _, err := FindTree(ctx, root+"/mine/deep", environment()); !errors.As(err, &foreign) || foreign.Dir != root {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := OpenTree(ctx, root, environment()); err != nil {
+		t.Errorf("named: %v", err)
+	}
+	t.Setenv("SUDO_UID", "65534")
+	if _, err := FindTree(ctx, root+"/mine/deep", environment()); err != nil {
+		t.Errorf("of who called sudo: %v", err)
+	}
+	t.Setenv("SUDO_UID", "65533")
+	if err := os.WriteFile(filepath.Join(os.Getenv("HOME"), ".gitconfig"), []byte("[safe]\ndirectory = "+root+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := FindTree(ctx, root+"/mine/deep", environment()); err != nil {
+		t.Errorf("trusted: %v", err)
+	}
+}
+
 func TestImageNames(t *testing.T) {
 	tree := openTree(t, smallTree(t, nil))
 	h := "kube-build:build-" + tree.Recipe.PathID

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/kbuild/kbuild/builder/kube/git"
 	"github.com/kbuild/kbuild/builder/kube/shell"
 	"github.com/kbuild/kbuild/storage/files"
 )
@@ -160,22 +161,22 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 	if t.GitVersion != "" {
 		v.GitVersion = t.GitVersion
 	}
-	git := gitTree{t.Root}
+	repository := git.Repository{Root: t.Root}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// git status looks at every file: the other questions are asked meanwhile.
 	state := func() (string, error) { return v.TreeState, nil }
 	if v.TreeState == "" {
 		state = begin(func() (string, error) {
-			changes, ok, err := git.output(ctx, "status", "--porcelain")
-			if ok && changes == "" {
+			changed, ok, err := repository.Changed(ctx)
+			if ok && !changed {
 				return "clean", err
 			}
 			return "dirty", err
 		})
 	}
 	if v.Commit == "" {
-		commit, ok, err := git.output(ctx, "rev-parse", "HEAD^{commit}")
+		commit, ok, err := repository.Ask(ctx, "rev-parse", "HEAD^{commit}")
 		if err != nil {
 			return Version{}, err
 		}
@@ -193,7 +194,7 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 	}
 	described, has := v.GitVersion, true
 	if described == "" {
-		described, has, err = git.output(ctx, append(append([]string{"describe", "--tags"}, shape.describe...), "--abbrev=14", v.Commit+"^{commit}")...)
+		described, has, err = repository.Ask(ctx, append(append([]string{"describe", "--tags"}, shape.describe...), "--abbrev=14", v.Commit+"^{commit}")...)
 		if err != nil {
 			return Version{}, err
 		}

@@ -24,8 +24,9 @@ func TestImports(t *testing.T) {
 		"storage/storagetest":             {"storage"},
 		"mirror":                          {"storage"},
 		"mirror/mirrortest":               {},
-		"builder/kube":                    {"builder/kube/shell", "builder/kube/sources", "storage/files"},
+		"builder/kube":                    {"builder/kube/git", "builder/kube/shell", "builder/kube/sources", "storage/files"},
 		"builder/kube/shell":              {"builder/kube/sources", "storage/files"},
+		"builder/kube/git":                {},
 		"builder/kube/sources":            {"storage/files"},
 		"builder/kube/kubetest":           {},
 		"builder/container":               {"storage", "storage/files", "storage/namespace"},
@@ -75,7 +76,7 @@ func TestImports(t *testing.T) {
 				}
 				continue
 			}
-			kube := pkg == "builder/kube" || pkg == "builder/kube/shell" || pkg == "builder/kube/sources"
+			kube := pkg == "builder/kube" || pkg == "builder/kube/git" || pkg == "builder/kube/shell" || pkg == "builder/kube/sources"
 			// Expressions compiled when they are used: a run starts this program
 			// three times, and most of those need none.
 			if path == "github.com/containers/storage/pkg/regexp" && !kube {
