@@ -51,9 +51,10 @@ type Key struct {
 const keptStates = 4 // of one tree, beside each other
 
 // Open finds or makes the state for a key below dir, a directory of
-// kbuild's own for one tree, and removes those not used for longest. A new
-// state begins with a copy of what another tree of this user keeps for the same
-// key, if one does: what does not follow from this tree's sources goes anyway.
+// kbuild's own for one tree, see [TreeDir], and removes those not used for longest.
+// A new state begins with a copy of what another tree of the same level of trust
+// keeps for the same key, if one does: what does not follow from this tree's
+// sources goes anyway.
 func Open(dir string, recipe kube.Recipe, key Key, further ...string) (*State, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q %q %q", key.Base, key.Dockerfile, key.Environment, key.Flags, key.Command)
@@ -68,7 +69,7 @@ func Open(dir string, recipe kube.Recipe, key Key, further ...string) (*State, e
 		if err := os.RemoveAll(s.dir); err != nil {
 			return nil, fmt.Errorf("kept state: remove what a killed run left: %w", err)
 		}
-		if err := s.adopt(filepath.Join(filepath.Dir(dir), "*", "kept", name)); err != nil {
+		if err := s.adopt(TreeDir{Path: dir}, name); err != nil {
 			return nil, fmt.Errorf("kept state: copy another tree's: %w", err)
 		}
 	}
@@ -95,13 +96,17 @@ func Open(dir string, recipe kube.Recipe, key Key, further ...string) (*State, e
 // Close ends the use of the state.
 func (s *State) Close() error { return s.lock.Close() }
 
-// adopt copies the newest of the states that a pattern names and that is not
-// in use. Objects keep their times, by which Go judges them. They are copied,
-// not linked: an old Go writes into a file it replaces.
-func (s *State) adopt(pattern string) error {
-	others, err := filepath.Glob(pattern)
+// adopt copies the newest of the states of a name that other trees of the same
+// level have and that is not in use. Objects keep their times, by which Go judges
+// them. They are copied, not linked: an old Go writes into a file it replaces.
+func (s *State) adopt(own TreeDir, name string) error {
+	trees, err := own.sameLevel()
 	if err != nil {
 		return err
+	}
+	var others []string
+	for _, d := range trees {
+		others = append(others, filepath.Join(d.Path, "kept", name))
 	}
 	sort.Slice(others, func(i, j int) bool { return modTime(others[i]).After(modTime(others[j])) })
 	for _, other := range others {

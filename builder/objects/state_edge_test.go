@@ -17,11 +17,11 @@ import (
 	"github.com/kbuild/kbuild/storage/files/filestest"
 )
 
-func newKeeper(t *testing.T) keeper { return keeper{t, filepath.Join(t.TempDir(), "trees", "h")} }
+func newKeeper(t *testing.T) keeper { return keeper{t, filepath.Join(t.TempDir(), "trees", "h-level")} }
 
 // Everything that decides what a command compiles has a state of its own.
 func TestStateKey(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "trees", "h")
+	dir := filepath.Join(t.TempDir(), "trees", "h-level")
 	keys := []Key{
 		{},
 		{Base: "a"},
@@ -286,15 +286,15 @@ func TestStateDone(t *testing.T) {
 func TestStateAdoptedWhole(t *testing.T) {
 	m := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
 	trees := filepath.Join(t.TempDir(), "trees")
-	killed := keeper{t, filepath.Join(trees, "h1")}
+	killed := keeper{t, filepath.Join(trees, "h1-level")}
 	killed.run(m, kube.Version{}, true, objectA)
 	filestest.Write(t, filepath.Join(trees, "a-file"), "x")
-	if cold := (keeper{t, filepath.Join(trees, "h2")}).run(m, kube.Version{}, false); cold != "nothing is kept yet" {
+	if cold := (keeper{t, filepath.Join(trees, "h2-level")}).run(m, kube.Version{}, false); cold != "nothing is kept yet" {
 		t.Errorf("of a killed one: %q", cold)
 	}
 
 	trees = filepath.Join(t.TempDir(), "trees")
-	first, second := keeper{t, filepath.Join(trees, "h1")}, keeper{t, filepath.Join(trees, "h2")}
+	first, second := keeper{t, filepath.Join(trees, "h1-level")}, keeper{t, filepath.Join(trees, "h2-level")}
 	first.run(m, kube.Version{}, false, objectA, program, standard, placed)
 	from := first.stateDir()
 	if err := os.Chmod(filepath.Join(from, program), 0o755); err != nil {
@@ -338,7 +338,7 @@ func TestStateAdoptedWhole(t *testing.T) {
 }
 
 func TestExpireTests(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "trees", "h")
+	dir := filepath.Join(t.TempDir(), "trees", "h-level")
 	for further, want := range map[string]bool{cgoIn: false, goCache: true} {
 		s, err := Open(dir, testRecipe, Key{Base: further}, further)
 		if err != nil {

@@ -152,7 +152,7 @@ func TestState(t *testing.T) {
 		"no record at all": {base, v1, func(k keeper) { os.Remove(filepath.Join(k.stateDir(), "compiled-from")) }, nil, "nothing is kept yet"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			k := keeper{t, filepath.Join(t.TempDir(), "trees", "h")}
+			k := keeper{t, filepath.Join(t.TempDir(), "trees", "h-level")}
 			if cold := k.run(manifestOf(base), v1, false, all...); cold != "nothing is kept yet" {
 				t.Errorf("at first: %q", cold)
 			}
@@ -193,7 +193,7 @@ func (k keeper) touch(name string, by time.Duration) {
 
 // What a killed run wrote goes, what was there before stays.
 func TestStateKilled(t *testing.T) {
-	k := keeper{t, filepath.Join(t.TempDir(), "trees", "h")}
+	k := keeper{t, filepath.Join(t.TempDir(), "trees", "h-level")}
 	m := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
 	k.run(m, kube.Version{}, false, objectA, standard)
 	k.touch(objectA, -time.Hour)
@@ -214,7 +214,7 @@ func TestStateKilled(t *testing.T) {
 func TestStateAdopted(t *testing.T) {
 	trees := filepath.Join(t.TempDir(), "trees")
 	m := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
-	first := keeper{t, filepath.Join(trees, "h1")}
+	first := keeper{t, filepath.Join(trees, "h1-level")}
 	first.run(m, kube.Version{}, false, objectA, objectB)
 	first.touch(objectA, -time.Hour)
 	want, err := os.Stat(filepath.Join(first.stateDir(), objectA))
@@ -222,7 +222,7 @@ func TestStateAdopted(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	second := keeper{t, filepath.Join(trees, "h2")}
+	second := keeper{t, filepath.Join(trees, "h2-level")}
 	if cold := second.run(manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 2}), kube.Version{}, false); cold != "" {
 		t.Errorf("cold: %s", cold)
 	}
@@ -239,13 +239,13 @@ func TestStateAdopted(t *testing.T) {
 	}
 	inUse := first.open()
 	defer inUse.Close()
-	if cold := (keeper{t, filepath.Join(trees, "h3")}).run(m, kube.Version{}, false); cold != "nothing is kept yet" {
+	if cold := (keeper{t, filepath.Join(trees, "h3-level")}).run(m, kube.Version{}, false); cold != "nothing is kept yet" {
 		t.Errorf("of one in use: %q", cold)
 	}
 }
 
 func TestStatePruned(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "trees", "h")
+	dir := filepath.Join(t.TempDir(), "trees", "h-level")
 	var names []string
 	for i := range keptStates + 2 {
 		s, err := Open(dir, testRecipe, Key{Flags: []string{string(rune('a' + i))}})

@@ -7,26 +7,35 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/kbuild/kbuild/storage/files"
 	"golang.org/x/sys/unix"
 )
 
-// TreeDir is the directory in which kbuild keeps, for one tree, what makes the
-// next run fast. It is named by the id that the tree's scripts give the tree,
-// which they make of where it lies and, since 2017, of the branch. Directories
+// TreeDir is the directory in which kbuild keeps, for one tree at one level of
+// trust, what makes the next run fast. Its name is a hash of the tree's real path,
+// a dash and a hash of the level: nothing that the tree says of itself. Directories
 // of all trees lie beside each other; each holds where its tree lies, so that
-// what outlived a tree, or belongs to another branch of it, can be found.
+// what outlived a tree, or belongs to another level of it, can be found.
 type TreeDir struct {
 	Path string
-	Root string // of the tree
+	Root string // of the tree, its real path
 }
 
 // treeRoot is the file that holds where the tree lies.
 const treeRoot = "root"
 
-// ID is the tree's [kube.Recipe.PathID], which its images have as a label.
+// ID names the tree and its level in the records of images and in the names of
+// containers.
 func (d TreeDir) ID() string { return filepath.Base(d.Path) }
+
+// level is the part of the id that trees of the same level have in common. A
+// directory that an older kbuild named by what the tree's scripts said has none.
+func (d TreeDir) level() string {
+	_, level, _ := strings.Cut(d.ID(), "-")
+	return level
+}
 
 // Make makes the directory.
 func (d TreeDir) Make() error {
@@ -59,6 +68,27 @@ func TreeDirs(dir string) ([]TreeDir, error) {
 		}
 	}
 	return dirs, nil
+}
+
+// sameLevel lists the directories of other trees of the same level of trust.
+func (d TreeDir) sameLevel() ([]TreeDir, error) {
+	level := d.level()
+	if level == "" {
+		return nil, nil
+	}
+	parent := filepath.Dir(d.Path)
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return nil, err
+	}
+	var same []TreeDir
+	for _, e := range entries {
+		other := TreeDir{Path: filepath.Join(parent, e.Name())}
+		if e.IsDir() && other.level() == level && other.ID() != d.ID() {
+			same = append(same, other)
+		}
+	}
+	return same, nil
 }
 
 // Gone is whether the tree is no longer there. What the user may not look at is

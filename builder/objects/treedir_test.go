@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+
+	"github.com/kbuild/kbuild/builder/kube"
 )
 
 func TestTreeDirs(t *testing.T) {
@@ -62,5 +64,24 @@ func TestTreeGone(t *testing.T) {
 	}
 	if below := (TreeDir{Root: filepath.Join(closed, "tree")}); os.Geteuid() != 0 && below.Gone() {
 		t.Error("what may not be looked at is taken to be gone")
+	}
+}
+
+// What is kept for a tree of another level of trust is never taken over, nor what
+// lies in a directory whose name says no level.
+func TestStateOfLevel(t *testing.T) {
+	m := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
+	trees := filepath.Join(t.TempDir(), "trees")
+	for _, name := range []string{"t1-pr", "t2", "t3-main-pr"} {
+		keeper{t, filepath.Join(trees, name)}.run(m, kube.Version{}, false, objectA)
+	}
+	for name, want := range map[string]string{
+		"t4-main": "nothing is kept yet", "t1-other": "nothing is kept yet", "t5": "nothing is kept yet", "t6-": "nothing is kept yet",
+		"t7-pr": "",
+	} {
+		k := keeper{t, filepath.Join(trees, name)}
+		if cold := k.run(m, kube.Version{}, false); cold != want {
+			t.Errorf("%s: cold: %q", name, cold)
+		}
 	}
 }
