@@ -49,8 +49,6 @@ type Rootfs struct {
 	Arch string
 	// Environment are further variables of the image, NAME=value.
 	Environment []string
-	// Tree is the hash of the tree's path.
-	Tree string
 }
 
 // Inputs is the digest of all the image is made from.
@@ -127,17 +125,18 @@ func (c Rootfs) Assemble(ctx context.Context, store *storage.Store, inputs strin
 	return img, below.dropped, nil
 }
 
-// DropSuperseded removes a base image that was assembled here and lost its name
-// to a newer one. One in use, or of another name, stays.
-func DropSuperseded(store *storage.Store, id string) error {
+// DropSuperseded removes a base image that was assembled here, at one level of
+// trust alone, and lost its name to a newer one. One in use, of another name, or
+// that another level has, stays.
+func DropSuperseded(store *storage.Store, id, level string) error {
 	img, err := store.LookupID(id)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil
 	}
-	if err != nil || len(img.Names) > 0 {
+	if err != nil {
 		return err
 	}
-	if inputs, err := InputsOf(store, img); err != nil || inputs == "" {
+	if gone, err := image.Superseded(store, img, level); err != nil || !gone {
 		return err
 	}
 	if err := store.Delete(id); err != nil && !errors.Is(err, storage.ErrInUse) {

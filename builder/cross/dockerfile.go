@@ -27,7 +27,9 @@ type Dockerfile struct {
 	// Proxies are variables that its commands are given, NAME=value. They are
 	// part neither of the image's configuration nor of its history.
 	Proxies []string
-	Host    container.Host
+	// TreeID is the tree's id of kbuild's own.
+	TreeID string
+	Host   container.Host
 	// Step is called with the title of each step that begins.
 	Step func(title string)
 }
@@ -63,7 +65,7 @@ func (c Dockerfile) Assemble(ctx context.Context, store *storage.Store, inputs s
 	// Files keep the times they are written at: Go before 1.10 judges by them.
 	id, err := container.RunDockerfile(ctx, store, container.Dockerfile{
 		File: file, Context: c.dir(), Args: c.Tree.Recipe.BuildArgs, Labels: []string{labelCross + "=" + inputs},
-		Network: container.NetworkHost, Tree: c.Tree.Recipe.PathID, Host: c.Host, Log: output,
+		Network: container.NetworkHost, Tree: c.TreeID, Host: c.Host, Log: output,
 	})
 	err = errors.Join(err, restore())
 	if ctx.Err() != nil {

@@ -102,7 +102,8 @@ func cutSources(dockerfile []byte, r kube.Recipe) ([]byte, bool) {
 }
 
 // onPrevious puts a layer of what changed on an image made before: the tree's
-// own last one, or that of another tree of this user's, such as another clone.
+// own last one, or that of another tree of the same level of trust, such as another
+// clone.
 // ok is false when there is none, or it is too far away.
 func (a assembly) onPrevious(ctx context.Context, key string) (id string, ok bool, err error) {
 	previous, m, err := a.previous(key)
@@ -140,8 +141,14 @@ func (a assembly) previous(key string) (storage.Image, made, error) {
 	var best storage.Image
 	var bestMade made
 	var bestTime time.Time
-	own := a.Names[len(a.Names)-1].String()
 	for _, img := range images {
+		p, _, err := readProvenance(a.store, img.ID)
+		if err != nil {
+			return storage.Image{}, made{}, err
+		}
+		if !slices.ContainsFunc(p.Makers, func(m Maker) bool { return m.Level == a.Maker.Level }) {
+			continue
+		}
 		data, err := a.store.Record(img.ID, madeRecord)
 		if errors.Is(err, storage.ErrNotFound) {
 			continue
@@ -153,7 +160,7 @@ func (a assembly) previous(key string) (storage.Image, made, error) {
 		if err := json.Unmarshal(data, &m); err != nil || m.Scaffold != key || m.Layers >= maxLayers {
 			continue
 		}
-		if slices.Contains(img.Names, own) {
+		if slices.Contains(p.Makers, a.Maker) {
 			return img, m, nil
 		}
 		if t := Created(a.store, img); best.ID == "" || t.After(bestTime) {
@@ -172,9 +179,12 @@ func (a assembly) onScaffold(ctx context.Context, key string, dockerfile []byte)
 	}
 	// The label makes it this tree's own: another tree's kbuild may be making,
 	// and deleting, one of the same content.
-	scaffold, err := a.dockerfile(ctx, file, map[string]string{labelTree: a.Tree.Recipe.PathID})
+	scaffold, err := a.dockerfile(ctx, file, map[string]string{labelTree: a.Maker.Tree})
 	if err != nil {
 		return "", err
+	}
+	if err := SetMaker(a.store, scaffold, a.Maker, false); err != nil {
+		return "", errors.Join(err, a.store.Delete(scaffold))
 	}
 	b, err := a.container(ctx, scaffold)
 	if err != nil {
@@ -221,7 +231,7 @@ func (a assembly) whole(ctx context.Context) (string, error) {
 
 // container makes a working container of an image, to be committed.
 func (a assembly) container(ctx context.Context, image string) (*buildah.Builder, error) {
-	return container.New(ctx, a.store, container.Options{Image: image, Tree: a.Tree.Recipe.PathID, Network: container.NetworkNone, Host: a.Host})
+	return container.New(ctx, a.store, container.Options{Image: image, Tree: a.Maker.Tree, Network: container.NetworkNone, Host: a.Host})
 }
 
 // commit makes an image of a container's image and one more layer.
@@ -276,7 +286,7 @@ func (a assembly) labels() map[string]string {
 	return map[string]string{
 		labelRevision: a.Version.Commit, labelVersion: a.Version.GitVersion, labelTreeState: a.Version.TreeState,
 		labelBaseName: a.BaseName.String(), labelBaseDigest: a.Base.Digest.String(),
-		labelTree: a.Tree.Recipe.PathID, labelSources: a.Sources.Digest(), labelContext: a.content,
+		labelTree: a.Maker.Tree, labelSources: a.Sources.Digest(), labelContext: a.content,
 	}
 }
 
@@ -291,7 +301,7 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 	created := sources.CanonicalTime
 	d := container.Dockerfile{
 		File: file, Context: a.Context.Dir, From: a.Base.ID, Args: a.Tree.Recipe.BuildArgs,
-		Network: a.Network, Time: &created, Tree: a.Tree.Recipe.PathID, Host: a.Host, Log: log,
+		Network: a.Network, Time: &created, Tree: a.Maker.Tree, Host: a.Host, Log: log,
 	}
 	for name, value := range labels {
 		if value != "" {

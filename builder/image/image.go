@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/containers/image/v5/docker/reference"
@@ -27,7 +28,7 @@ const (
 	labelVersion    = "org.opencontainers.image.version"
 	labelBaseName   = "org.opencontainers.image.base.name"
 	labelBaseDigest = "org.opencontainers.image.base.digest"
-	labelTree       = "io.kbuild.tree"       // the hash of the tree's path
+	labelTree       = "io.kbuild.tree"       // kbuild's own id of the tree
 	labelTreeState  = "io.kbuild.tree.state" // clean or dirty
 	labelSources    = "io.kbuild.sources"    // digest of the sources
 	labelContext    = "io.kbuild.context"    // digest of all the image is made from
@@ -47,6 +48,7 @@ type AssembleOptions struct {
 	Base     storage.Image
 	BaseName reference.Named
 	Names    []reference.Named
+	Maker    Maker // without a name
 	Host     container.Host
 	// Network is what the steps of the Dockerfile see of the network; "" is
 	// none.
@@ -58,11 +60,13 @@ type AssembleOptions struct {
 // Assemble makes the kube-build image from its context directory with
 // buildah, never pulling, and moves the names to it when it is complete. When
 // the store already holds the image made from just this, nothing happens and
-// changed is false. Older images of the same tree are removed.
+// changed is false. Older images of the same tree, as its scripts call it, are
+// removed. Images of another level of trust are neither used nor removed.
 func Assemble(ctx context.Context, store *storage.Store, opts AssembleOptions) (img storage.Image, changed bool, err error) {
 	content := contentOf(opts.Context.Digest, opts.Base, opts.BaseName.String())
 	mine := opts.Names[len(opts.Names)-1]
-	if held, err := store.Lookup(mine); err == nil {
+	opts.Maker.Called, opts.Maker.Name = opts.Tree.Recipe.PathID, mine.String()
+	if held, err := Assembled(store, opts.Maker, mine); err == nil {
 		config, err := imageConfig(store, held.ID)
 		if err != nil {
 			return storage.Image{}, false, err
@@ -71,7 +75,7 @@ func Assemble(ctx context.Context, store *storage.Store, opts AssembleOptions) (
 			if err := store.AddNames(held.ID, opts.Names...); err != nil {
 				return storage.Image{}, false, err
 			}
-			return held, false, dropOlder(store, opts.Tree.Recipe.PathID, held.ID)
+			return held, false, dropOlder(store, opts.Maker, held.ID)
 		}
 	} else if !errors.Is(err, storage.ErrNotFound) {
 		return storage.Image{}, false, err
@@ -85,6 +89,9 @@ func Assemble(ctx context.Context, store *storage.Store, opts AssembleOptions) (
 		}
 		return storage.Image{}, false, fmt.Errorf("assemble %s: %w", mine, err)
 	}
+	if err := SetMaker(store, id, opts.Maker, false); err != nil {
+		return storage.Image{}, false, err
+	}
 	if err := store.SetRecord(id, assembledRecord, []byte(time.Now().UTC().Format(time.RFC3339))); err != nil {
 		return storage.Image{}, false, err
 	}
@@ -95,7 +102,7 @@ func Assemble(ctx context.Context, store *storage.Store, opts AssembleOptions) (
 	if err != nil {
 		return storage.Image{}, false, err
 	}
-	return img, true, dropOlder(store, opts.Tree.Recipe.PathID, id)
+	return img, true, dropOlder(store, opts.Maker, id)
 }
 
 // contentOf identifies everything a kube-build image is made from.
@@ -126,36 +133,36 @@ func Created(store *storage.Store, img storage.Image) time.Time {
 	return img.Created
 }
 
-// dropOlder removes the images assembled earlier for the same tree.
-func dropOlder(store *storage.Store, tree, keep string) error {
-	images, err := OfTree(store, tree)
+// dropOlder removes the images that a maker assembled earlier, under whichever
+// name: that has the version of the tree's base image in it. One that another
+// branch of the tree has as well only ceases to be of this one.
+func dropOlder(store *storage.Store, m Maker, keep string) error {
+	mine := func(other Maker) bool {
+		other.Name = m.Name
+		return other == m
+	}
+	images, err := store.Images()
 	if err != nil {
 		return err
 	}
 	for _, img := range images {
-		if img.ID == keep {
+		p, known, err := readProvenance(store, img.ID)
+		if err != nil {
+			return err
+		}
+		if !known || img.ID == keep || !slices.ContainsFunc(p.Makers, mine) {
 			continue
 		}
+		if !p.madeOnly(mine) {
+			p.Makers = slices.DeleteFunc(p.Makers, mine)
+			err = p.write(store, img.ID)
+		} else {
+			err = store.Delete(img.ID)
+		}
 		// One that another tree's kbuild is building on goes next time.
-		if err := store.Delete(img.ID); err != nil && !errors.Is(err, storage.ErrInUse) {
+		if err != nil && !errors.Is(err, storage.ErrInUse) {
 			return err
 		}
 	}
 	return nil
-}
-
-// OfTree lists the images kbuild assembled for a tree.
-func OfTree(store *storage.Store, tree string) ([]storage.Image, error) {
-	all, err := store.Images()
-	if err != nil {
-		return nil, err
-	}
-	var mine []storage.Image
-	for _, img := range all {
-		config, err := imageConfig(store, img.ID)
-		if err == nil && config.Config.Labels[labelTree] == tree {
-			mine = append(mine, img)
-		}
-	}
-	return mine, nil
 }

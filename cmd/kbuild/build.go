@@ -78,7 +78,7 @@ func (w *worker) assemble(ctx context.Context, store *storage.Store, host contai
 	}
 	opts := image.AssembleOptions{
 		Tree: w.Tree, Version: w.Version, Sources: manifest, Context: made,
-		Base: base, BaseName: baseName, Names: names, Host: host,
+		Base: base, BaseName: baseName, Names: names, Maker: w.treeMaker(), Host: host,
 	}
 	steps := w.Tree.Recipe.NetworkSteps
 	if w.AsUpstream && len(steps) > 0 {
@@ -111,7 +111,7 @@ func (w *worker) assembled(store *storage.Store, names []reference.Named, manife
 	if err != nil {
 		return storage.Image{}, err
 	}
-	built, err := store.Lookup(mine)
+	built, err := image.Assembled(store, w.treeMaker(), mine)
 	if err == nil {
 		var current bool
 		current, err = image.Current(store, built, manifest, w.Version, w.Dockerfile, base, baseName.String(), w.Files...)
@@ -206,7 +206,7 @@ func (w *worker) compile(ctx context.Context, store *storage.Store, host contain
 		binds[i] = container.Mount(m)
 	}
 	status, err := container.Run(ctx, store, container.Options{
-		Image: built.ID, Tree: r.PathID, Command: w.Command, Environment: environment, Mounts: binds,
+		Image: built.ID, Tree: w.treeDir().ID(), Command: w.Command, Environment: environment, Mounts: binds,
 		Network: w.Network, Workdir: workdir, Terminal: w.Goal == goalShell, Host: host, Before: before, After: after,
 		Stdin: stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	})

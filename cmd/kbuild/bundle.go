@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/mirror"
@@ -113,6 +114,9 @@ func (w *worker) loadBundle(ctx context.Context, store *storage.Store) error {
 	}
 	for _, l := range loaded {
 		what := "copied from " + w.Bundle.File
+		if err := image.Share(store, l.Image.ID); err != nil {
+			return err
+		}
 		if l.Had {
 			what = "is in the store: nothing to do"
 		}
@@ -293,7 +297,7 @@ func (w *worker) writeBundle(ctx context.Context, store *storage.Store) (err err
 		if b.Sources, err = w.Mirror.sources(); err != nil {
 			return err
 		}
-		img, err := store.Lookup(name)
+		img, err := w.find(store, name)
 		if err == nil && len(b.Sources) == 0 {
 			if origin, ok, err := mirror.ReadOrigin(store, img.ID); err == nil && ok {
 				if source, err := mirror.ParseSource(origin.Source); err == nil {
@@ -374,7 +378,9 @@ func (a *app) prove(ctx context.Context, req request, bundle string, lock *os.Fi
 	req.Goal, req.Offline, req.Lock = goalBuild, true, b.Lock
 	req.Store = storage.Options{Root: filepath.Join(proof, "store"), Driver: req.Store.Driver}
 	req.CacheDir = filepath.Join(proof, "cache")
-	req.ownDirs()
+	if err := req.ownDirs(); err != nil {
+		return err
+	}
 	req.Mirror.Sources, req.Mirror.Frozen = []string{"bundle:" + bundle}, true
 	// A build writes into the tree; this one does not.
 	if req.Tree.Recipe.Context, err = filepath.Rel(req.Tree.Root, filepath.Join(proof, "context")); err != nil {

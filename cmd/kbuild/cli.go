@@ -35,6 +35,7 @@ type app struct {
 	tlsVerify bool
 	format    string
 	timings   bool
+	trust     string
 	offline   bool
 
 	status int
@@ -97,6 +98,7 @@ func (a *app) root() *cobra.Command {
 	global.BoolVar(&a.timings, "timings", false, "say at the end where the time went")
 	global.BoolVar(&a.dryRun, "dry-run", false, "say what would be done and do nothing")
 
+	a.trustFlag(global)
 	a.offlineFlag(global)
 	a.mirrorFlags(root.Flags())
 	a.networkFlag(root.Flags())
@@ -309,12 +311,16 @@ func (a *app) parsed(cmd *cobra.Command) (request, error) {
 	if offline && network == container.NetworkHost {
 		return usage(&hinted{fmt.Errorf("--offline and --network host exclude each other"), "leave out one of them"})
 	}
+	level, err := a.givenLevel(cmd.Flags())
+	if err != nil {
+		return usage(err)
+	}
 	cache, err := cacheDir(a.store)
 	if err != nil {
 		return request{}, err
 	}
 	return request{
 		Store: a.store, Isolation: isolation, Network: network, Mirror: m, Quiet: a.quiet, Format: a.format, Timings: a.timings,
-		LogLevel: a.logLevel, Offline: offline, Terminal: isTerminal(a.stderr), CacheDir: cache,
+		LogLevel: a.logLevel, Offline: offline, Terminal: isTerminal(a.stderr), CacheDir: cache, Level: level,
 	}, nil
 }

@@ -95,7 +95,9 @@ func (a *app) cross(cmd *cobra.Command, flags crossFlags) error {
 		return err
 	}
 	req.Tree, req.Tools = tree, tree.Recipe.Tools
-	req.ownDirs()
+	if err := a.ownDirs(&req); err != nil {
+		return err
+	}
 	out := steps{a.stderr, a.quiet}
 	if flags.rootfs == "" {
 		bases, err := tree.CrossBases()

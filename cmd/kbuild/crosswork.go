@@ -23,7 +23,7 @@ import (
 
 // cross makes the base image inside the namespaces, and pushes it.
 func (w *worker) cross(ctx context.Context, store *storage.Store) error {
-	if err := container.RemoveLeftovers(store, w.Tree.Recipe.PathID); err != nil {
+	if err := container.RemoveLeftovers(store, w.treeDir().ID()); err != nil {
 		return err
 	}
 	name, err := w.baseName()
@@ -46,7 +46,7 @@ func (w *worker) cross(ctx context.Context, store *storage.Store) error {
 // unless it is there already.
 func (w *worker) crossImage(ctx context.Context, store *storage.Store, name reference.Named) (storage.Image, error) {
 	start := time.Now()
-	held, err := store.Lookup(name)
+	held, err := w.find(store, name)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return storage.Image{}, err
 	}
@@ -61,7 +61,7 @@ func (w *worker) crossImage(ctx context.Context, store *storage.Store, name refe
 				from = ", copied from " + origin.Source
 			}
 			w.say("cross", "%s is in the store%s: nothing to do; --force makes it anew", name, from)
-			return held, nil
+			return held, w.takeName(store, held, name)
 		}
 	}
 	make, inputs, source, err := w.crossParts(ctx, store)
@@ -70,26 +70,26 @@ func (w *worker) crossImage(ctx context.Context, store *storage.Store, name refe
 	}
 	if held.ID != "" && before == inputs && !w.Mirror.Force {
 		w.say("cross", "%s in the store was made of just this: nothing to do", name)
-		return held, nil
+		return held, w.takeName(store, held, name)
 	}
-	img, err := w.crossMake(ctx, store, make)
+	img, err := w.crossMake(ctx, store, name, make)
 	if err != nil {
 		return storage.Image{}, err
 	}
 	if err := w.crossAccept(store, name, img); err != nil {
 		if img.ID != held.ID {
-			err = errors.Join(err, cross.DropSuperseded(store, img.ID))
+			err = errors.Join(err, cross.DropSuperseded(store, img.ID, w.Level.ID()))
 		}
 		return storage.Image{}, err
 	}
 	if err := mirror.RecordOrigin(store, img, name, source, time.Now()); err != nil {
 		return storage.Image{}, err
 	}
-	if err := store.AddNames(img.ID, name); err != nil {
+	if err := w.takeName(store, img, name); err != nil {
 		return storage.Image{}, err
 	}
 	if held.ID != "" && held.ID != img.ID {
-		if err := cross.DropSuperseded(store, held.ID); err != nil {
+		if err := cross.DropSuperseded(store, held.ID, w.Level.ID()); err != nil {
 			return storage.Image{}, err
 		}
 	}
@@ -98,7 +98,7 @@ func (w *worker) crossImage(ctx context.Context, store *storage.Store, name refe
 }
 
 // crossMake makes the image while no other kbuild brings one into the store.
-func (w *worker) crossMake(ctx context.Context, store *storage.Store, make crossMaker) (img storage.Image, err error) {
+func (w *worker) crossMake(ctx context.Context, store *storage.Store, name reference.Named, make crossMaker) (img storage.Image, err error) {
 	in, err := store.OpenIncoming(ctx, func() {
 		w.say("cross", "waiting for another kbuild that is bringing an image into %s", store.Root())
 	})
@@ -106,7 +106,15 @@ func (w *worker) crossMake(ctx context.Context, store *storage.Store, make cross
 		return storage.Image{}, err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
-	return make(ctx)
+	before, err := store.Images()
+	if err != nil {
+		return storage.Image{}, err
+	}
+	if img, err = make(ctx); err != nil {
+		return storage.Image{}, err
+	}
+	had := slices.ContainsFunc(before, func(b storage.Image) bool { return b.ID == img.ID })
+	return img, image.SetMaker(store, img.ID, w.crossMaker(name), had)
 }
 
 // crossMaker makes the image, without a name.
@@ -125,7 +133,7 @@ func (w *worker) crossParts(ctx context.Context, store *storage.Store) (make cro
 	}
 	parts := cross.Rootfs{
 		Archive: w.Cross.Rootfs, Go: goFiles(t), Version: t.Version, Sum: t.Sum, Relocated: t.Relocated,
-		Arch: arch, Environment: w.Cross.Environment, Tree: w.Tree.Recipe.PathID,
+		Arch: arch, Environment: w.Cross.Environment,
 	}
 	if inputs, err = parts.Inputs(ctx); err != nil {
 		return nil, "", "", err
@@ -166,7 +174,7 @@ func (w *worker) crossDockerfile(ctx context.Context, store *storage.Store) (mak
 		ids[base] = img.ID
 	}
 	parts := cross.Dockerfile{
-		Tree: w.Tree, Proxies: w.Cross.Proxies,
+		Tree: w.Tree, TreeID: w.treeDir().ID(), Proxies: w.Cross.Proxies,
 		Step: func(title string) { w.say("cross", "%s", shortTitle(title)) },
 	}
 	if parts.Dockerfile, err = w.Tree.CrossBuildfile(ids); err != nil {
@@ -176,7 +184,7 @@ func (w *worker) crossDockerfile(ctx context.Context, store *storage.Store) (mak
 		return nil, "", "", err
 	}
 	make = func(ctx context.Context) (storage.Image, error) {
-		host, attempts, err := container.FindHost(ctx, store, w.Isolation, w.Tree.Recipe.PathID, w.TempDir, w.CacheDir)
+		host, attempts, err := container.FindHost(ctx, store, w.Isolation, w.treeDir().ID(), w.TempDir, w.CacheDir)
 		if err != nil {
 			return storage.Image{}, err
 		}
@@ -208,7 +216,7 @@ func (w *worker) crossBase(ctx context.Context, store *storage.Store, base strin
 	if !locked && w.Mirror.Frozen {
 		return storage.Image{}, w.notLocked(name)
 	}
-	img, err := store.Lookup(name)
+	img, err := w.find(store, name)
 	if err == nil {
 		_, err = w.matchesLock(store, name, img)
 	}
@@ -225,12 +233,18 @@ func (w *worker) crossBase(ctx context.Context, store *storage.Store, base strin
 		opts.Lock = &entry
 	}
 	opts.Log = func(format string, args ...any) { w.say("cross", format, args...) }
+	opts.Accept = func(_ context.Context, img storage.Image) error { return w.arriving(store, name, img) }
 	if w.Terminal && !w.Quiet {
 		opts.Progress = os.Stderr
 	}
 	img, origin, err := mirror.Pull(ctx, store, name, sources, opts)
 	if err != nil {
 		return storage.Image{}, err
+	}
+	if again, err := w.arrived(store, img, origin); err != nil {
+		return storage.Image{}, err
+	} else if again {
+		return w.crossBase(ctx, store, base)
 	}
 	w.say("cross", "%s copied from %s, %s %s", name, origin.Source, origin.Digest, took(start))
 	return img, nil

@@ -230,7 +230,7 @@ func (w *worker) lock(ctx context.Context, store *storage.Store) error {
 
 // lockEntry finds out what an image is, and from where that is known.
 func (w *worker) lockEntry(ctx context.Context, store *storage.Store, name reference.Named) (mirror.LockEntry, string, error) {
-	img, err := store.Lookup(name)
+	img, err := w.find(store, name)
 	if errors.Is(err, storage.ErrNotFound) {
 		sources, opts, err := w.resolving()
 		if err != nil {
@@ -264,7 +264,7 @@ func (w *worker) checkLocked(ctx context.Context, store *storage.Store, name ref
 	if !ok {
 		return &hinted{fmt.Errorf("%s has no entry in %s", w.describeImage(name), file), "kbuild lock writes it"}
 	}
-	img, err := store.Lookup(name)
+	img, err := w.find(store, name)
 	if err == nil {
 		match, err := w.matchesLock(store, name, img)
 		if err == nil {

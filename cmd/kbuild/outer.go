@@ -34,7 +34,9 @@ func (a *app) host(req request) error {
 // what it says. Nothing is written.
 func (a *app) prepare(cmd *cobra.Command, req request, tree kube.Tree, args []string) (request, error) {
 	req.Tree, req.Tools = tree, tree.Recipe.Tools
-	req.ownDirs()
+	if err := a.ownDirs(&req); err != nil {
+		return req, err
+	}
 	if err := req.prepareLock(); err != nil {
 		return req, err
 	}
@@ -189,10 +191,14 @@ func (a *app) build(cmd *cobra.Command, goal goal, args []string) error {
 
 // describe says in half a line what the check step found.
 func describe(req request) string {
-	if req.Goal.imagesOnly() {
-		return fmt.Sprintf("%s asks for %s", req.Tree.Root, req.Tree.Recipe.BaseImage)
+	level := ""
+	if req.Level.Name != "" {
+		level = ", trust " + req.Level.Name
 	}
-	return fmt.Sprintf("%s is fine (%s, %s)", req.Tree.Root, req.Tree.Recipe.Name, versionLine(req.Tree, req.Version))
+	if req.Goal.imagesOnly() {
+		return fmt.Sprintf("%s asks for %s%s", req.Tree.Root, req.Tree.Recipe.BaseImage, level)
+	}
+	return fmt.Sprintf("%s is fine (%s, %s%s)", req.Tree.Root, req.Tree.Recipe.Name, versionLine(req.Tree, req.Version), level)
 }
 
 // enter starts a worker and hands it a request.
@@ -263,15 +269,17 @@ func (a *app) clean(cmd *cobra.Command) error {
 		return err
 	}
 	req.Goal, req.Tree = goalClean, tree
-	req.ownDirs()
+	if err := a.ownDirs(&req); err != nil {
+		return err
+	}
 	out := steps{a.stderr, a.quiet}
 	dirs, err := objects.TreeDirs(req.treesDir())
 	if err != nil {
 		return err
 	}
-	// Another branch of the tree has another id.
+	// The tree has another id at another level of trust.
 	req.Dirs = append(slices.DeleteFunc(dirs, func(d objects.TreeDir) bool {
-		return d.Root != tree.Root || d.Path == req.StateDir
+		return d.Root != req.RealRoot && d.Root != tree.Root || d.Path == req.StateDir
 	}), req.treeDir())
 	if a.dryRun {
 		what := []string{filepath.Join(tree.Root, tree.Recipe.OutputRoot)}

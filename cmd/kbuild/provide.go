@@ -20,7 +20,10 @@ func (w *worker) provide(ctx context.Context, store *storage.Store) (image.Base,
 	if err != nil {
 		return image.Base{}, storage.Image{}, err
 	}
-	img, err := store.Lookup(name)
+	img, err := w.find(store, name)
+	if other := (*image.LevelError)(nil); errors.As(err, &other) {
+		w.say("mirror", "%v: not used", err)
+	}
 	switch {
 	case errors.Is(err, storage.ErrNotFound) && w.Tree.Recipe.BaseLocal && len(w.Mirror.Sources) == 0:
 		return image.Base{}, storage.Image{}, &hinted{fmt.Errorf("base %w: the tree's own scripts make it, no registry has it", err),
@@ -114,7 +117,10 @@ func (w *worker) pull(ctx context.Context, store *storage.Store, name reference.
 			// The error around it has the name.
 			return &hinted{errors.New(wrong.Reason), wrong.Hint()}
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return w.arriving(store, name, img)
 	}
 	if w.Terminal && !w.Quiet {
 		opts.Progress = os.Stderr
@@ -122,6 +128,11 @@ func (w *worker) pull(ctx context.Context, store *storage.Store, name reference.
 	img, origin, err := mirror.Pull(ctx, store, name, sources, opts)
 	if err != nil {
 		return image.Base{}, storage.Image{}, err
+	}
+	if again, err := w.arrived(store, img, origin); err != nil {
+		return image.Base{}, storage.Image{}, err
+	} else if again {
+		return w.pull(ctx, store, name)
 	}
 	if base.ID != img.ID {
 		// Another kbuild brought it while this one waited.

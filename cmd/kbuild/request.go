@@ -13,6 +13,7 @@ import (
 	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/objects"
+	"github.com/kbuild/kbuild/builder/trust"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
 )
@@ -76,7 +77,9 @@ type request struct {
 	Names      []string          // of the kube-build image
 	Command    []string          // what runs in the container
 	Flags      []string          // those of Command that are not targets
-	StateDir   string            // kbuild's own, for this tree
+	Level      trust.Level       // of the tree
+	RealRoot   string            // of the tree, without links
+	StateDir   string            // kbuild's own, for this tree at this level
 	CacheDir   string            // kbuild's own
 	TempDir    string            // for files that live as long as the run
 	Dirs       []objects.TreeDir // to be removed, of goalClean and goalPrune
@@ -130,18 +133,26 @@ func (r request) treesDir() string { return filepath.Join(r.CacheDir, "trees") }
 
 // treeDir is that of the request's tree.
 func (r request) treeDir() objects.TreeDir {
-	return objects.TreeDir{Path: r.StateDir, Root: r.Tree.Root}
+	return objects.TreeDir{Path: r.StateDir, Root: r.RealRoot}
 }
 
-// ownDirs sets the directories of kbuild's own for the request's tree.
-// Temporary files go below TMPDIR where that is set.
-func (r *request) ownDirs() {
-	r.StateDir = filepath.Join(r.treesDir(), r.Tree.Recipe.PathID)
+// ownDirs sets the directories of kbuild's own for the request's tree, which has
+// a level. Temporary files go below TMPDIR where that is set.
+func (r *request) ownDirs() error {
+	id, err := r.Level.TreeID(r.Tree.Root)
+	if err != nil {
+		return err
+	}
+	if r.RealRoot, err = filepath.EvalSymlinks(r.Tree.Root); err != nil {
+		return fmt.Errorf("find the real path of the tree: %w", err)
+	}
+	r.StateDir = filepath.Join(r.treesDir(), id)
 	r.TempDir = filepath.Join(r.StateDir, "tmp")
 	if dir := os.Getenv("TMPDIR"); dir != "" {
 		sum := sha256.Sum256([]byte(r.StateDir))
 		r.TempDir = filepath.Join(dir, "kbuild-"+hex.EncodeToString(sum[:])[:16])
 	}
+	return nil
 }
 
 // hinted is an error with a line that says what the user should do.

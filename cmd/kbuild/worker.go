@@ -88,7 +88,7 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 	}
 	inner := false
 	err = w.withStore(ctx, func(store *storage.Store) error {
-		if err := container.RemoveLeftovers(store, w.Tree.Recipe.PathID); err != nil {
+		if err := container.RemoveLeftovers(store, w.treeDir().ID()); err != nil {
 			return err
 		}
 		w.mark("store opened")
@@ -103,7 +103,7 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 			return err
 		}
 		w.mark("base image")
-		host, attempts, err := container.FindHost(ctx, store, w.Isolation, w.Tree.Recipe.PathID, w.TempDir, w.CacheDir)
+		host, attempts, err := container.FindHost(ctx, store, w.Isolation, w.treeDir().ID(), w.TempDir, w.CacheDir)
 		if err != nil {
 			return err
 		}
