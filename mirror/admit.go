@@ -23,7 +23,8 @@ func (p *puller) named() (string, error) {
 	return img.ID, err
 }
 
-// provided takes what the process we waited for gave the name to.
+// provided returns the image to which the process we waited for gave the name, if
+// it serves.
 func (p *puller) provided(ctx context.Context, earlier string) (storage.Image, Origin, bool) {
 	img, err := p.store.Lookup(p.want)
 	if err != nil || img.ID == earlier {
@@ -44,8 +45,9 @@ func (p *puller) provided(ctx context.Context, earlier string) (storage.Image, O
 	return img, origin, true
 }
 
-// sweep removes the layers and incoming names that a killed Pull left, with their images
-// if they have no other, and notes what the store has. Nobody else pulls now.
+// sweep removes the layers and incoming names that a killed Pull left, with their
+// images if they have no other name, and notes what the store has. No other
+// process pulls now.
 func (p *puller) sweep() error {
 	if err := p.store.RemoveLooseLayers(); err != nil {
 		return err
@@ -83,7 +85,7 @@ func (p *puller) sweep() error {
 	return nil
 }
 
-// admit has an image that arrived looked into, and gives it its name.
+// admit has an image that arrived checked, and gives it its name.
 func (p *puller) admit(ctx context.Context, a arrival) (storage.Image, Origin, error) {
 	img, err := p.store.LookupID(a.id)
 	if err != nil {
@@ -121,8 +123,8 @@ func (p *puller) admit(ctx context.Context, a arrival) (storage.Image, Origin, e
 	return img, origin, nil
 }
 
-// discard takes an incoming name away, and the image with it if it came only
-// just now and nobody else named it.
+// discard removes an incoming name, and the image with it if it arrived just now
+// and has no other name.
 func (p *puller) discard(incoming reference.Named) {
 	img, err := p.store.Lookup(incoming)
 	if err != nil {
@@ -137,7 +139,7 @@ func (p *puller) discard(incoming reference.Named) {
 	p.unname(img.ID, incoming)
 }
 
-// unname takes an incoming name from an image that stays. If that fails the
+// unname removes an incoming name from an image that stays. If that fails, the
 // next Pull does it.
 func (p *puller) unname(id string, incoming reference.Named) {
 	if err := p.store.RemoveName(id, incoming); err != nil {

@@ -161,7 +161,7 @@ func (s Source) locateDockerArchive(o *opened, sys *types.SystemContext, want re
 	if err != nil {
 		return s.notThat(err)
 	}
-	o.done = func() { reader.Close() } //nolint:errcheck // it removes a temporary file whose directory goes anyway
+	o.done = func() { reader.Close() } //nolint:errcheck // its temporary file is removed anyway
 	images, err := reader.List()
 	if err != nil {
 		return s.notThat(err)

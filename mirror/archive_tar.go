@@ -35,7 +35,7 @@ type tarFile struct {
 	members int
 }
 
-// extent is where the content of a file lies, in bytes.
+// extent is where the content of a file is, in bytes.
 type extent struct{ offset, size int64 }
 
 // openTar lists an archive. One that is compressed is written uncompressed into
@@ -64,7 +64,8 @@ func openTar(ctx context.Context, file, scratch string) (*tarFile, error) {
 }
 
 // uncompressed writes a stream to a temporary file, as long as there is room.
-func uncompressed(ctx context.Context, decompress compression.DecompressorFunc, stream io.Reader, scratch string) (*os.File, error) {
+func uncompressed(ctx context.Context, decompress compression.DecompressorFunc, stream io.Reader,
+	scratch string) (*os.File, error) {
 	from, err := decompress(stream)
 	if err != nil {
 		return nil, err
@@ -169,7 +170,7 @@ type tarSource tarRef
 
 func (s tarSource) Reference() types.ImageReference { return tarRef(s) }
 
-// Close leaves the archive open: who opened it closes it.
+// Close leaves the archive open: locateOCIArchive's caller closes it.
 func (s tarSource) Close() error { return nil }
 
 func (s tarSource) GetManifest(_ context.Context, instance *digest.Digest) ([]byte, string, error) {
@@ -200,12 +201,14 @@ func (s tarSource) GetManifest(_ context.Context, instance *digest.Digest) ([]by
 // lacks is the error of a part that an index lists and the archive does not
 // hold: ctr images export and nerdctl save leave out other platforms.
 func (s tarSource) lacks(what string, d digest.Digest) error {
-	return &SourceError{Problem: NotThere, text: fmt.Sprintf("lists the %s %s but does not hold it; it may have been exported for another platform", what, d)}
+	const text = "lists the %s %s but does not hold it; it may have been exported for another platform"
+	return &SourceError{Problem: NotThere, text: fmt.Sprintf(text, what, d)}
 }
 
 func (s tarSource) HasThreadSafeGetBlob() bool { return true }
 
-func (s tarSource) GetBlob(_ context.Context, info types.BlobInfo, _ types.BlobInfoCache) (io.ReadCloser, int64, error) {
+func (s tarSource) GetBlob(_ context.Context, info types.BlobInfo, _ types.BlobInfoCache) (io.ReadCloser, int64,
+	error) {
 	if err := info.Digest.Validate(); err != nil {
 		return nil, 0, fmt.Errorf("blob %q: %w", info.Digest, err)
 	}

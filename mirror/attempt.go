@@ -71,7 +71,8 @@ func (p *puller) run(ctx context.Context, sources []Source) (img storage.Image, 
 // in the next round, after the others: what some registries say of a name that
 // they do not have looks like that. A network that fails is the same for all
 // forms, so that the next round goes on where this one stopped.
-func (p *puller) source(ctx context.Context, source Source, failed *PullError) (_ storage.Image, _ Origin, done bool, _ error) {
+func (p *puller) source(ctx context.Context, source Source, failed *PullError) (_ storage.Image, _ Origin, done bool,
+	_ error) {
 	todo := source.candidates(p.want, p.opts.SameName)
 	if len(todo) == 0 {
 		err := fmt.Errorf("is a different image than %s", p.want)
@@ -216,7 +217,8 @@ type arrival struct {
 }
 
 // fetch copies a candidate into the store under the name incoming.
-func (p *puller) fetch(ctx context.Context, candidate Source, incoming reference.Named, pin *digest.Digest) (a arrival, err error) {
+func (p *puller) fetch(ctx context.Context, candidate Source, incoming reference.Named, pin *digest.Digest) (a arrival,
+	err error) {
 	if p.opts.Offline && candidate.transport == transportDocker {
 		return arrival{}, &OfflineError{}
 	}
@@ -268,7 +270,7 @@ func (p *puller) copyFrom(ctx context.Context, candidate Source, o *opened, from
 		// The policy has just allowed what is copied by its digest. The wrapped
 		// source could not show it all signatures.
 		policy = p.anything
-		wrapped := p.resume(candidate, o, sys, a.found)
+		wrapped := p.resume(candidate, o, sys)
 		from.source, outcome = wrapped, wrapped.outcome
 	}
 	copyTo := func(to types.ImageReference, image found) error {

@@ -41,7 +41,7 @@ type resumed struct {
 }
 
 // resume returns the source to copy an image from that was opened.
-func (p *puller) resume(candidate Source, o *opened, sys *types.SystemContext, f found) *resumed {
+func (p *puller) resume(candidate Source, o *opened, sys *types.SystemContext) *resumed {
 	again := func(ctx context.Context) (types.ImageSource, error) { return o.ref.NewImageSource(ctx, sys) }
 	return &resumed{
 		ImageSource: o.ImageSource, session: &session{source: o.ImageSource, open: again},
@@ -60,7 +60,8 @@ func (s *resumed) renew(ctx context.Context, nth int) error {
 }
 
 // GetBlob returns a blob that is read over as many connections as it takes.
-func (s *resumed) GetBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache) (io.ReadCloser, int64, error) {
+func (s *resumed) GetBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache) (io.ReadCloser, int64,
+	error) {
 	b := &blob{ctx: ctx, s: s, info: info, cache: cache, size: info.Size}
 	if info.Digest.Validate() == nil && info.Digest.Algorithm() == digest.SHA256 && info.Size > 0 {
 		b.file, b.have = s.kept.open(ctx, info.Digest, info.Size)
@@ -379,7 +380,8 @@ func (b *blob) retry(err error) error {
 			return nil
 		}
 	}
-	b.s.p.log("%s, at byte %d: %v; trying again (%d of %d)", b.name(), b.offset, explain(err, b.s.source, b.s.p.settings), b.tries, retries)
+	why := explain(err, b.s.source, b.s.p.settings)
+	b.s.p.log("%s, at byte %d: %v; trying again (%d of %d)", b.name(), b.offset, why, b.tries, retries)
 	return b.s.p.wait(b.ctx, b.tries)
 }
 

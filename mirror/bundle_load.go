@@ -19,10 +19,10 @@ type Loaded struct {
 	Had bool
 }
 
-// LoadBundle brings all images of a bundle into the store, under their names,
-// or none: every byte of the bundle is verified before, and if one image cannot
-// be brought the names are given back to whom they belonged to. What opts says
-// of sources and platform is of no concern.
+// LoadBundle copies all images of a bundle into the store, under their names, or
+// none: every byte of the bundle is verified first, and if one image cannot be
+// copied the names return to the images that had them. The sources and the
+// platform in opts are ignored.
 func LoadBundle(ctx context.Context, store *storage.Store, path string, opts Options) (loaded []Loaded, err error) {
 	b, err := OpenBundle(path)
 	if err != nil {
@@ -57,7 +57,7 @@ func LoadBundle(ctx context.Context, store *storage.Store, path string, opts Opt
 		}
 		entry, ok := b.Lock.Entry(i.Name, i.Platform)
 		if !ok {
-			return nil, fmt.Errorf("bundle %s has no lock's entry for %s", path, i.Name)
+			return nil, fmt.Errorf("bundle %s has no lock entry for %s", path, i.Name)
 		}
 		earlier, err := store.Lookup(name)
 		had := err == nil

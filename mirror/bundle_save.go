@@ -22,16 +22,16 @@ import (
 	"github.com/kbuild/kbuild/storage"
 )
 
-// Bundling says what goes into a bundle.
+// Bundling is what goes into a bundle.
 type Bundling struct {
-	// Images are the images, each with where it is to come from.
+	// Images are the images, each with its sources.
 	Images []Bundled
 	// Files are further members, by their names: [BundleProgram],
 	// [BundleSources], [BundleVersion].
 	Files map[string]string
 	// Kbuild is the version of this kbuild.
 	Kbuild string
-	// Dir is an empty directory for what is on its way.
+	// Dir is an empty directory for temporary files.
 	Dir string
 	// Target is the directory that the bundle is written to, for which space is
 	// needed.
@@ -52,11 +52,12 @@ type part struct {
 	data []byte
 }
 
-// SaveBundle writes a bundle. Images come from the sources as
-// [Pull] has it, byte for byte: those of the store will not do, which keeps no
-// layer as it came. The same inputs make the same bytes. What is
-// written so far stays in out when it fails.
-func SaveBundle(ctx context.Context, store *storage.Store, out io.Writer, what Bundling, opts Options) (BundleIndex, error) {
+// SaveBundle writes a bundle. Images are copied from the sources, as by [Pull],
+// byte for byte. An image in the store is a [*StoreSourceError]: a store keeps no
+// layer as it was pulled. The same inputs make the same bytes. When it fails,
+// what is written so far stays in out.
+func SaveBundle(ctx context.Context, store *storage.Store, out io.Writer, what Bundling, opts Options) (BundleIndex,
+	error) {
 	index := BundleIndex{Version: bundleVersion, Kbuild: what.Kbuild, Images: []BundleImage{}}
 	var lock Lock
 	parts := map[string]part{}
@@ -79,7 +80,8 @@ func SaveBundle(ctx context.Context, store *storage.Store, out io.Writer, what B
 	if err != nil {
 		return BundleIndex{}, err
 	}
-	for name, data := range map[string][]byte{layoutName: []byte(layoutContent), layoutIndexName: layout, LockFile: lock.Marshal()} {
+	small := map[string][]byte{layoutName: []byte(layoutContent), layoutIndexName: layout, LockFile: lock.Marshal()}
+	for name, data := range small {
 		add(part{BundleMember: BundleMember{name, int64(len(data)), digest.FromBytes(data)}, data: data})
 	}
 	for name, file := range what.Files {
@@ -115,9 +117,11 @@ func writeBundle(ctx context.Context, out io.Writer, index BundleIndex, parts []
 	if len(data) > longestBundleList {
 		return fmt.Errorf("the bundle has too many members: its index would have %d bytes", len(data))
 	}
-	head := []part{
-		{BundleMember: BundleMember{Name: bundleIndexName, Size: int64(len(data)), Digest: digest.FromBytes(data)}, data: data},
-		{BundleMember: BundleMember{Name: bundleSumName, Size: int64(len(sum(data))), Digest: digest.FromBytes(sum(data))}, data: sum(data)},
+	var head []part
+	for _, p := range []part{{BundleMember: BundleMember{Name: bundleIndexName}, data: data},
+		{BundleMember: BundleMember{Name: bundleSumName}, data: sum(data)}} {
+		p.Size, p.Digest = int64(len(p.data)), digest.FromBytes(p.data)
+		head = append(head, p)
 	}
 	for _, dir := range bundleDirs {
 		head = append(head, part{BundleMember: BundleMember{Name: dir, Digest: digest.FromBytes(nil)}})
@@ -138,7 +142,7 @@ func (p part) open() (io.ReadCloser, error) {
 	return os.Open(p.file)
 }
 
-// measure finds the size and the digest of a file.
+// measure sets the size and the digest of a file.
 func (p *part) measure(ctx context.Context) error {
 	f, err := p.open()
 	if err != nil {
@@ -192,7 +196,8 @@ func (c *counter) Write(p []byte) (int, error) {
 }
 
 // fetchForBundle copies an image, byte for byte, into the directory dir.
-func fetchForBundle(ctx context.Context, store *storage.Store, bundled Bundled, dir string, opts Options) (image BundleImage, entry LockEntry, blobs []part, err error) {
+func fetchForBundle(ctx context.Context, store *storage.Store, bundled Bundled, dir string, opts Options) (
+	image BundleImage, entry LockEntry, blobs []part, err error) {
 	opts.Lock, opts.Accept = bundled.Lock, nil
 	p, sources, err := newPuller(store, bundled.Name, bundled.Sources, opts)
 	if err != nil {
@@ -202,7 +207,7 @@ func fetchForBundle(ctx context.Context, store *storage.Store, bundled Bundled, 
 		if strings.HasPrefix(a.source, transportStorage+":") {
 			return &StoreSourceError{}
 		}
-		// A second try begins with nothing.
+		// A second attempt begins with nothing.
 		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}

@@ -12,8 +12,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// bundleRef is an image in a bundle. To a policy it is what skopeo would call
-// it: one of an OCI archive.
+// bundleRef is an image in a bundle. To a policy it is what it is to skopeo: an
+// image in an OCI archive.
 type bundleRef struct {
 	types.ImageReference
 	bundle *Bundle
@@ -43,13 +43,13 @@ func (r bundleRef) NewImageSource(context.Context, *types.SystemContext) (types.
 	return bundleSource(r), nil
 }
 
-// bundleSource reads an image where it lies in the bundle; nothing is unpacked.
-// Of blobs the reader verifies the digest, as it does for any source.
+// bundleSource reads an image where it is in the bundle; nothing is unpacked. Of
+// blobs the reader verifies the digest, as of those from any source.
 type bundleSource bundleRef
 
 func (s bundleSource) Reference() types.ImageReference { return bundleRef(s) }
 
-// Close leaves the bundle open: who opened it closes it.
+// Close leaves the bundle open: locateBundle's caller closes it.
 func (s bundleSource) Close() error { return nil }
 
 func (s bundleSource) GetManifest(_ context.Context, instance *digest.Digest) ([]byte, string, error) {
@@ -72,7 +72,8 @@ func (s bundleSource) GetManifest(_ context.Context, instance *digest.Digest) ([
 
 func (s bundleSource) HasThreadSafeGetBlob() bool { return true }
 
-func (s bundleSource) GetBlob(_ context.Context, info types.BlobInfo, _ types.BlobInfoCache) (io.ReadCloser, int64, error) {
+func (s bundleSource) GetBlob(_ context.Context, info types.BlobInfo, _ types.BlobInfoCache) (io.ReadCloser, int64,
+	error) {
 	if err := info.Digest.Validate(); err != nil {
 		return nil, 0, fmt.Errorf("blob %q: %w", info.Digest, err)
 	}

@@ -65,12 +65,15 @@ type settings struct {
 	registriesConf, registriesDir string
 	certDir                       string
 	tlsVerify                     types.OptionalBool
-	storeRoot, blobInfoCacheDir   string
+	blobInfoCacheDir              string
 }
 
 // readSettings checks the options before anything is looked for.
 func readSettings(store *storage.Store, sources []Source, opts Options) (settings, error) {
-	set := settings{tlsVerify: opts.TLSVerify, certDir: opts.CertDir, storeRoot: store.Root(), blobInfoCacheDir: store.SystemContext("").BlobInfoCacheDir}
+	set := settings{
+		tlsVerify: opts.TLSVerify, certDir: opts.CertDir,
+		blobInfoCacheDir: store.SystemContext("").BlobInfoCacheDir,
+	}
 	var err error
 	if set.platform, err = parsePlatform(opts.Platform); err != nil {
 		return settings{}, err
@@ -81,7 +84,8 @@ func readSettings(store *storage.Store, sources []Source, opts Options) (setting
 	if opts.Creds != "" {
 		user, password, ok := strings.Cut(opts.Creds, ":")
 		if !ok || user == "" {
-			return settings{}, syntaxError("them as user:password, or use a file of credentials", "the credentials are not user:password")
+			return settings{}, syntaxError("them as user:password, or use a file of credentials",
+				"the credentials are not user:password")
 		}
 		if set.credsFor = registries(sources); len(set.credsFor) > 1 {
 			return settings{}, &SharedCredentialsError{Hosts: set.credsFor}

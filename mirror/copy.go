@@ -13,8 +13,8 @@ import (
 )
 
 // held is a reference whose source is open already, so that an archive is not
-// unpacked, nor a manifest fetched, once to look into it and again to copy it.
-// The source itself is handed on, not wrapped: a wrapped one loses signatures.
+// unpacked, nor a manifest fetched, once to inspect it and again to copy it. The
+// source itself is passed on, not wrapped: a wrapped one loses signatures.
 type held struct {
 	types.ImageReference
 	source types.ImageSource
@@ -23,7 +23,7 @@ type held struct {
 
 func (h *held) NewImageSource(context.Context, *types.SystemContext) (types.ImageSource, error) {
 	if h.taken {
-		return nil, errors.New("the image source was used before")
+		return nil, errors.New("the image source was already used")
 	}
 	h.taken = true
 	return h.source, nil
@@ -38,15 +38,15 @@ func (h *held) close() error {
 	return h.source.Close()
 }
 
-// copyImage copies one image and checks that it is the one that was looked
-// into. It is the one place where the library's copy.Options are filled.
+// copyImage copies one image and checks that it is the one that was inspected. It
+// is the one place where the library's copy.Options of a pull are filled.
 func copyImage(ctx context.Context, policy *signature.PolicyContext, to types.ImageReference, from *held,
 	sys *types.SystemContext, image found, progress io.Writer) error {
 	options := copy.Options{
 		ReportWriter:   progress,
 		SourceCtx:      sys,
 		DestinationCtx: sys,
-		// As when the image was chosen to be looked into.
+		// As when the image was chosen to be inspected.
 		PreferGzipInstances: types.OptionalBoolFalse,
 		PreserveDigests:     image.keeps,
 	}

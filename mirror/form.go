@@ -59,7 +59,7 @@ func (s Source) notThat(err error) error {
 	e.Rootfs, e.Transports = whatItIs(at)
 	switch {
 	case e.Rootfs:
-		e.text = fmt.Sprintf("is not %s: it is the file system of a container, as docker export and podman export write it", e.Form)
+		e.text = "is not " + e.Form + ": it is the file system of a container, as docker export and podman export write it"
 	case len(e.Transports) > 0 && !slices.Contains(e.Transports, s.transport):
 		e.text = fmt.Sprintf("is not %s but %s", e.Form, forms[e.Transports[0]])
 		if e.Transports[0] == transportBundle {

@@ -7,8 +7,8 @@ import (
 	"github.com/containers/image/v5/docker/reference"
 )
 
-// Mirrors of an image come in four forms, and nothing in a mirror's name tells
-// which it is:
+// Mirrors of an image have four forms, and nothing in a mirror's name says which
+// it is:
 //
 //	the image under another name   index.alauda.cn/xuxinkun/kubernetes
 //	flat                           REF/kube-cross
@@ -17,10 +17,10 @@ import (
 //
 // A form that a registry does not have costs one or two short requests.
 
-// homes are the repositories that Kubernetes published its images in, each a
-// rename of the ones before: see k/k#27601 (gcr.io), k/k#72047 (k8s.gcr.io) and
-// the freeze of k8s.gcr.io in April 2023 (registry.k8s.io). What the build uses
-// lies in build-image since 1.15.
+// homes are the repositories in which Kubernetes published its images, each the
+// successor of the one before: see k/k#27601 (gcr.io), k/k#72047 (k8s.gcr.io) and
+// the freeze of k8s.gcr.io in April 2023 (registry.k8s.io). Since 1.15 the images
+// for building are in build-image.
 var homes = []string{
 	"gcr.io/google_containers",
 	"gcr.io/google-containers",
@@ -30,7 +30,8 @@ var homes = []string{
 	"registry.k8s.io/build-image",
 }
 
-// staging are other names of these homes, asked for and never tried first.
+// staging are other names of these repositories. Trees may ask for them; they are
+// never tried first.
 var staging = []string{
 	"us.gcr.io/k8s-artifacts-prod",
 	"us.gcr.io/k8s-artifacts-prod/build-image",
@@ -96,7 +97,7 @@ func (s Source) candidates(want reference.Named, strict bool) []Source {
 		return nil
 	default:
 		if digested, ok := s.named.(reference.Digested); ok {
-			// The library takes no tag beside a digest, which says more anyway.
+			// The library accepts no tag beside a digest, which says more anyway.
 			return []Source{s.exact(s.named, digested)}
 		}
 		if !reference.IsNameOnly(s.named) {
@@ -108,7 +109,7 @@ func (s Source) candidates(want reference.Named, strict bool) []Source {
 	add := func(repository string, latest bool) {
 		named, err := reference.ParseNormalizedNamed(repository)
 		if err != nil {
-			return // as long a name as no registry takes
+			return // the name is too long for any registry
 		}
 		for _, c := range s.tags(named, want, latest) {
 			if !slices.ContainsFunc(list, func(have Source) bool { return have.named.String() == c.named.String() }) {
@@ -149,7 +150,7 @@ func (s Source) candidates(want reference.Named, strict bool) []Source {
 	return list
 }
 
-// holds tells whether a part of a name is the directory of one of the images:
+// holds reports whether a part of a name is the directory of one of the images:
 // then it is hardly an image itself.
 func holds(published []reference.Named, part string) bool {
 	return slices.ContainsFunc(published, func(named reference.Named) bool {
@@ -189,7 +190,7 @@ func (s Source) as(named reference.Named) Source {
 	return Source{transport: transportDocker, named: named, rest: named.String(), strict: s.strict}
 }
 
-// isNameOf tells whether a name in an archive is one that want was published
+// isNameOf reports whether a name in an archive is one that want was published
 // under, with want's tag.
 func isNameOf(want reference.Named, name string) bool {
 	named, err := reference.ParseNormalizedNamed(name)
@@ -201,5 +202,6 @@ func isNameOf(want reference.Named, name string) bool {
 		return true
 	}
 	tagged, ok := want.(reference.Tagged)
-	return ok && tagOf(name) == tagged.Tag() && slices.ContainsFunc(names(want), func(n reference.Named) bool { return n.Name() == named.Name() })
+	return ok && tagOf(name) == tagged.Tag() &&
+		slices.ContainsFunc(names(want), func(n reference.Named) bool { return n.Name() == named.Name() })
 }

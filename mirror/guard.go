@@ -163,10 +163,13 @@ func (g *guard) wrote(key string, values []string) {
 		}
 	case "authorization":
 		registry := slices.Contains(g.hosts, g.host)
-		// A password goes to the registry, or to who gives out its tokens.
+		// A password goes to the registry, or to its token service.
 		isBasic := strings.HasPrefix(strings.ToLower(value), "basic ")
 		if !registry && (!isBasic || g.basic) {
-			g.stop(&SourceError{Problem: LeaksCredentials, Host: g.hosts[0], text: "redirects to " + g.host + ", which would get the credentials"})
+			g.stop(&SourceError{
+				Problem: LeaksCredentials, Host: g.hosts[0],
+				text: "redirects to " + g.host + ", which would get the credentials",
+			})
 		}
 		g.basic = g.basic || (registry && isBasic)
 	}

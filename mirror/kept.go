@@ -34,7 +34,10 @@ type kept struct {
 }
 
 func newKept(root string) *kept {
-	return &kept{dir: filepath.Join(root, keptDir), busy: map[digest.Digest]chan struct{}{}, used: map[digest.Digest]bool{}, lost: map[digest.Digest]error{}}
+	return &kept{
+		dir:  filepath.Join(root, keptDir),
+		busy: map[digest.Digest]chan struct{}{}, used: map[digest.Digest]bool{}, lost: map[digest.Digest]error{},
+	}
 }
 
 // prune removes what is too old.

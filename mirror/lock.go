@@ -292,7 +292,10 @@ type identity struct {
 
 // entry returns the lock's entry for an image.
 func (i identity) entry(name reference.Named, p platform) LockEntry {
-	e := LockEntry{Name: name.String(), Platform: p.String(), Index: i.index, Manifest: i.manifest, Config: i.config, Layers: i.layers}
+	e := LockEntry{
+		Name: name.String(), Platform: p.String(),
+		Index: i.index, Manifest: i.manifest, Config: i.config, Layers: i.layers,
+	}
 	if i.madeUp {
 		e.Index, e.Manifest = "", ""
 	}

@@ -52,8 +52,8 @@ func (s Source) open(ctx context.Context, store *storage.Store, sys *types.Syste
 }
 
 // locate finds the reference of exactly one image.
-func (s Source) locate(ctx context.Context, o *opened, store *storage.Store, sys *types.SystemContext, want reference.Named,
-	pin *digest.Digest) (err error) {
+func (s Source) locate(ctx context.Context, o *opened, store *storage.Store, sys *types.SystemContext,
+	want reference.Named, pin *digest.Digest) (err error) {
 	if err := s.otherImage(want); err != nil {
 		return err
 	}
@@ -103,7 +103,8 @@ func (s Source) otherImage(want reference.Named) error {
 }
 
 // locateDocker resolves a tag to the digest it has now.
-func (s Source) locateDocker(ctx context.Context, sys *types.SystemContext, pin *digest.Digest) (types.ImageReference, error) {
+func (s Source) locateDocker(ctx context.Context, sys *types.SystemContext, pin *digest.Digest) (types.ImageReference,
+	error) {
 	if _, ok := s.named.(reference.Digested); ok {
 		return docker.NewReference(s.named)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/kbuild/kbuild/storage"
 )
 
-// Origin says where an image in the store came from. It is kept with the image.
+// Origin records where an image in the store came from. It is kept with the image.
 type Origin struct {
 	// Name is the name it was provided under.
 	Name string `json:"name"`
@@ -24,7 +24,7 @@ type Origin struct {
 	// Index is the digest of the list of platforms the manifest was chosen
 	// from, empty when the source had no list.
 	Index digest.Digest `json:"index,omitempty"`
-	// Signed says that the policy wanted a signature, and it was verified.
+	// Signed says that the policy required a signature, and it was verified.
 	Signed bool `json:"signed,omitempty"`
 	// Time is when it was copied, in UTC, to the second.
 	Time time.Time `json:"time"`
@@ -32,8 +32,8 @@ type Origin struct {
 
 const originRecord = "origin"
 
-// ReadOrigin tells where an image of the store came from; false when kbuild did
-// not bring it.
+// ReadOrigin returns where an image of the store came from; false when kbuild did
+// not pull it.
 func ReadOrigin(store *storage.Store, id string) (Origin, bool, error) {
 	data, err := store.Record(id, originRecord)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -49,8 +49,8 @@ func ReadOrigin(store *storage.Store, id string) (Origin, bool, error) {
 	return origin, true, nil
 }
 
-// RecordOrigin keeps with an image of the store that it was made here, and of
-// what, see [Origin].
+// RecordOrigin records that an image of the store was made here, and of what; see
+// [Origin].
 func RecordOrigin(store *storage.Store, img storage.Image, name reference.Named, source string, now time.Time) error {
 	return writeOrigin(store, img.ID, Origin{
 		Name: name.String(), Source: source, Digest: img.Digest, Time: now.UTC().Truncate(time.Second),

@@ -28,7 +28,8 @@ func (p *puller) pinned(candidate Source, f found) error {
 	}
 	match, err := p.opts.Lock.match(f.identity())
 	if match == ByLayers {
-		p.log("%s has a different manifest, %s: it matches %s by its layers, as the image in another format does", candidate, f.digest, LockFile)
+		p.log("%s has a different manifest, %s: it matches %s by its layers, as the image in another format does",
+			candidate, f.digest, LockFile)
 	}
 	return err
 }
@@ -58,7 +59,8 @@ func (p *puller) locked(img storage.Image, f found) error {
 // reading layers, and returns its entry for a lock and the source. Sources and
 // options are as in [Pull]; opts.Lock, if set, has to match. The error is a
 // [*PullError] when no source has one.
-func Resolve(ctx context.Context, store *storage.Store, want reference.Named, sources []Source, opts Options) (entry LockEntry, source string, err error) {
+func Resolve(ctx context.Context, store *storage.Store, want reference.Named, sources []Source, opts Options) (
+	entry LockEntry, source string, err error) {
 	p, sources, err := newPuller(store, want, sources, opts)
 	if err != nil {
 		return LockEntry{}, "", err

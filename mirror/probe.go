@@ -54,7 +54,8 @@ const mostLayers = 500
 // image, it has to be one, and to be for the platform. The library's copy checks
 // the platform of a list's entries only. Offline, an image is refused if a part
 // of it is to be fetched from elsewhere.
-func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext, trust trust, want platform, offline bool) (found, error) {
+func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext, trust trust, want platform,
+	offline bool) (found, error) {
 	first, _, err := src.GetManifest(ctx, nil)
 	if err != nil {
 		return found{}, err
@@ -104,13 +105,22 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 	if f.mistyped {
 		unparsed = image.UnparsedInstance(f.typed(src), instance)
 	}
+	if err := f.inspect(ctx, src, unparsed, sys, want, offline); err != nil {
+		return found{}, err
+	}
+	return f, nil
+}
+
+// inspect fills in what an image's manifest and configuration say, and checks it.
+func (f *found) inspect(ctx context.Context, src types.ImageSource, unparsed *image.UnparsedImage,
+	sys *types.SystemContext, want platform, offline bool) error {
 	img, err := image.FromUnparsedImage(ctx, sys, unparsed)
 	if err != nil {
-		return found{}, fmt.Errorf("is not an image: %w", err)
+		return fmt.Errorf("is not an image: %w", err)
 	}
-	_, mime, err = img.Manifest(ctx)
+	_, mime, err := img.Manifest(ctx)
 	if err != nil {
-		return found{}, err
+		return err
 	}
 	switch mime {
 	case manifest.DockerV2Schema1MediaType, manifest.DockerV2Schema1SignedMediaType:
@@ -123,41 +133,41 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 		f.keeps = !f.schema1
 	}
 	if err := storable(img.LayerInfos(), f.schema1); err != nil {
-		return found{}, err
+		return err
 	}
 	if offline {
 		// Before the configuration is read: that may be elsewhere, too.
 		if err := complete(img); err != nil {
-			return found{}, err
+			return err
 		}
 	}
 	info, err := img.Inspect(ctx)
 	if err != nil {
-		return found{}, err
+		return err
 	}
 	has := platform{os: info.Os, arch: info.Architecture, variant: info.Variant}
 	if !has.runs(want) {
-		return found{}, &PlatformError{Has: []string{has.String()}, Want: want.String()}
+		return &PlatformError{Has: []string{has.String()}, Want: want.String()}
 	}
 	for _, layer := range img.LayerInfos() {
 		f.size += max(layer.Size, 0)
 	}
 	if f.schema1 {
-		return f, nil
+		return nil
 	}
 	config, err := img.ConfigBlob(ctx)
 	if err != nil {
-		return found{}, err
+		return err
 	}
 	if err := checkConfig(config); err != nil {
-		return found{}, err
+		return err
 	}
 	if f.config, err = runDigest(config); err != nil {
-		return found{}, fmt.Errorf("is not an image: configuration: %w", err)
+		return fmt.Errorf("is not an image: configuration: %w", err)
 	}
 	f.blobs = img.LayerInfos()
 	f.layers, err = diffIDs(config)
-	return f, err
+	return err
 }
 
 // complete checks that no part of an image is to be fetched by a URL.

@@ -18,8 +18,8 @@ import (
 	"github.com/kbuild/kbuild/storage"
 )
 
-// Options say how [Pull] gets an image. The zero value is the user's and the
-// system's configuration, and no output.
+// Options configure [Pull]. The zero value is the user's and the system's
+// configuration, and no output.
 type Options struct {
 	// Authfile is a file of credentials, containers-auth.json(5). Empty: the
 	// one that REGISTRY_AUTH_FILE names, else the user's.
@@ -28,14 +28,14 @@ type Options struct {
 	Creds string
 	// CertDir holds the certificates to use, see containers-certs.d(5).
 	CertDir string
-	// TLSVerify says whether registries have to prove who they are. Undefined:
-	// they have to, but for those on loopback and those that registries.conf
+	// TLSVerify says whether registries have to prove their identity. Undefined:
+	// they have to, except for those on loopback and those that registries.conf
 	// calls insecure.
 	TLSVerify types.OptionalBool
 	// Platform is os/arch or os/arch/variant. Empty: linux on this host's
 	// architecture.
 	Platform string
-	// Policy is a file that says which images are acceptable, see
+	// Policy is a file that defines which images are acceptable, see
 	// containers-policy.json(5). Empty: the user's or the system's; where there
 	// is none, one built into kbuild that accepts every image.
 	Policy string
@@ -43,35 +43,34 @@ type Options struct {
 	// containers-registries.conf(5); RegistriesDir a directory in place of
 	// theirs, containers-registries.d(5).
 	RegistriesConf, RegistriesDir string
-	// RequireSigned refuses an image for which the policy wants no signature.
+	// RequireSigned refuses an image for which the policy requires no signature.
 	RequireSigned bool
-	// SameName says that the image is looked for under its own last name only,
-	// golang as golang, and in the end where it was published. Else a
-	// repository that is named as a source may hold it under any name, and it
-	// is for Accept to find out.
+	// SameName limits the search to the image's own last name, golang as golang,
+	// and in the end to where it was published. Otherwise a repository that is
+	// named as a source may hold it under any name, and Accept decides.
 	SameName bool
-	// Retries is how often a source that failed for a moment is tried again,
-	// and a blob since it last went on. Zero: three times; negative: never.
+	// Retries is the number of retries for transient failures: of a source, and
+	// of a blob since it last made progress. Zero: three; negative: none.
 	Retries int
 	// RetryDelay is the time before each of them. Zero: a second before the
 	// first, and each time twice as long.
 	RetryDelay time.Duration
 	// Timeout bounds the whole of Pull. Zero: no bound.
 	Timeout time.Duration
-	// Stall is how long a connection may bring nothing before it is given up.
+	// Stall is how long a connection may stay silent before it is given up.
 	// Zero: half a minute.
 	Stall time.Duration
 	// Progress gets the progress of a copy, as bars if it is a terminal.
 	Progress io.Writer
 	// Log gets one-line messages without a line's end.
 	Log func(format string, args ...any)
-	// Lock is what the image has to be. An image that is another one is refused
-	// with a [*LockError], and the next source is tried. Nil: any.
+	// Lock is what the image has to be. A different image is refused with a
+	// [*LockError], and the next source is tried. Nil: any.
 	Lock *LockEntry
 	// Offline refuses to ask registries, with an [*OfflineError].
 	Offline bool
-	// Accept looks into an image that arrived, before it gets its name. An
-	// error refuses the image.
+	// Accept inspects an image that arrived, before it gets its name. An error
+	// refuses the image.
 	Accept func(ctx context.Context, img storage.Image) error
 	// Now is the time for the origin. Nil: time.Now.
 	Now func() time.Time
@@ -81,27 +80,28 @@ const (
 	// incomingRepository is the name that an image has in the store from its
 	// arrival until it is accepted. [Pull] removes what a killed one left.
 	incomingRepository = "localhost/kbuild/incoming"
-	// patience is how long Pull waits, once its context has ended, for a step
-	// of the libraries that heeds no context, as the unpacking of a layer.
+	// patience is how long Pull waits, once its context has ended, for a step of
+	// the libraries that ignores contexts, such as unpacking a layer.
 	patience = 500 * time.Millisecond
 )
 
 // Pull provides an image under the name want: it copies it into the store from
 // the first of the sources that has it and is accepted. Without sources it asks
-// the registry in the name. Whether the store has the image already is not
-// asked: the caller did.
+// the registry in the name. It does not check whether the store has the image
+// already: that is for the caller.
 //
 // A tag is resolved once and then copied by digest. The image arrives under a
 // name of its own; only after it is found to be for the platform, allowed by
-// the policy and accepted by opts.Accept does it get the name, which is taken
-// from any image that had it. A refused image is deleted unless the store had
+// the policy and accepted by opts.Accept does it get the name, which any image
+// that had it loses. A refused image is deleted unless the store had
 // it before. When nothing provides the image the error is a [*PullError]. When
-// ctx ends, Pull returns within a second: a step that cannot be stopped is left
-// to run out, and undone.
+// ctx ends, Pull returns within a second: a step that cannot be stopped runs to
+// its end, and is undone.
 //
-// One process at a time pulls into a store. Who waited for another one that
-// provided want takes that.
-func Pull(ctx context.Context, store *storage.Store, want reference.Named, sources []Source, opts Options) (storage.Image, Origin, error) {
+// One process at a time pulls into a store. One that waited for another, which
+// provided want, uses that.
+func Pull(ctx context.Context, store *storage.Store, want reference.Named, sources []Source, opts Options) (
+	storage.Image, Origin, error) {
 	p, sources, err := newPuller(store, want, sources, opts)
 	if err != nil {
 		return storage.Image{}, Origin{}, err
@@ -109,7 +109,7 @@ func Pull(ctx context.Context, store *storage.Store, want reference.Named, sourc
 	return p.pull(ctx, sources)
 }
 
-// newPuller reads the options of a Pull. The sources returned are those to try.
+// newPuller checks the options of a Pull. The sources returned are those to try.
 func newPuller(store *storage.Store, want reference.Named, sources []Source, opts Options) (*puller, []Source, error) {
 	want = reference.TagNameOnly(want)
 	original, given := len(sources) == 0, sources
@@ -129,7 +129,7 @@ func newPuller(store *storage.Store, want reference.Named, sources []Source, opt
 	}, sources, nil
 }
 
-// pull is Pull, which does not wait for what heeds no context.
+// pull is Pull. It does not wait for what ignores contexts.
 func (p *puller) pull(ctx context.Context, sources []Source) (storage.Image, Origin, error) {
 	if p.opts.Timeout > 0 {
 		late := &TimeoutError{After: p.opts.Timeout}
@@ -177,7 +177,7 @@ type puller struct {
 	opts     Options
 	original bool
 	trust    trust
-	anything *signature.PolicyContext // takes every image
+	anything *signature.PolicyContext // accepts every image
 	kept     *kept
 	whole    atomic.Bool               // a server sends no part of a blob
 	before   map[string]bool           // ids of the images the store had
@@ -186,12 +186,12 @@ type puller struct {
 	pins     map[string]*digest.Digest // what the tags of the candidates were resolved to
 	scratch  atomic.Pointer[string]
 	left     atomic.Bool // the caller is gone
-	// instead, if set, takes an image that passed, in place of the store.
+	// instead, if set, receives an image that passed, in place of the store.
 	instead func(ctx context.Context, a arrival, copyTo func(types.ImageReference, found) error) error
 }
 
-// leave is called when the caller does not wait any longer: nothing is said
-// from now on, and the files on the way are gone even if the process ends now.
+// leave is called when the caller no longer waits: nothing is logged from now on,
+// and temporary files are gone even if the process ends now.
 func (p *puller) leave() {
 	p.left.Store(true)
 	if dir := p.scratch.Load(); dir != nil {

@@ -52,7 +52,8 @@ func ParseDestination(s string) (Source, error) {
 // name in it, get those of the name. It returns the place as it was written to,
 // and the digest of the manifest there. An existing archive is not overwritten:
 // the error is an [*ExistsError].
-func Push(ctx context.Context, store *storage.Store, img storage.Image, name reference.Named, to Source, opts Options) (place string, d digest.Digest, err error) {
+func Push(ctx context.Context, store *storage.Store, img storage.Image, name reference.Named, to Source, opts Options) (
+	place string, d digest.Digest, err error) {
 	place = to.String()
 	defer func() {
 		if err != nil {
@@ -73,7 +74,11 @@ func Push(ctx context.Context, store *storage.Store, img storage.Image, name ref
 		return place, "", err
 	}
 	// What is in the store was judged when it was pulled, or was made here.
-	policy, err := signature.NewPolicyContext(&signature.Policy{Default: signature.PolicyRequirements{signature.NewPRInsecureAcceptAnything()}})
+	anything, _, err := loadPolicy("", nil)
+	if err != nil {
+		return place, "", err
+	}
+	policy, err := signature.NewPolicyContext(anything)
 	if err != nil {
 		return place, "", err
 	}

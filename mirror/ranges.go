@@ -12,23 +12,26 @@ import (
 	"github.com/containers/image/v5/types"
 )
 
-// errNoRange says that a server does not send a part of a blob.
+// errNoRange reports that a server does not send a part of a blob.
 var errNoRange = errors.New("the server sends no part of a blob")
 
-// rangeAnswers is how long the library may take to hand on an answer that is
-// there. One that ignores the range takes as long as what comes before it: the
-// library reads that and throws it away.
+// rangeAnswers is how long the library may take to pass on an answer that has
+// arrived. One that ignores the range takes as long as what precedes it: the
+// library reads that and discards it.
 const rangeAnswers = 2 * time.Second
 
 // rangeOf asks a source for a blob from an offset on. The library has a method
-// for that, GetBlobAt, whose parameter no other package can name.
+// for that, GetBlobAt, whose parameter has a type of an internal package:
+// reflection is the one way to call it. TestRangeOf fails when an upgrade changes
+// the method.
 func rangeOf(ctx context.Context, src types.ImageSource, info types.BlobInfo, offset int64) (io.ReadCloser, error) {
 	method := reflect.ValueOf(src).MethodByName("GetBlobAt")
 	if !method.IsValid() || len(info.URLs) > 0 {
 		return nil, errNoRange
 	}
 	kind := method.Type()
-	if kind.NumIn() != 3 || kind.In(2).Kind() != reflect.Slice || kind.In(2).Elem().Kind() != reflect.Struct || kind.NumOut() != 3 {
+	if kind.NumIn() != 3 || kind.In(2).Kind() != reflect.Slice || kind.In(2).Elem().Kind() != reflect.Struct ||
+		kind.NumOut() != 3 {
 		return nil, errNoRange
 	}
 	chunks := reflect.MakeSlice(kind.In(2), 1, 1)
@@ -87,7 +90,7 @@ func (r *ranged) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// stuck tells that the connection broke and that the library must not be told:
+// stuck reports that the connection broke and that the library must not notice:
 // where the range was ignored it reads on when the body is closed, and panics.
 // An answer in parts is served in the same way; what serves any other one has
 // ended already.
@@ -103,7 +106,7 @@ func (r *ranged) stuck() bool {
 	}
 }
 
-// Close leaves alone what is stuck: it is the memory of a few buffers, the
+// Close leaves alone what is stuck: that is the memory of a few buffers, and the
 // connection ends with the context.
 func (r *ranged) Close() error {
 	if r.stuck() {
@@ -113,8 +116,8 @@ func (r *ranged) Close() error {
 	return r.ReadCloser.Close()
 }
 
-// drain lets a goroutine of the library's run out: it waits for each of its
-// streams to be read and closed, and for its error to be taken.
+// drain lets a goroutine of the library end: it waits for each of its streams to
+// be read and closed, and for its error to be received.
 func drain(streams chan io.ReadCloser, failures chan error) {
 	for streams != nil || failures != nil {
 		select {

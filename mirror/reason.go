@@ -111,7 +111,8 @@ func (r *recorder) RoundTrip(request *http.Request) (*http.Response, error) {
 
 // client makes a client that has a token for the candidate's repository, and the
 // URL of its manifest.
-func (r *recorder) client(ctx context.Context, candidate Source, sys *types.SystemContext) (*http.Client, string, error) {
+func (r *recorder) client(ctx context.Context, candidate Source, sys *types.SystemContext) (*http.Client, string,
+	error) {
 	named, insecure, err := physical(candidate, sys)
 	if err != nil {
 		return nil, "", err
@@ -142,13 +143,17 @@ func (r *recorder) client(ctx context.Context, candidate Source, sys *types.Syst
 	r.base = base
 	auth := authn.Anonymous
 	if given, err := config.GetCredentialsForRef(sys, named); err == nil && given != (types.DockerAuthConfig{}) {
-		auth = authn.FromConfig(authn.AuthConfig{Username: given.Username, Password: given.Password, IdentityToken: given.IdentityToken})
+		auth = authn.FromConfig(authn.AuthConfig{
+			Username: given.Username, Password: given.Password, IdentityToken: given.IdentityToken,
+		})
 	}
-	authenticated, err := transport.NewWithContext(ctx, repository.Registry, auth, r, []string{repository.Scope(transport.PullScope)})
+	scopes := []string{repository.Scope(transport.PullScope)}
+	authenticated, err := transport.NewWithContext(ctx, repository.Registry, auth, r, scopes)
 	if err != nil {
 		return nil, "", err
 	}
-	url := fmt.Sprintf("%s://%s/v2/%s/manifests/%s", repository.Scheme(), repository.RegistryStr(), repository.RepositoryStr(), tag)
+	url := fmt.Sprintf("%s://%s/v2/%s/manifests/%s",
+		repository.Scheme(), repository.RegistryStr(), repository.RepositoryStr(), tag)
 	return &http.Client{Transport: authenticated}, url, nil
 }
 

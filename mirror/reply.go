@@ -33,9 +33,9 @@ type reply struct {
 // replyOf finds the registry's reply in a library's error.
 func replyOf(err error) (reply, bool) {
 	text := err.Error()
-	r := reply{
-		ping:  strings.Contains(text, "pinging container registry "),
-		token: strings.Contains(text, "Requesting bearer token: ") || strings.Contains(text, "Trying to obtain access token: "),
+	r := reply{ping: strings.Contains(text, "pinging container registry ")}
+	for _, prefix := range []string{"Requesting bearer token: ", "Trying to obtain access token: "} {
+		r.token = r.token || strings.Contains(text, prefix)
 	}
 	var (
 		unexpected docker.UnexpectedHTTPStatusError
@@ -96,7 +96,7 @@ var bodyStatus = lazy.Delayed(`StatusCode: ([1-5][0-9]{2})\b`)
 func unparsedBody(err error) (int, []byte) {
 	for _, e := range chain(err) {
 		v := reflect.ValueOf(e)
-		if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct || v.Type().String() != "*docker.unexpectedHTTPResponseError" {
+		if v.Type().String() != "*docker.unexpectedHTTPResponseError" || v.Elem().Kind() != reflect.Struct {
 			continue
 		}
 		status, body := v.Elem().FieldByName("StatusCode"), v.Elem().FieldByName("Response")
@@ -203,8 +203,8 @@ func (r reply) parenthesis() string {
 func (r reply) told() string {
 	bare := strings.TrimPrefix(strings.ToLower(strings.TrimRight(r.said, ".! ")), strconv.Itoa(r.status)+" ")
 	switch bare {
-	case strings.ToLower(http.StatusText(r.status)), "unauthorized", "authentication required", "access denied", "denied", "not found",
-		"manifest unknown", "name unknown", "unknown", "unknown error":
+	case strings.ToLower(http.StatusText(r.status)), "unauthorized", "authentication required", "access denied",
+		"denied", "not found", "manifest unknown", "name unknown", "unknown", "unknown error":
 		return ""
 	}
 	return r.said
@@ -251,7 +251,8 @@ func spoken(value any, depth int) string {
 			}
 		}
 	case map[string]any:
-		for _, key := range []string{"errors", "message", "Message", "error_description", "details", "detail", "error_message", "title", "error", "code"} {
+		for _, key := range []string{"errors", "message", "Message", "error_description", "details", "detail",
+			"error_message", "title", "error", "code"} {
 			if s := spoken(v[key], depth+1); s != "" {
 				return s
 			}

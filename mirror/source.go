@@ -39,7 +39,7 @@ type Source struct {
 
 // ParseSource parses a source: "registry.example/x/kube-cross",
 // "127.0.0.1:5000/x/y:tag", "registry.example/x/y@sha256:...", a registry alone
-// as in "m.example", or a transport of containers/image and what that takes:
+// as in "m.example", or a transport of containers/image with its argument:
 // docker://, oci:, oci-archive:, docker-archive:, dir:, containers-storage:. A
 // repository is named with its registry's host: kbuild never searches for a
 // short name, and never expands it to one of Docker Hub's. No host is looked
@@ -112,20 +112,21 @@ var usage = map[string]string{
 	transportStorage:       "containers-storage:NAME:TAG, or containers-storage:@ID",
 }
 
+const hostFirst = "the registry's host first (short names are never searched for), as in docker.io/"
+
 // parseRepository parses a repository, with or without tag or digest.
 func parseRepository(s, text string) (Source, error) {
 	host, path, slash := strings.Cut(text, "/")
 	switch isHost := strings.ContainsAny(host, ".:") || host == "localhost"; {
 	case strings.HasPrefix(text, "/"), strings.HasPrefix(text, "~"), host == ".", host == "..":
-		return Source{}, syntaxError(fmt.Sprintf("what it holds: docker-archive:%s, oci-archive:%[1]s, oci:%[1]s, dir:%[1]s or bundle:%[1]s", text),
-			"mirror %q is a path, not an image", s)
+		const write = "what it holds: docker-archive:%s, oci-archive:%[1]s, oci:%[1]s, dir:%[1]s or bundle:%[1]s"
+		return Source{}, syntaxError(fmt.Sprintf(write, text), "mirror %q is a path, not an image", s)
 	case strings.HasPrefix(text, "["):
 		return Source{}, syntaxError("a host name in its place",
 			"mirror %q: an IPv6 address cannot be part of an image's name", s)
 	case slash && !isHost:
-		return Source{}, syntaxError(fmt.Sprintf("the registry's host first, as in docker.io/%s; short names are never searched for", text),
-			"mirror %q names no registry", s)
-	case !slash && (strings.HasSuffix(text, ".tar") || strings.HasSuffix(text, ".tar.gz") || strings.HasSuffix(text, ".tgz")):
+		return Source{}, syntaxError(hostFirst+text, "mirror %q names no registry", s)
+	case !slash && isArchiveName(text):
 		return Source{}, syntaxError(fmt.Sprintf("what it holds: docker-archive:%s or oci-archive:%[1]s", text),
 			"mirror %q is a file, not an image", s)
 	case !slash && bareHost(text), slash && path == "" && isHost:
@@ -135,14 +136,18 @@ func parseRepository(s, text string) (Source, error) {
 		}
 		return Source{transport: transportDocker, rest: host}, nil
 	case !slash:
-		return Source{}, syntaxError(fmt.Sprintf("the registry's host first, as in docker.io/library/%s; short names are never searched for", text),
-			"mirror %q names no registry", s)
+		return Source{}, syntaxError(hostFirst+"library/"+text, "mirror %q names no registry", s)
 	}
 	named, err := reference.ParseNormalizedNamed(text)
 	if err != nil {
 		return Source{}, syntaxError("", "mirror %q: %v", s, err)
 	}
 	return Source{transport: transportDocker, named: named, rest: text}, nil
+}
+
+// isArchiveName reports whether a text can only be meant as a file's name.
+func isArchiveName(text string) bool {
+	return strings.HasSuffix(text, ".tar") || strings.HasSuffix(text, ".tar.gz") || strings.HasSuffix(text, ".tgz")
 }
 
 // bareHost distinguishes a host such as "m.example" or "127.0.0.1:5000" from a short

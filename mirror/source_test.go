@@ -1,7 +1,11 @@
 package mirror
 
 import (
+	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -118,6 +122,40 @@ func TestParseSourceRefuses(t *testing.T) {
 		if !errors.As(err, &syntax) || !strings.Contains(syntax.Write, test.write) {
 			t.Errorf("%q: %v does not suggest %q", test.in, err, test.write)
 		}
+	}
+}
+
+// A source crosses as text, and is the same value afterwards.
+func TestSourceText(t *testing.T) {
+	bundle := filepath.Join(t.TempDir(), "b")
+	if err := os.WriteFile(bundle, append([]byte(bundleIndexName), make([]byte, 512)...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	list := []Source{{}}
+	for _, text := range []string{
+		"index.alauda.cn/xuxinkun/kubernetes", "docker.io/golang", "docker.io/mirrorgooglecontainers", "m.example", "127.0.0.1:5000/x/y:tag",
+		"r.example/x@" + digestX, "oci:/d:name", "oci-archive:f.tar", "docker-archive:f.tar:x:y", "dir:d", bundle, "bundle:" + bundle,
+		"containers-storage:x", "containers-storage:@0123",
+	} {
+		s, err := ParseSource(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, s)
+	}
+	data, err := json.Marshal(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again []Source
+	if err := json.Unmarshal(data, &again); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(again, list) {
+		t.Errorf("got %#v\nwant %#v", again, list)
+	}
+	if err := json.Unmarshal([]byte(`["kube-cross"]`), &again); err == nil {
+		t.Error("a short name was decoded")
 	}
 }
 

@@ -28,7 +28,8 @@ func (e *SpaceError) Error() string {
 	case e.Need == 0:
 		return fmt.Sprintf("no space left in %s: %s are free", e.Dir, megabytes(e.Free))
 	}
-	return fmt.Sprintf("no space left in %s: the image needs %s, %s are free", e.Dir, megabytes(e.Need+999_999), megabytes(e.Free))
+	return fmt.Sprintf("no space left in %s: the image needs %s, %s are free",
+		e.Dir, megabytes(e.Need+999_999), megabytes(e.Free))
 }
 
 // Unwrap returns the system's error, if there was one.

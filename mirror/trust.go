@@ -89,7 +89,8 @@ func (t trust) allows(ctx context.Context, img types.UnparsedImage) (signed bool
 // [signature.PolicyContext] finds them.
 func (t trust) requirements(ref types.ImageReference) signature.PolicyRequirements {
 	scopes := t.policy.Transports[ref.Transport().Name()]
-	for _, scope := range append(append([]string{ref.PolicyConfigurationIdentity()}, ref.PolicyConfigurationNamespaces()...), "") {
+	scopesOf := append([]string{ref.PolicyConfigurationIdentity()}, ref.PolicyConfigurationNamespaces()...)
+	for _, scope := range append(scopesOf, "") {
 		if found, ok := scopes[scope]; ok {
 			return found
 		}

@@ -16,12 +16,12 @@ import (
 	"github.com/kbuild/kbuild/storage"
 )
 
-// unpacking is the store as the place an image is copied to, and faster than the
-// library's own: that writes each blob to a file of its own, unpacks it once to
-// count its bytes and again, when all have come, into the store. Here the file
+// unpacking is the store as the destination of a copy, and faster than the
+// library's own. That writes each blob to a file of its own, unpacks it once to
+// count its bytes and, when all have arrived, again into the store. Here the file
 // is the one in which a download is kept, and each layer is unpacked once, as
-// soon as it and those below it are there, while others are still on their way.
-// What is not as it ought to be for that is left to the library.
+// soon as it and those below it are there, while others still arrive. What does
+// not fit this is left to the library.
 type unpacking struct {
 	types.ImageReference
 	store *storage.Store
@@ -34,8 +34,11 @@ func (u *unpacking) NewImageDestination(ctx context.Context, sys *types.SystemCo
 	if err != nil || len(u.image.blobs) != len(u.image.layers) {
 		return inner, err
 	}
-	d := &unpacker{ctx: ctx, ImageDestination: inner, unpacking: u, blobs: map[digest.Digest]*arriving{}, done: make(chan struct{})}
-	// The store is asked what it has before anything is unpacked, which locks it.
+	d := &unpacker{
+		ctx: ctx, ImageDestination: inner, unpacking: u,
+		blobs: map[digest.Digest]*arriving{}, done: make(chan struct{}),
+	}
+	// The store is asked what it has before anything is unpacked: that locks it.
 	cache := blobinfocache.DefaultCache(sys)
 	for _, info := range u.image.blobs {
 		if d.blobs[info.Digest] != nil {
@@ -55,8 +58,8 @@ func (u *unpacking) NewImageDestination(ctx context.Context, sys *types.SystemCo
 	return d, nil
 }
 
-// arriving is one blob. Come is closed when it is in the kept file, or will not
-// be.
+// arriving is one blob. Its come is closed when it is in the kept file, or will
+// not be.
 type arriving struct {
 	had    bool // by the store, before
 	reused types.BlobInfo
@@ -87,7 +90,8 @@ type unpacker struct {
 
 // PutBlob reads a layer to its end, which leaves it in the kept file: the library
 // verifies the digest of what is read.
-func (d *unpacker) PutBlob(ctx context.Context, stream io.Reader, info types.BlobInfo, cache types.BlobInfoCache, isConfig bool) (types.BlobInfo, error) {
+func (d *unpacker) PutBlob(ctx context.Context, stream io.Reader, info types.BlobInfo, cache types.BlobInfoCache,
+	isConfig bool) (types.BlobInfo, error) {
 	a := d.blobs[info.Digest]
 	if isConfig || a == nil || !d.kept.holds(info.Digest) {
 		if a != nil {
@@ -98,7 +102,7 @@ func (d *unpacker) PutBlob(ctx context.Context, stream io.Reader, info types.Blo
 	select {
 	case <-d.done:
 		if d.err != nil {
-			return types.BlobInfo{}, d.err // nothing comes of it any more
+			return types.BlobInfo{}, d.err // the image cannot be made any more
 		}
 	default:
 	}
@@ -110,8 +114,9 @@ func (d *unpacker) PutBlob(ctx context.Context, stream io.Reader, info types.Blo
 	return types.BlobInfo{Digest: info.Digest, Size: n}, err
 }
 
-// TryReusingBlob tells what the store had and what has come.
-func (d *unpacker) TryReusingBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache, canSubstitute bool) (bool, types.BlobInfo, error) {
+// TryReusingBlob reports what the store had and what has arrived.
+func (d *unpacker) TryReusingBlob(ctx context.Context, info types.BlobInfo, cache types.BlobInfoCache,
+	canSubstitute bool) (bool, types.BlobInfo, error) {
 	a := d.blobs[info.Digest]
 	if a == nil {
 		return d.ImageDestination.TryReusingBlob(ctx, info, cache, canSubstitute)
@@ -210,7 +215,7 @@ func (d *unpacker) Commit(ctx context.Context, unparsed types.UnparsedImage) err
 	return d.store.KeepLayers(made...)
 }
 
-// finish waits until nothing is unpacked any longer.
+// finish waits until nothing is being unpacked.
 func (d *unpacker) finish() error {
 	for _, a := range d.blobs {
 		a.over(false)
@@ -221,7 +226,7 @@ func (d *unpacker) finish() error {
 
 // Close removes what was unpacked for an image that was not made.
 func (d *unpacker) Close() error {
-	d.finish() //nolint:errcheck // Commit told it, if it was to be told
+	d.finish() //nolint:errcheck // Commit returned it, if it mattered
 	var err error
 	if len(d.made) > 0 {
 		err = d.store.DropLayers(d.made...)

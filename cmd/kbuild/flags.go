@@ -79,14 +79,14 @@ func (f *flags) mirrorFlags(set *pflag.FlagSet) {
 	set.StringVar(&m.Platform, "platform", "", "`os/arch` of the base image (default: this host's)")
 	f.policyFlag(set)
 	set.StringVar(&m.RegistriesConf, "registries-conf", "",
-		"`file` that says which registries are mirrored, blocked or insecure")
-	set.StringVar(&m.RegistriesDir, "registries.d", "", "`directory` that says where signatures lie")
-	set.BoolVar(&m.RequireSigned, "require-signed", false, "take no image whose signature the policy does not verify")
-	set.IntVar(&m.Retries, "retry", 3, "how `often` to try again what failed for a moment")
-	set.DurationVar(&m.RetryDelay, "retry-delay", 0, "`time` before each (default: 1s, and twice as long each time)")
+		"`file` that configures which registries are mirrored, blocked or insecure")
+	set.StringVar(&m.RegistriesDir, "registries.d", "", "`directory` that configures where signatures are stored")
+	set.BoolVar(&m.RequireSigned, "require-signed", false, "refuse images whose signature the policy does not verify")
+	set.IntVar(&m.Retries, "retry", 3, "`number` of retries for transient failures")
+	set.DurationVar(&m.RetryDelay, "retry-delay", 0, "`duration` before each retry (default 1s, doubled each time)")
 	set.DurationVar(&m.Timeout, "timeout", time.Hour,
-		"`time` for bringing an image, with all that is tried; 0 is no bound")
-	set.BoolVar(&m.Force, "force", false, "take a base image that is not what its name promises")
+		"`duration` allowed for pulling an image, all attempts included; 0 for no limit")
+	set.BoolVar(&m.Force, "force", false, "use the base image although it failed the check of its Go version and tools")
 	f.frozenFlag(set)
 }
 
@@ -166,11 +166,11 @@ func (a *app) mirrorsOf(cmd *cobra.Command) (builder.Mirrors, error) {
 	}
 	switch {
 	case m.Retries < 0:
-		return m, &usageError{fmt.Errorf("--retry %d: it cannot be negative", m.Retries)}
+		return m, &usageError{fmt.Errorf("--retry %d: must not be negative", m.Retries)}
 	case m.RetryDelay < 0:
-		return m, &usageError{fmt.Errorf("--retry-delay %s: it cannot be negative", m.RetryDelay)}
+		return m, &usageError{fmt.Errorf("--retry-delay %s: must not be negative", m.RetryDelay)}
 	case m.Timeout < 0:
-		return m, &usageError{fmt.Errorf("--timeout %s: it cannot be negative", m.Timeout)}
+		return m, &usageError{fmt.Errorf("--timeout %s: must not be negative", m.Timeout)}
 	}
 	if f := cmd.Flags().Lookup("tls-verify"); f != nil && f.Changed {
 		m.TLSVerify = &a.tlsVerify
