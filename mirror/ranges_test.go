@@ -1,9 +1,10 @@
-package mirror
+package mirror_test
 
 import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,19 +13,21 @@ import (
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/containers/image/v5/types"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/kbuild/kbuild/mirror"
 )
 
 // The library's method for a part of a blob is called by reflection. If an
 // upgrade takes it away, or changes what it takes, downloads would start again
 // from the beginning without a word: this test fails instead.
 func TestRangeOf(t *testing.T) {
-	const manifest = `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}`
+	const emptyManifest = `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json"}`
 	content := "the first part, the second part"
 	blob := digest.FromString(content)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.Contains(r.URL.Path, "/manifests/"):
-			io.WriteString(w, manifest) //nolint:errcheck // the client may be gone
+			io.WriteString(w, emptyManifest) //nolint:errcheck // the client may be gone
 		case strings.HasSuffix(r.URL.Path, "/blobs/"+blob.String()):
 			http.ServeContent(w, r, "", time.Time{}, strings.NewReader(content))
 		}
@@ -38,14 +41,17 @@ func TestRangeOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src, err := ref.NewImageSource(t.Context(), &types.SystemContext{DockerInsecureSkipTLSVerify: types.OptionalBoolTrue})
+	src, err := ref.NewImageSource(t.Context(), &types.SystemContext{
+		DockerInsecureSkipTLSVerify: types.OptionalBoolTrue,
+		SystemRegistriesConfPath:    os.DevNull, // the library caches the host's for ever
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer src.Close() //nolint:errcheck // nothing was written
-	body, err := rangeOf(t.Context(), src, types.BlobInfo{Digest: blob, Size: int64(len(content))}, 16)
+	body, err := mirror.RangeOf(t.Context(), src, types.BlobInfo{Digest: blob, Size: int64(len(content))}, 16)
 	if err != nil {
-		t.Fatalf("rangeOf: %v", err)
+		t.Fatalf("RangeOf: %v", err)
 	}
 	got, err := io.ReadAll(body)
 	if err != nil || string(got) != content[16:] {
