@@ -20,10 +20,10 @@ type LayerWriter func(context.Context, io.Writer) error
 // Compose makes an image of layers, the lowest first, with a configuration whose
 // RootFS it fills. Each layer is unpacked while it is written, and lies nowhere
 // else. The same bytes make the same image: if the store has it, that one is
-// returned. The image has no name. Nothing of a failed one stays; what a killed
+// returned. The image has no name but one of [InterimName]. Nothing of a failed one stays; what a killed
 // one left goes with the next. The caller has the right to bring images in, see
 // [Store.OpenIncoming].
-func (s *Store) Compose(ctx context.Context, config ocispec.Image, created time.Time, layers ...LayerWriter) (img Image, err error) {
+func (s *Store) Compose(ctx context.Context, owner string, config ocispec.Image, created time.Time, layers ...LayerWriter) (img Image, err error) {
 	if err := s.RemoveLooseLayers(); err != nil {
 		return Image{}, err
 	}
@@ -64,8 +64,12 @@ func (s *Store) Compose(ctx context.Context, config ocispec.Image, created time.
 	if held, err := s.LookupID(id.Encoded()); err == nil {
 		return held, s.DropLayers(made...)
 	}
+	interim, err := InterimName(owner)
+	if err != nil {
+		return Image{}, err
+	}
 	manifestDigest := digest.FromBytes(manifestBytes)
-	_, err = s.store.CreateImage(id.Encoded(), nil, parent, "{}", &cstorage.ImageOptions{
+	_, err = s.store.CreateImage(id.Encoded(), []string{interim.String()}, parent, "{}", &cstorage.ImageOptions{
 		CreationDate: created,
 		Digest:       manifestDigest,
 		BigData: []cstorage.ImageBigDataOption{

@@ -43,7 +43,7 @@ func readOnly(root string) error {
 	if err != nil {
 		return err
 	}
-	img, err := s.Compose(ctx, ocispec.Image{}, time.Now(), layerOf("file", "text"))
+	img, err := s.Compose(ctx, "tree", ocispec.Image{}, time.Now(), layerOf("file", "text"))
 	if err = errors.Join(err, in.Close()); err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func readOnly(root string) error {
 			return err
 		},
 		"compose": func() error {
-			_, err := s.Compose(ctx, ocispec.Image{}, time.Now(), layerOf("file", "other"))
+			_, err := s.Compose(ctx, "tree", ocispec.Image{}, time.Now(), layerOf("file", "other"))
 			return err
 		},
 		"container": func() error {

@@ -150,7 +150,7 @@ func (s *Store) Images() ([]Image, error) {
 }
 
 func image(i *cstorage.Image) Image {
-	names := append([]string(nil), i.Names...)
+	names := slices.DeleteFunc(slices.Clone(i.Names), isInterim)
 	sort.Strings(names)
 	return Image{ID: i.ID, Names: names, Digest: i.Digest, Created: i.Created}
 }
@@ -212,7 +212,11 @@ func (s *Store) AddNames(id string, names ...reference.Named) error {
 	for i, n := range names {
 		list[i] = n.String()
 	}
-	if err := s.store.AddNames(id, list); err != nil {
+	err := s.store.AddNames(id, list)
+	if err == nil {
+		err = s.dropInterim(id)
+	}
+	if err != nil {
 		return fmt.Errorf("name image %s %v: %w", id, list, err)
 	}
 	return nil

@@ -71,7 +71,7 @@ func discards(root, file string, upper bool) (err error) {
 		if err != nil {
 			return storage.Image{}, err
 		}
-		img, err := s.Compose(ctx, ocispec.Image{}, time.Now(), layerOf("lower", own), layerOf("upper", own))
+		img, err := s.Compose(ctx, "tree", ocispec.Image{}, time.Now(), layerOf("lower", own), layerOf("upper", own))
 		return img, errors.Join(err, in.Close())
 	}
 	notes := func(s *storage.Store) int {
@@ -89,11 +89,25 @@ func discards(root, file string, upper bool) (err error) {
 	if n := notes(s); n != 1 {
 		return fmt.Errorf("%d notes before the image has a name", n)
 	}
+	raw := func(s *storage.Store, id string) int {
+		img, err := s.Unwrap().Image(id)
+		if err != nil {
+			return -1
+		}
+		return len(img.Names)
+	}
+	// Without any it would be podman's to remove.
+	if n := raw(s, good.ID); n != 1 || len(good.Names) != 0 {
+		return fmt.Errorf("it has %d names, and shows %v", n, good.Names)
+	}
 	if err := s.AddNames(good.ID, name("example.com/good:1")); err != nil {
 		return err
 	}
 	if n := notes(s); n != 0 {
 		return fmt.Errorf("%d notes once it has one", n)
+	}
+	if n := raw(s, good.ID); n != 1 {
+		return fmt.Errorf("it has %d names once it has its own", n)
 	}
 	img, err := compose(s, "other")
 	if err != nil {

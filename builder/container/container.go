@@ -302,8 +302,9 @@ type noNetwork struct{ nettypes.ContainerNetwork }
 // killed run can be told from everybody else's.
 func containerMark(tree string) string { return "kbuild-" + tree }
 
-// RemoveLeftovers removes the working containers that a killed kbuild left in
-// the store. The caller holds the tree's lock, so none of them is in use.
+// RemoveLeftovers removes the working containers, and the images that never got
+// their names, that a killed kbuild left in the store. The caller holds the tree's
+// lock, so none of them is in use.
 func RemoveLeftovers(store *storage.Store, tree string) error {
 	s := store.Unwrap()
 	containers, err := s.Containers()
@@ -321,5 +322,5 @@ func RemoveLeftovers(store *storage.Store, tree string) error {
 			break
 		}
 	}
-	return nil
+	return store.RemoveInterim(tree)
 }

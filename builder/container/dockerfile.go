@@ -63,7 +63,12 @@ func buildOptions(store *storage.Store, d Dockerfile) (define.BuildOptions, erro
 		name, value, _ := strings.Cut(a, "=")
 		args[name] = value
 	}
+	interim, err := storage.InterimName(d.Tree)
+	if err != nil {
+		return define.BuildOptions{}, err
+	}
 	return define.BuildOptions{
+		Output:                  interim.String(),
 		ContextDirectory:        d.Context,
 		PullPolicy:              define.PullNever,
 		From:                    d.From,

@@ -115,7 +115,7 @@ func (c Rootfs) Assemble(ctx context.Context, store *storage.Store, inputs diges
 			{Created: &created, CreatedBy: "kbuild cross --go " + c.Version},
 		},
 	}
-	img, err = store.Compose(ctx, config, created, below.write, toolchain.write)
+	img, err = store.Compose(ctx, c.Tree, config, created, below.write, toolchain.write)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()

@@ -257,7 +257,15 @@ func (a assembly) commit(ctx context.Context, b *buildah.Builder, layer sourceLa
 	if err != nil {
 		return "", err
 	}
-	id, _, _, err := b.Commit(ctx, nil, buildah.CommitOptions{
+	interim, err := storage.InterimName(a.Tree.Recipe.PathID)
+	if err != nil {
+		return "", err
+	}
+	to, err := a.store.Reference(interim)
+	if err != nil {
+		return "", err
+	}
+	id, _, _, err := b.Commit(ctx, to, buildah.CommitOptions{
 		PreferredManifestType: define.OCIv1ImageManifest,
 		SystemContext:         a.store.SystemContext(a.Host.Dir),
 		SignaturePolicyPath:   policy,

@@ -1,0 +1,68 @@
+package storage
+
+import (
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/containers/image/v5/docker/reference"
+)
+
+// An image that has no name is anybody's to remove: "podman image prune" does.
+// So one that is being made has an interim name until [Store.AddNames] gives it
+// its own. [Image] does not show it.
+const interimRepository = "localhost/kbuild/assembling"
+
+// InterimName makes a name for an image that owner, the id of a tree, is
+// making.
+func InterimName(owner string) (reference.Named, error) {
+	name, err := reference.ParseNormalizedNamed(interimPrefix(owner) + strings.ToLower(rand.Text()))
+	if err != nil {
+		return nil, fmt.Errorf("name an image that is being made: %w", err)
+	}
+	return name, nil
+}
+
+// interimPrefix begins the names of an owner's.
+func interimPrefix(owner string) string { return interimRepository + ":of-" + owner + "-" }
+
+func isInterim(name string) bool { return strings.HasPrefix(name, interimRepository+":") }
+
+// dropInterim takes an image's interim names from it, which has others by now.
+func (s *Store) dropInterim(id string) error {
+	img, err := s.store.Image(id)
+	if err != nil {
+		return err
+	}
+	names := slices.DeleteFunc(slices.Clone(img.Names), func(name string) bool { return !isInterim(name) })
+	if len(names) == 0 {
+		return nil
+	}
+	return s.store.RemoveNames(id, names)
+}
+
+// RemoveInterim removes the images that an owner began, and that never got names
+// of their own. Nobody else is making one for that owner.
+func (s *Store) RemoveInterim(owner string) error {
+	images, err := s.store.Images()
+	if err != nil {
+		return fmt.Errorf("list images: %w", err)
+	}
+	for _, img := range images {
+		begun := slices.ContainsFunc(img.Names, func(name string) bool { return strings.HasPrefix(name, interimPrefix(owner)) })
+		if !begun {
+			continue
+		}
+		if slices.ContainsFunc(img.Names, func(name string) bool { return !isInterim(name) }) {
+			if err := s.dropInterim(img.ID); err != nil {
+				return fmt.Errorf("name image %s: %w", img.ID, err)
+			}
+			continue
+		}
+		if err := s.Delete(img.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
