@@ -48,6 +48,7 @@ var parts = []part{
 	{"signal", "kbuild is told to end", 40, runSignal},
 	{"failing", "the file system fails below a run", 20, runFailing},
 	{"full", "the disk is full", 40, runFull},
+	{"prune", "somebody removes images without names", 20, runPrune},
 	{"corrupt", "a file of what is kept is spoilt", 40, runCorrupt},
 }
 

@@ -43,7 +43,7 @@ func TestImports(t *testing.T) {
 			"builder/output", "builder/preflight", "builder/trust", "mirror", "storage", "storage/files", "storage/namespace",
 		},
 		"cmd/kbuild-bench": {"builder/kube", "builder/kube/kubetest", "mirror/mirrortest"},
-		"cmd/kbuild-soak":  {"builder/kube/kubetest", "mirror/mirrortest"},
+		"cmd/kbuild-soak":  {"builder/kube/kubetest", "mirror/mirrortest", "storage"},
 		"cmd/kbuild": {
 			"builder", "builder/container", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube", "builder/kube/kubetest",
 			"builder/kube/sources", "builder/output", "builder/preflight", "builder/trust", "mirror", "mirror/mirrortest", "storage", "storage/namespace",
