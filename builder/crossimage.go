@@ -130,7 +130,7 @@ func (m maker) making(ctx context.Context) (way making, err error) {
 	}
 	parts := cross.Rootfs{
 		Archive: m.Rootfs, Go: goFiles(t), Version: t.Version, Sum: t.Sum, Relocated: t.Relocated,
-		Arch: arch, Environment: m.Environment,
+		Arch: arch, Environment: m.Environment, TreeID: m.Plan.treeDir().ID(),
 	}
 	if way.inputs, err = parts.Inputs(ctx); err != nil {
 		return making{}, err

@@ -45,6 +45,8 @@ type Rootfs struct {
 	Version, Sum string
 	// Relocated is whether it has to be told where it is.
 	Relocated bool
+	// TreeID is the tree's id of kbuild's own.
+	TreeID string
 	// Arch is Go's name of the processor the image is for.
 	Arch string
 	// Environment are further variables of the image, NAME=value.
@@ -115,7 +117,7 @@ func (c Rootfs) Assemble(ctx context.Context, store *storage.Store, inputs diges
 			{Created: &created, CreatedBy: "kbuild cross --go " + c.Version},
 		},
 	}
-	img, err = store.Compose(ctx, c.Tree, config, created, below.write, toolchain.write)
+	img, err = store.Compose(ctx, c.TreeID, config, created, below.write, toolchain.write)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()

@@ -257,7 +257,7 @@ func (a assembly) commit(ctx context.Context, b *buildah.Builder, layer sourceLa
 	if err != nil {
 		return "", err
 	}
-	interim, err := storage.InterimName(a.Tree.Recipe.PathID)
+	interim, err := storage.InterimName(a.Maker.Tree)
 	if err != nil {
 		return "", err
 	}

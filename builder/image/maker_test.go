@@ -24,7 +24,7 @@ func compose(t *testing.T, store *storage.Store, label string) storage.Image {
 		Config:   ocispec.ImageConfig{Labels: map[string]string{"is": label, labelTree: "tree-level"}},
 	}
 	empty := func(_ context.Context, to io.Writer) error { return tar.NewWriter(to).Close() }
-	img, err := store.Compose(t.Context(), config, sources.CanonicalTime, empty)
+	img, err := store.Compose(t.Context(), "tree", config, sources.CanonicalTime, empty)
 	if err != nil {
 		t.Fatal(err)
 	}
