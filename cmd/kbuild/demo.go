@@ -192,7 +192,7 @@ func crossTag(env []string) (string, error) {
 		if number := regexp.MustCompile(`^\d+(\.\d+)+`).FindString(release); number != "" {
 			return "v" + number + "-1", nil
 		}
-		return "", &hinted{fmt.Errorf("%q is not a release of Go", release), "use a released Go, 1.24 or newer"}
+		return "", &hinted{fmt.Errorf("%q is not a release of Go", release), "use a released Go, 1.25 or newer"}
 	}
 	return "", errors.New("the kube-cross does not say which Go it has")
 }
