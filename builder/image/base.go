@@ -11,6 +11,7 @@ import (
 
 	"github.com/containers/image/v5/docker/reference"
 	securejoin "github.com/cyphar/filepath-securejoin"
+	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/storage"
 )
@@ -53,6 +54,9 @@ func LookInto(store *storage.Store, img storage.Image, tools []string) (Base, er
 	}
 	base := Base{ID: img.ID, Looked: tools}
 	err = store.Mount(img.ID, func(root string) error {
+		if err := container.CheckRoot(root); err != nil {
+			return err
+		}
 		base.look(root, config.Config.Env, config.Architecture)
 		return nil
 	})
@@ -82,6 +86,9 @@ func containsAll(have, want []string) bool {
 	return true
 }
 
+// versionLimit bounds a toolchain's VERSION, whose real one has two lines.
+const versionLimit = 1 << 16
+
 // look reads the mounted image. Links are resolved inside it, never out of it.
 func (b *Base) look(root string, env []string, arch string) {
 	search := filepath.SplitList(lookupEnv(env, "PATH"))
@@ -101,27 +108,30 @@ func (b *Base) look(root string, env []string, arch string) {
 		if dir == "" {
 			continue
 		}
-		file, err := securejoin.SecureJoin(root, path.Join(dir, "VERSION"))
-		if err != nil {
-			continue
-		}
-		// A foreign image may have a pipe or a device there.
-		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
-			continue
-		}
-		data, err := os.ReadFile(file)
+		// A foreign image may have a pipe, or gigabytes, there.
+		data, err := container.ReadFile(root, path.Join(dir, "VERSION"), versionLimit)
 		if err != nil {
 			continue
 		}
 		first, _, _ := strings.Cut(string(data), "\n")
 		b.Version, b.GoRoot = strings.TrimSpace(first), dir
 		if v, ok := kube.ParseGo(b.Version); ok && v.Major == 1 && v.Minor < 20 {
-			if host, err := os.Stat(filepath.Join(filepath.Dir(file), "pkg", "linux_"+arch)); err == nil && host.IsDir() {
+			if isDirectory(root, path.Join(dir, "pkg", "linux_"+arch)) {
 				b.CgoStd = path.Join(dir, "pkg", "linux_"+arch+"_cgo")
 			}
 		}
 		return
 	}
+}
+
+// isDirectory reports whether a path of an image is a directory.
+func isDirectory(root, name string) bool {
+	resolved, err := securejoin.SecureJoin(root, name)
+	if err != nil {
+		return false
+	}
+	info, err := os.Stat(resolved)
+	return err == nil && info.IsDir()
 }
 
 // findIn looks for an executable file in an image's PATH and returns its path

@@ -184,7 +184,7 @@ func (w *worker) crossDockerfile(ctx context.Context, store *storage.Store) (mak
 		return nil, "", "", err
 	}
 	make = func(ctx context.Context) (storage.Image, error) {
-		host, attempts, err := container.FindHost(ctx, store, w.Isolation, w.treeDir().ID(), w.TempDir, w.CacheDir)
+		host, attempts, err := container.FindHost(ctx, w.Isolation, w.TempDir, w.CacheDir)
 		if err != nil {
 			return storage.Image{}, err
 		}

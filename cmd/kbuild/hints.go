@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/builder/kube"
 )
 
@@ -12,7 +13,15 @@ import (
 func hintTable() []hint {
 	return append(mirrorHints(), // hints_mirror.go
 		forType(func(e *kube.WithheldError) string { return "to give it: --env " + e.Name }),
+		forType(noRuntimeHint),
 	)
+}
+
+func noRuntimeHint(e *container.NoRuntimeError) string {
+	if len(e.Attempts) == 0 {
+		return "install runc (sudo apt-get install runc), or give --isolation chroot, which needs none and separates less"
+	}
+	return "--isolation chroot, or BUILDAH_ISOLATION=chroot, needs no runtime and separates less"
 }
 
 // A hint returns what the user can do about one error, or "" if it has nothing

@@ -29,7 +29,8 @@ func TestImports(t *testing.T) {
 		"builder/kube/git":                {},
 		"builder/kube/sources":            {"storage/files"},
 		"builder/kube/kubetest":           {},
-		"builder/container":               {"storage", "storage/files", "storage/namespace"},
+		"builder/container/chroot":        {"storage/namespace"},
+		"builder/container":               {"builder/container/chroot", "storage", "storage/files", "storage/namespace"},
 		"builder/container/containertest": {"mirror", "mirror/mirrortest", "storage", "storage/files/filestest", "storage/storagetest"},
 		"builder/image":                   {"builder/container", "builder/kube", "builder/kube/sources", "storage", "storage/files"},
 		"builder/cross":                   {"builder/container", "builder/image", "builder/kube", "storage"},
@@ -42,7 +43,7 @@ func TestImports(t *testing.T) {
 		"cmd/kbuild-bench":                {"builder/kube", "builder/kube/kubetest", "mirror/mirrortest"},
 		"cmd/kbuild-soak":                 {"builder/kube/kubetest", "mirror/mirrortest"},
 		"cmd/kbuild": {
-			"builder", "builder/container", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube", "builder/kube/kubetest", "builder/kube/sources", "builder/objects",
+			"builder", "builder/container", "builder/container/chroot", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube", "builder/kube/kubetest", "builder/kube/sources", "builder/objects",
 			"builder/output", "builder/preflight", "builder/trust", "mirror", "mirror/mirrortest", "storage", "storage/files", "storage/namespace",
 		},
 	}

@@ -7,12 +7,16 @@ import (
 
 	"github.com/containers/buildah"
 	"github.com/kbuild/kbuild/builder/container"
+	"github.com/kbuild/kbuild/builder/container/chroot"
 	"github.com/kbuild/kbuild/storage/namespace"
 )
 
 func main() {
 	if os.Args[0] == container.ProbeName {
 		return
+	}
+	if status, ok := chroot.Main(); ok {
+		os.Exit(status)
 	}
 	namespace.Register(work)
 	if buildah.InitReexec() {

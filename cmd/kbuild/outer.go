@@ -182,6 +182,9 @@ func (a *app) build(cmd *cobra.Command, goal goal, args []string) error {
 		return err
 	}
 	a.seen.keep()
+	if lost := worker.Lost(); lost != "" {
+		out.say("check", "warning: %s; files of other owners in images become yours", lost)
+	}
 	out.say("check", "%s %s", describe(req), took(start))
 	if err := a.ask(ctx, worker, req); err != nil {
 		return err
@@ -203,6 +206,9 @@ func describe(req request) string {
 
 // enter starts a worker and hands it a request.
 func (a *app) enter(ctx context.Context, req request, files ...*os.File) error {
+	if err := preflight.Err(preflight.Entry(preflight.ThisHost(req.Isolation))); err != nil {
+		return err
+	}
 	worker := namespace.Begin(ctx, namespace.Options{}, files...)
 	defer worker.Close()
 	return a.ask(ctx, worker, req)

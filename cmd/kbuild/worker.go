@@ -103,7 +103,7 @@ func (w *worker) do(ctx context.Context) (status int, err error) {
 			return err
 		}
 		w.mark("base image")
-		host, attempts, err := container.FindHost(ctx, store, w.Isolation, w.treeDir().ID(), w.TempDir, w.CacheDir)
+		host, attempts, err := container.FindHost(ctx, w.Isolation, w.TempDir, w.CacheDir)
 		if err != nil {
 			return err
 		}
@@ -177,12 +177,19 @@ func (w *worker) tellHost(host container.Host, attempts []container.Attempt) {
 	if w.Isolated {
 		return
 	}
-	for _, a := range attempts {
-		w.say("check", "%s does not start a container: %s", a.Runtime, a.Answer)
+	if host.Isolation != container.IsolationChroot || w.Isolation != "" {
+		for _, a := range attempts {
+			w.say("check", "%s does not start a container here: %s", a.Runtime, a.Answer)
+		}
+		return
 	}
-	if host.Isolation == container.IsolationChroot && w.Isolation == "" {
-		w.say("check", "no OCI runtime starts a container here: chroot isolation it is")
+	why := "no OCI runtime is installed"
+	for i, a := range attempts {
+		if why = a.Runtime + " does not start a container here: " + a.Answer; i > 0 {
+			why = attempts[0].Runtime + " and " + why
+		}
 	}
+	w.say("check", "warning: %s; using chroot isolation, which separates less", why)
 }
 
 // clean is upstream's make-clean: nothing of the tree's builds remains but the
