@@ -1,7 +1,12 @@
 package builder
 
 import (
-	"errors"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/builder/image"
@@ -9,9 +14,119 @@ import (
 	"github.com/kbuild/kbuild/storage"
 )
 
-// RemoveTree removes what kbuild keeps for a tree: its directory, images and
+// Clean removes the tree's output, images and whatever is kept between runs, as
+// upstream's make-clean does: nothing of its builds remains but the base image.
+func Clean(ctx context.Context, req CleanRequest, report Reporter) (status int, err error) {
+	c := checker{voice: voice{report}}
+	if err := c.open(ctx, req.Tree); err != nil {
+		return 0, err
+	}
+	o := cleanOrder{CleanRequest: req, Plan: TreePlan{Tree: c.tree}}
+	o.Plan.placeIn(req.CacheDir)
+	dirs, err := objects.TreeDirs(treesDir(req.CacheDir))
+	if err != nil {
+		return 0, err
+	}
+	// Another branch of the tree has another id.
+	o.Dirs = append(slices.DeleteFunc(dirs, func(d objects.TreeDir) bool {
+		return d.Root != c.tree.Root || d.Path == o.Plan.StateDir
+	}), o.Plan.treeDir())
+	if req.DryRun {
+		what := []string{filepath.Join(c.tree.Root, c.tree.Recipe.OutputRoot)}
+		for _, d := range o.Dirs {
+			what = append(what, d.Path)
+		}
+		c.say(StepClean, "would remove %s and the images kube-build of this tree", strings.Join(what, ", "))
+		return 0, nil
+	}
+	lock, err := c.lock(ctx, StepClean)
+	if err != nil {
+		return 0, err
+	}
+	defer lock.Close()
+	return enter(ctx, report, "clean", o, lock)
+}
+
+// cleanInside is Clean inside the namespaces.
+func cleanInside(ctx context.Context, w *worker, o cleanOrder) (int, error) {
+	return 0, w.inTreeStore(ctx, o.Settings, o.Plan, func(store *storage.Store) error {
+		var removed []string
+		root := o.Plan.Tree.Recipe.OutputRoot
+		dir := filepath.Join(o.Plan.Tree.Root, root)
+		if _, err := os.Lstat(dir); err == nil {
+			removed = append(removed, root)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("clean: %w", err)
+		}
+		kept, images := false, 0
+		for _, d := range o.Dirs {
+			if _, err := os.Lstat(filepath.Join(d.Path, "kept")); err == nil {
+				kept = true
+			}
+			n, err := removeTree(store, d)
+			if err != nil {
+				return err
+			}
+			images += n
+		}
+		if kept {
+			removed = append(removed, "what was kept between runs")
+		}
+		if images > 0 {
+			removed = append(removed, imagesRemoved(images))
+		}
+		if removed == nil {
+			w.say(StepClean, "nothing of this tree is left: nothing to do")
+			return nil
+		}
+		w.say(StepClean, "removed %s", strings.Join(removed, ", "))
+		return nil
+	})
+}
+
+// Prune removes what was kept for trees that are no longer there.
+func Prune(ctx context.Context, req PruneRequest, report Reporter) (status int, err error) {
+	v := voice{report}
+	dirs, err := objects.TreeDirs(treesDir(req.CacheDir))
+	if err != nil {
+		return 0, err
+	}
+	dirs = slices.DeleteFunc(dirs, func(d objects.TreeDir) bool { return !d.Gone() })
+	if len(dirs) == 0 {
+		v.say(StepPrune, "nothing is kept for a tree that is no longer there: nothing to do")
+		return 0, nil
+	}
+	if req.DryRun {
+		for _, d := range dirs {
+			v.say(StepPrune, "would remove %s and the images kube-build of %s, which is no longer there", d.Path, d.Root)
+		}
+		return 0, nil
+	}
+	return enter(ctx, report, "prune", pruneOrder{PruneRequest: req, Dirs: dirs})
+}
+
+// pruneInside is Prune inside the namespaces.
+func pruneInside(ctx context.Context, w *worker, o pruneOrder) (int, error) {
+	return 0, w.withStore(ctx, o.Store, func(store *storage.Store) error {
+		for _, d := range o.Dirs {
+			images, err := removeTree(store, d)
+			if err != nil {
+				return err
+			}
+			what := "what was kept between runs"
+			if images > 0 {
+				what += ", " + imagesRemoved(images)
+			}
+			w.say(StepPrune, "%s is no longer there: removed %s", d.Root, what)
+		}
+		return nil
+	})
+}
+
+// removeTree removes what kbuild keeps for a tree: its directory, images and
 // containers. It tells how many images those were.
-func RemoveTree(store *storage.Store, d objects.TreeDir) (images int, err error) {
+func removeTree(store *storage.Store, d objects.TreeDir) (images int, err error) {
 	if err := container.RemoveLeftovers(store, d.ID()); err != nil {
 		return 0, err
 	}
@@ -20,13 +135,32 @@ func RemoveTree(store *storage.Store, d objects.TreeDir) (images int, err error)
 		return 0, err
 	}
 	for _, img := range of {
-		err := store.Delete(img.ID)
-		if errors.Is(err, storage.ErrInUse) {
-			err = withHint(err, "another kbuild builds on it: try again when that has ended")
-		}
-		if err != nil {
+		if err := store.Delete(img.ID); err != nil {
 			return 0, err
 		}
 	}
 	return len(of), d.Remove()
+}
+
+func imagesRemoved(n int) string {
+	if n == 1 {
+		return "the kube-build image"
+	}
+	return fmt.Sprintf("%d kube-build images", n)
+}
+
+// Remove removes directories whose files belong to subordinate ids, which an
+// ordinary rm may not.
+func Remove(ctx context.Context, req RemoveRequest, report Reporter) (status int, err error) {
+	return enter(ctx, report, "remove", req)
+}
+
+// removeInside is Remove inside the namespaces.
+func removeInside(_ context.Context, _ *worker, req RemoveRequest) (int, error) {
+	for _, dir := range req.Paths {
+		if err := os.RemoveAll(dir); err != nil {
+			return 0, fmt.Errorf("remove %s: %w", dir, err)
+		}
+	}
+	return 0, nil
 }

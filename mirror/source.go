@@ -201,6 +201,15 @@ func (s *Source) UnmarshalText(text []byte) error {
 	return err
 }
 
+// Text returns the shortest form of the source that [ParseSource] reads, for
+// messages.
+func (s Source) Text() string {
+	if s.transport == transportDocker {
+		return s.rest
+	}
+	return s.String()
+}
+
 // String returns the source with its transport, in a form that [ParseSource]
 // and skopeo read.
 func (s Source) String() string {

@@ -196,3 +196,8 @@ func Packages(tools []string) []string {
 	slices.Sort(list)
 	return list
 }
+
+// Mmdebstrap is the command that makes a root file system with packages.
+func Mmdebstrap(packages []string) string {
+	return "mmdebstrap --variant=minbase --include=" + strings.Join(packages, ",") + " bookworm rootfs.tar"
+}

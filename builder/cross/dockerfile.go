@@ -187,22 +187,12 @@ func (c Dockerfile) explain(err error, output *stepLog) error {
 		title = strings.ToValidUTF8(title[:longestTitle], "") + " ..."
 	}
 	text := fmt.Sprintf("run %s: %s: %s", c.Tree.Recipe.CrossDockerfile, title, lastCause(err))
-	hint := "kbuild cross --rootfs makes the image without this Dockerfile"
-	if lost := notGot(output.title, lines); len(lost) > 0 {
+	lost := notGot(output.title, lines)
+	if len(lost) > 0 {
 		text += "\n  it could not get " + strings.Join(lost, ", ")
-		hint = "what an old Dockerfile downloads may be gone for good, or a proxy is needed (http_proxy, https_proxy);\n" + hint
 	}
-	return withHint(&failed{text + container.LastLines(strings.Join(lines, "\n"), 12), err}, hint)
+	return &StepError{Text: text + container.LastLines(strings.Join(lines, "\n"), 12), Lost: lost, Err: err}
 }
-
-// failed is an error in other words.
-type failed struct {
-	text string
-	err  error
-}
-
-func (e *failed) Error() string { return e.text }
-func (e *failed) Unwrap() error { return e.err }
 
 var exitStatus = lazy.Delayed(`exit status [0-9]+`)
 

@@ -56,8 +56,7 @@ func (r *rootfs) write(ctx context.Context, to io.Writer) (err error) {
 			break
 		}
 		if err != nil {
-			return withHint(fmt.Errorf("it is no tar archive, or a damaged one: %w", err),
-				"--rootfs takes a tar archive, plain or compressed with gzip, xz or zstd")
+			return &ArchiveError{Why: NoArchive, Err: err}
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -88,15 +87,13 @@ func (r *rootfs) write(ctx context.Context, to io.Writer) (err error) {
 func (r *rootfs) complete() error {
 	switch {
 	case r.regular["manifest.json"] || r.regular["oci-layout"]:
-		return withHint(errors.New("it is an image's archive, not a file system's"),
-			"give it as a mirror: --mirror docker-archive:FILE or oci-archive:FILE; docker export, not docker save, writes a file system")
+		return &ArchiveError{Why: ImageArchive}
 	case len(r.regular) == 0:
 		return errors.New("it holds no file")
 	}
 	for _, dir := range []string{"usr", "etc"} {
 		if _, ok := r.dirs[dir]; !ok {
-			return withHint(fmt.Errorf("it holds no /%s: it is not that of a system", dir),
-				"names in it have to begin at the root: ./usr/bin/env or usr/bin/env")
+			return &ArchiveError{Why: NoSystem, Dir: dir}
 		}
 	}
 	return nil

@@ -196,7 +196,7 @@ func (a assembly) onScaffold(ctx context.Context, key string, dockerfile []byte)
 	case plain && r.Way == kube.WaySync:
 		layer.version = a.Version.File() // the Dockerfile adds no version file
 	case r.Way == kube.WaySync:
-		return "", withHint(fmt.Errorf("%s makes no directory %s", r.Dockerfile, r.Workdir), "upstream's has WORKDIR for that")
+		return "", &NoWorkdirError{Dockerfile: r.Dockerfile, Workdir: r.Workdir}
 	case !plain:
 		return a.whole(ctx)
 	}
@@ -303,9 +303,10 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 		return "", ctx.Err()
 	}
 	if err != nil {
-		return "", withHint(
-			fmt.Errorf("run %s: %w%s", filepath.Join(a.Context.Dir, "Dockerfile"), container.ShortError(err), container.LastLines(output.String(), 12)),
-			"it is "+a.Tree.Recipe.Dockerfile+" of the tree with its placeholders filled")
+		return "", &DockerfileError{
+			Path: filepath.Join(a.Context.Dir, "Dockerfile"), Of: a.Tree.Recipe.Dockerfile,
+			Err: container.ShortError(err), Said: container.LastLines(output.String(), 12),
+		}
 	}
 	return id, nil
 }

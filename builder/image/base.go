@@ -159,10 +159,13 @@ type WrongBaseError struct {
 
 func (e *WrongBaseError) Error() string { return fmt.Sprintf("%s %s", e.Name, e.Reason) }
 
-// Hint says what to do about it.
-func (e *WrongBaseError) Hint() string {
-	return "give another --mirror, or take this image all the same with --force"
-}
+// Nameless is the error for where another one around it has the name.
+func (e *WrongBaseError) Nameless() error { return &nameless{e} }
+
+type nameless struct{ wrong *WrongBaseError }
+
+func (e *nameless) Error() string { return e.wrong.Reason }
+func (e *nameless) Unwrap() error { return e.wrong }
 
 // Check holds an image against what its name promises and the tree's scripts
 // need. Another minor version of Go is an error, another patch release is only

@@ -99,7 +99,7 @@ func publishDir(from, to, host string, names []string, owner files.Owner) ([]Pub
 	changed := map[string]bool{}
 	for _, file := range names {
 		if info, err := os.Lstat(filepath.Join(to, file)); err == nil && info.IsDir() {
-			return nil, withHint(fmt.Errorf("%s is a directory where a file should be", filepath.Join(to, file)), "move it away")
+			return nil, &PlaceError{Path: filepath.Join(to, file), Why: DirectoryInTheWay}
 		}
 		same, err := files.Same(filepath.Join(from, file), filepath.Join(to, file))
 		if err != nil {
@@ -232,32 +232,4 @@ func Seed(host, staging string) error {
 		return fmt.Errorf("bring %s into the container: %w", host, err)
 	}
 	return nil
-}
-
-// Writable says whether dir can be made and written to, without making it: the
-// nearest directory that exists decides. It is asked before the user namespace
-// is entered, in which root may write wherever the user may.
-func Writable(dir string) error {
-	for d := dir; ; d = filepath.Dir(d) {
-		info, err := os.Stat(d)
-		if errors.Is(err, fs.ErrNotExist) && d != filepath.Dir(d) {
-			if _, err := os.Lstat(d); err == nil {
-				return withHint(fmt.Errorf("%s is a link to nothing", d), "remove it, or make the directory it points to")
-			}
-			continue
-		}
-		if errors.Is(err, unix.ENOTDIR) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", dir, err)
-		}
-		if !info.IsDir() {
-			return withHint(fmt.Errorf("%s is a file where a directory should be", d), "move it away")
-		}
-		if err := unix.Access(d, unix.W_OK|unix.X_OK); err != nil {
-			return withHint(fmt.Errorf("%s is not writable: %w", d, err), "kbuild writes there; make it yours, or work in a copy of the tree")
-		}
-		return nil
-	}
 }

@@ -219,8 +219,8 @@ func TestPublishOver(t *testing.T) {
 			}
 			_, err := Publish(staging, host, files.Self(), nil)
 			if test.want == nil {
-				var hint interface{ Hint() string }
-				if err == nil || !strings.Contains(err.Error(), "publish to "+host) || test.hint && !errors.As(err, &hint) {
+				var place *PlaceError
+				if err == nil || !strings.Contains(err.Error(), "publish to "+host) || test.hint && !errors.As(err, &place) {
 					t.Errorf("error %v", err)
 				}
 				published(t, host, test.published)
@@ -280,8 +280,8 @@ func TestReadOnly(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	var hint interface{ Hint() string }
-	if err := Writable(filepath.Join(host, "linux/arm")); !errors.Is(err, unix.EROFS) || !errors.As(err, &hint) {
+	var place *PlaceError
+	if err := Writable(filepath.Join(host, "linux/arm")); !errors.Is(err, unix.EROFS) || !errors.As(err, &place) {
 		t.Errorf("Writable: %v", err)
 	}
 	if _, err := Publish(staging, host, files.Self(), nil); !errors.Is(err, unix.EROFS) {
@@ -300,8 +300,8 @@ func TestWritableHints(t *testing.T) {
 		"here/new": "", "here": "", "dangling": "is a link to nothing", "link": "is a file where", "link/x": "is a file where",
 	} {
 		err := Writable(filepath.Join(dir, p))
-		var hint interface{ Hint() string }
-		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || !errors.As(err, &hint)) {
+		var place *PlaceError
+		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || !errors.As(err, &place)) {
 			t.Errorf("%s: %v, want %q and a hint", p, err, want)
 		}
 	}

@@ -16,8 +16,23 @@ import (
 
 	"github.com/kbuild/kbuild/builder/kube/kubetest"
 	"github.com/kbuild/kbuild/mirror/mirrortest"
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
+
+func (a *app) demoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "demo", Short: "do the whole job on a small tree, offline",
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			self, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("find kbuild's own path: %w", err)
+			}
+			return runDemo(cmd.Context(), self, a.stdout)
+		},
+	}
+}
 
 // demonstration is the whole job on a small tree, with everything it needs in
 // one temporary directory.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/kbuild/kbuild/builder/kube"
 )
 
@@ -10,9 +12,9 @@ import (
 // hintTable returns the hints, one entry for each kind of error. The order does
 // not matter: see hintFor.
 func hintTable() []hint {
-	return append(mirrorHints(), // hints_mirror.go
+	return slices.Concat(mirrorHints(), builderHints(), []hint{
 		forType(func(e *kube.WithheldError) string { return "to give it: --env " + e.Name }),
-	)
+	})
 }
 
 // A hint returns what the user can do about one error, or "" if it has nothing

@@ -37,12 +37,15 @@ func TestImports(t *testing.T) {
 		"builder/objects":                 {"builder/kube", "builder/kube/sources", "storage/files"},
 		"builder/output":                  {"builder/kube", "builder/kube/sources", "builder/objects", "storage/files"},
 		"builder/preflight":               {"builder/container", "storage/namespace"},
-		"builder":                         {"builder/container", "builder/image", "builder/objects", "storage", "storage/files"},
-		"cmd/kbuild-bench":                {"builder/kube", "builder/kube/kubetest", "mirror/mirrortest"},
-		"cmd/kbuild-soak":                 {"builder/kube/kubetest", "mirror/mirrortest"},
+		"builder": {
+			"builder/container", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube", "builder/kube/sources", "builder/objects",
+			"builder/output", "builder/preflight", "mirror", "storage", "storage/files", "storage/namespace",
+		},
+		"cmd/kbuild-bench": {"builder/kube", "builder/kube/kubetest", "mirror/mirrortest"},
+		"cmd/kbuild-soak":  {"builder/kube/kubetest", "mirror/mirrortest"},
 		"cmd/kbuild": {
-			"builder", "builder/container", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube", "builder/kube/kubetest", "builder/kube/sources", "builder/objects",
-			"builder/output", "builder/preflight", "mirror", "mirror/mirrortest", "storage", "storage/files", "storage/namespace",
+			"builder", "builder/container", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube", "builder/kube/kubetest",
+			"builder/kube/sources", "builder/output", "builder/preflight", "mirror", "mirror/mirrortest", "storage", "storage/namespace",
 		},
 	}
 	only := map[string][]string{ // library: the packages that may import it

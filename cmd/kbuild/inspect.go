@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/spf13/cobra"
@@ -58,29 +59,31 @@ type inspectOutput struct {
 	Host      string `json:"host"`
 }
 
+func (a *app) inspectCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "inspect [TARGET...]", Short: "show all kbuild knows about the tree, touching nothing",
+		RunE: func(cmd *cobra.Command, args []string) error { return a.inspect(cmd, args) },
+	}
+	a.formatFlag(cmd.Flags())
+	a.platformFlag(cmd.Flags())
+	return cmd
+}
+
 func (a *app) inspect(cmd *cobra.Command, args []string) error {
-	req, err := a.parsed(cmd)
+	req, err := a.request(cmd, a.targets(cmd, args))
 	if err != nil {
 		return err
 	}
-	tree, err := a.openTree(cmd.Context())
+	plan, err := builder.Inspect(cmd.Context(), req, a.out)
 	if err != nil {
-		return err
+		return a.explain(cmd, req.Work.Targets, err)
 	}
-	req.Goal, req.Tree = goalBuild, tree
-	if err := a.commandLine(cmd, &req, args); err != nil {
-		return err
-	}
-	version, err := tree.Version(cmd.Context())
-	if err != nil {
-		return err
-	}
-	r := req.Tree.Recipe
+	tree, version, r := plan.Tree, plan.Version, plan.Tree.Recipe
 	i := inspection{
 		Root: tree.Root, Recipe: r.Name, Way: string(r.Way), BaseImage: r.BaseImage, BaseFrom: r.BaseFrom, BaseLocal: r.BaseLocal,
 		CrossDockerfile: r.CrossDockerfile, ImageNames: tree.ImageNames(version), Context: r.Context, BuildArgs: r.BuildArgs,
 		NetworkSteps: r.NetworkSteps, VersionFile: r.VersionFile, Version: inspectVersion(version), Sources: r.SourceList,
-		SourceFilter: ruleLines(r.SourceFilter), Command: req.Command, Environment: r.Environment, Persistent: r.Persistent,
+		SourceFilter: ruleLines(r.SourceFilter), Command: plan.Command, Environment: r.Environment, Persistent: r.Persistent,
 		CopyBack: ruleLines(r.CopyBack),
 	}
 	if version.GitVersion == "" {

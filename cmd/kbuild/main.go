@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/containers/buildah"
+	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/storage/namespace"
 )
@@ -14,7 +15,7 @@ func main() {
 	if os.Args[0] == container.ProbeName {
 		return
 	}
-	namespace.Register(work)
+	namespace.Register(builder.Worker(newReporter))
 	if buildah.InitReexec() {
 		return
 	}

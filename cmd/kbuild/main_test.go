@@ -17,6 +17,7 @@ import (
 
 	"github.com/containers/buildah"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/builder/kube/kubetest"
 	"github.com/kbuild/kbuild/mirror/mirrortest"
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 	if os.Args[0] == container.ProbeName {
 		return
 	}
-	namespace.Register(work)
+	namespace.Register(builder.Worker(newReporter))
 	if buildah.InitReexec() {
 		return
 	}

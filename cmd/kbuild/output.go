@@ -8,7 +8,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 
 	"golang.org/x/term"
@@ -21,23 +20,6 @@ const (
 	exitFailed      = 125 // kbuild itself failed
 	exitInterrupted = 130 // Ctrl-C
 )
-
-// What kbuild says of its own goes to standard error, results go to standard
-// output.
-
-// steps prints one line a step: what it did, or that nothing had changed, and
-// how long it took.
-type steps struct {
-	w     io.Writer
-	quiet bool
-}
-
-func (s steps) say(step, format string, args ...any) {
-	if s.quiet {
-		return
-	}
-	fmt.Fprintf(s.w, "kbuild: %-8s %s\n", step, oneLine(fmt.Sprintf(format, args...)))
-}
 
 // oneLine shows what would end a line or disturb a terminal, such as a newline
 // in a file's name, as Go's escapes.
@@ -66,36 +48,14 @@ func printable(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// took is a step's time, for the end of its line.
-func took(start time.Time) string { return fmt.Sprintf("(%.1f s)", time.Since(start).Seconds()) }
-
-// A span is a part of a run and the time it took.
-type span struct {
-	Name string
-	Took time.Duration
+// hinted is an error of this package with what the user should do about it.
+type hinted struct {
+	error
+	hint string
 }
 
-// spans are the parts of a run, in order, for --timings.
-type spans struct {
-	list []span
-	last time.Time
-}
-
-// mark ends the current part under a name, and begins the next.
-func (s *spans) mark(name string) {
-	now := time.Now()
-	s.list = append(s.list, span{name, now.Sub(s.last)})
-	s.last = now
-}
-
-func (s *spans) print(w io.Writer) {
-	var total time.Duration
-	for _, part := range s.list {
-		total += part.Took
-		fmt.Fprintf(w, "kbuild: timing   %8.3f s  %s\n", part.Took.Seconds(), part.Name)
-	}
-	fmt.Fprintf(w, "kbuild: timing   %8.3f s  in all\n", total.Seconds())
-}
+func (e *hinted) Hint() string  { return e.hint }
+func (e *hinted) Unwrap() error { return e.error }
 
 // usageError is a command line that cannot be understood.
 type usageError struct{ error }

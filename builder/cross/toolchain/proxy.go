@@ -69,12 +69,12 @@ func parseProxies(list string) ([]proxy, error) {
 		}
 		base, err := url.Parse(entry)
 		if err != nil || (base.Scheme != "https" && base.Scheme != "http" && base.Scheme != "file") || base.Host == "" && base.Scheme != "file" {
-			return nil, withHint(fmt.Errorf("GOPROXY entry %q is not a URL of https, http or file", redact(entry)), "see go help goproxy")
+			return nil, &Error{Settings, fmt.Errorf("GOPROXY entry %q is not a URL of https, http or file", redact(entry)), ""}
 		}
 		proxies = append(proxies, proxy{base: base, always: always})
 	}
 	if len(proxies) == 0 {
-		return nil, withHint(errors.New("GOPROXY names no module proxy"), "see go help goproxy")
+		return nil, &Error{Settings, errors.New("GOPROXY names no module proxy"), ""}
 	}
 	return proxies, nil
 }
@@ -102,7 +102,7 @@ func (f *finder) each(ask func(proxy) error) error {
 	for _, p := range f.proxies {
 		if p.off {
 			if failed == nil {
-				failed = withHint(errors.New("GOPROXY is off"), "set GOPROXY, or give a local toolchain: --go DIRECTORY or --go FILE")
+				failed = &Error{ProxyOff, errors.New("GOPROXY is off"), ""}
 			}
 			return failed
 		}
@@ -116,7 +116,7 @@ func (f *finder) each(ask func(proxy) error) error {
 			failed = errors.Join(failed, err)
 		}
 		if !missing && !p.always {
-			return withHint(failed, "GOPROXY names the module proxies, see go help goproxy; a local toolchain does without: --go DIRECTORY or --go FILE")
+			return &Error{ProxyFailed, failed, ""}
 		}
 	}
 	if failed != nil {

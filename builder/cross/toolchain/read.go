@@ -138,8 +138,7 @@ func walkTar(file string, visit func(File, io.Reader) error) error {
 	defer f.Close()
 	plain, err := gzip.NewReader(f)
 	if err != nil {
-		return withHint(fmt.Errorf("it is neither a .tar.gz nor a .zip: %w", err),
-			"--go takes a release such as 1.15.15, a GOROOT directory, a .tar.gz of go.dev/dl, or the module's .zip")
+		return &Error{NoArchive, fmt.Errorf("it is neither a .tar.gz nor a .zip: %w", err), ""}
 	}
 	archive := tar.NewReader(plain)
 	for {

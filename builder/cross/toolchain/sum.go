@@ -29,11 +29,6 @@ func (e *SumError) Error() string {
 	return fmt.Sprintf("%s of %s is %s, and %s says %s", e.Module, e.Source, e.Has, e.From, e.Want)
 }
 
-// Hint says what to do about it.
-func (e *SumError) Hint() string {
-	return "the archive was damaged or tampered with on its way: take another module proxy with GOPROXY"
-}
-
 // hashZip is the hash of a module's archive as it stands in a go.sum file.
 func hashZip(ctx context.Context, file string) (string, error) {
 	z, err := zip.OpenReader(file)
@@ -63,29 +58,28 @@ func (f *finder) wanted(ctx context.Context, name string) (sum, from string, err
 	version := f.moduleVersion(name)
 	switch {
 	case strings.HasPrefix(f.Sum, "h1:"):
-		return f.Sum, "--go-sum", nil
+		return f.Sum, "the sum given", nil
 	case f.Sum != "":
 		text, err := os.ReadFile(f.Sum)
 		if err != nil {
-			return "", "", withHint(fmt.Errorf("--go-sum: %w", err), "it is h1:... itself or a go.sum file")
+			return "", "", &Error{SumFile, fmt.Errorf("the toolchain's sum: %w", err), ""}
 		}
 		if sum, ok := lineFor(strings.Split(string(text), "\n"), version); ok {
 			return sum, f.Sum, nil
 		}
-		return "", "", fmt.Errorf("--go-sum: %s has no line for %s %s", f.Sum, modulePath, version)
+		return "", "", fmt.Errorf("the toolchain's sum: %s has no line for %s %s", f.Sum, modulePath, version)
 	}
-	const other = "give the sum with --go-sum h1:... or --go-sum FILE (a go.sum), or a local toolchain with --go"
 	db, err := parseDatabase(f.sumdb)
 	if err != nil {
-		return "", "", withHint(err, other)
+		return "", "", &Error{NoSum, err, ""}
 	}
 	lines, err := f.lookup(ctx, db, version)
 	if err != nil {
-		return "", "", withHint(fmt.Errorf("ask the checksum database %s: %w", db.name, err), other)
+		return "", "", &Error{NoSum, fmt.Errorf("ask the checksum database %s: %w", db.name, err), ""}
 	}
 	sum, ok := lineFor(lines, version)
 	if !ok {
-		return "", "", withHint(fmt.Errorf("the checksum database %s does not know %s", db.name, version), other)
+		return "", "", &Error{NoSum, fmt.Errorf("the checksum database %s does not know %s", db.name, version), ""}
 	}
 	return sum, "the checksum database " + db.name, nil
 }

@@ -70,17 +70,6 @@ func (o Options) log(format string, args ...any) {
 	}
 }
 
-// hinted is an error with a line that says what the user should do.
-type hinted struct {
-	error
-	hint string
-}
-
-func (e *hinted) Hint() string  { return e.hint }
-func (e *hinted) Unwrap() error { return e.error }
-
-func withHint(err error, hint string) error { return &hinted{err, hint} }
-
 var releaseForm = lazy.Delayed(`^(?:go)?([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?((?:rc|beta)[0-9]{1,4})?$`)
 
 // IsVersion tells a release of Go, "1.15.15" or "go1.4", from a path.
@@ -259,11 +248,8 @@ func (f *finder) choose(ctx context.Context, want release, exact bool) (string, 
 	case !errors.Is(err, errNotThere):
 		return "", err
 	}
-	hint := "give another with --go, or a local toolchain: --go DIRECTORY or --go FILE"
-	if near, ok := choose(listed, want, false); ok {
-		hint = "the nearest there is: --go " + strings.TrimPrefix(near, "go")
-	}
-	return "", withHint(fmt.Errorf("no module proxy of GOPROXY has it for linux/%s", f.arch()), hint)
+	near, _ := choose(listed, want, false)
+	return "", &Error{NoRelease, fmt.Errorf("no module proxy of GOPROXY has it for linux/%s", f.arch()), strings.TrimPrefix(near, "go")}
 }
 
 // take has a release in the cache, checked.
@@ -345,7 +331,7 @@ func Local(ctx context.Context, path string, opts Options) (Toolchain, error) {
 	t := Toolchain{Path: abs, Source: abs}
 	info, err := os.Stat(abs)
 	if errors.Is(err, os.ErrNotExist) {
-		err = withHint(fmt.Errorf("Go toolchain %q is neither a release nor a file", path), "a release is written like 1.15.15")
+		err = &Error{NoForm, fmt.Errorf("Go toolchain %q is neither a release nor a file", path), ""}
 		return Toolchain{}, err
 	}
 	if err != nil {

@@ -209,12 +209,12 @@ func TestFindChecks(t *testing.T) {
 	bad := hashOf(t, w.archives["go1.4.3"])
 	for _, test := range []struct{ name, sum, sumdb, err string }{
 		{name: "the database", err: "the checksum database sum.example says " + good},
-		{name: "a sum", sum: good, err: "--go-sum says"},
+		{name: "a sum", sum: good, err: "the sum given says"},
 		{name: "a go.sum", sum: gosum, err: gosum + " says"},
 		{name: "the right sum", sum: bad, sumdb: "off"},
 		{name: "no database", sumdb: "off", err: "not taken unchecked"},
 		{name: "a short sum", sum: "h1:abc", err: "44 characters"},
-		{name: "no such file", sum: "/no/such", err: "--go-sum"},
+		{name: "no such file", sum: "/no/such", err: "the toolchain's sum: "},
 	} {
 		opts := w.options(t)
 		if test.sumdb != "" {

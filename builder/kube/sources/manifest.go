@@ -2,6 +2,7 @@ package sources
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -123,6 +124,25 @@ func (m Manifest) MarshalBinary() ([]byte, error) {
 		before = m[i].Path
 	}
 	return m.encode(), nil
+}
+
+// MarshalText implements encoding.TextMarshaler: the encoding of MarshalBinary in
+// base64.
+func (m Manifest) MarshalText() ([]byte, error) {
+	data, err := m.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	return base64.StdEncoding.AppendEncode(nil, data), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *Manifest) UnmarshalText(text []byte) error {
+	data, err := base64.StdEncoding.AppendDecode(nil, text)
+	if err == nil {
+		*m, err = UnmarshalManifest(data)
+	}
+	return err
 }
 
 // UnmarshalManifest reads what MarshalBinary wrote and nothing else.

@@ -1,0 +1,360 @@
+package builder
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/containers/image/v5/docker/reference"
+	"github.com/kbuild/kbuild/builder/image"
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/objects"
+	"github.com/kbuild/kbuild/builder/output"
+	"github.com/kbuild/kbuild/builder/preflight"
+	"github.com/kbuild/kbuild/storage"
+)
+
+// The check step happens outside the user namespace, with the user's rights and
+// git: inside, the user is root, may read everything of his own, and git sees
+// foreign owners.
+
+// checker looks at the host and the tree for a request.
+type checker struct {
+	voice
+	Request
+	tree kube.Tree
+	seen sourceRecord
+}
+
+// Check looks at the tree as a build would, and says in half a line what it
+// found.
+func Check(ctx context.Context, req Request, report Reporter) (found string, err error) {
+	c := checker{voice: voice{report}, Request: req}
+	if err := c.open(ctx, req.Tree); err != nil {
+		return "", err
+	}
+	plan, err := c.check(ctx)
+	if err != nil {
+		return "", err
+	}
+	return c.found(plan), nil
+}
+
+// Inspect is what is known of a tree without looking at its sources, and the
+// command that would run.
+func Inspect(ctx context.Context, req Request, report Reporter) (Plan, error) {
+	c := checker{voice: voice{report}, Request: req}
+	if err := c.open(ctx, req.Tree); err != nil {
+		return Plan{}, err
+	}
+	plan := Plan{TreePlan: TreePlan{Tree: c.tree}}
+	if err := c.commandLine(&plan); err != nil {
+		return Plan{}, err
+	}
+	version, err := c.tree.Version(ctx)
+	if err != nil {
+		return Plan{}, err
+	}
+	plan.Version = version
+	return plan, nil
+}
+
+// open finds the tree, and says what of the environment its scripts are not
+// given.
+func (c *checker) open(ctx context.Context, req TreeRequest) (err error) {
+	if c.tree, err = openTree(ctx, req); err != nil {
+		return err
+	}
+	if names := c.tree.Withheld; names != nil {
+		c.warn(StepCheck, "the tree's scripts ask for %s, which they are not given; to give it: --env %s",
+			strings.Join(names, ", "), strings.Join(names, " --env "))
+	}
+	if names := c.tree.Reduced; names != nil {
+		c.warn(StepCheck, "%s is given to the tree's scripts without its user and password", strings.Join(names, ", "))
+	}
+	return nil
+}
+
+func openTree(ctx context.Context, req TreeRequest) (tree kube.Tree, err error) {
+	if req.Dir != "" {
+		tree, err = kube.OpenTree(ctx, req.Dir, os.LookupEnv, req.Variables...)
+	} else {
+		tree, err = kube.FindTree(ctx, ".", os.LookupEnv, req.Variables...)
+	}
+	var bad *kube.VariableError
+	if errors.As(err, &bad) {
+		return kube.Tree{}, &InputError{InputVariables, err}
+	}
+	if err != nil || req.GitVersion == "" {
+		return tree, err
+	}
+	if tree, err = tree.WithGitVersion(req.GitVersion); err != nil {
+		return kube.Tree{}, &InputError{InputVersion, err}
+	}
+	return tree, nil
+}
+
+// lock takes the tree's lock. It comes before the tree's files are read: what
+// another kbuild is still publishing is not read half.
+func (c *checker) lock(ctx context.Context, step Step) (*os.File, error) {
+	defer c.Mark("lock")
+	return lockTree(ctx, c.tree.Root, func() {
+		c.say(step, "another kbuild works in %s: waiting for it", c.tree.Root)
+	})
+}
+
+// host is the first half of the check step. Nothing is written.
+func (c *checker) host() error {
+	defer c.Mark("host")
+	return preflight.Err(preflight.Run(preflight.ThisHost(c.Isolation)))
+}
+
+// check is the other half: it looks at the tree, and plans the rest. Nothing is
+// written.
+func (c *checker) check(ctx context.Context) (plan Plan, err error) {
+	if plan.TreePlan, err = planTree(c.tree, c.Settings, c.Mirrors, c.Mirrors.Frozen); err != nil {
+		return Plan{}, err
+	}
+	if c.Until == StepMirror {
+		return plan, nil
+	}
+	return plan, c.checkSources(ctx, &plan)
+}
+
+// checkSources plans what needs the tree's version and sources. git looks at
+// every file, too: both at once.
+func (c *checker) checkSources(ctx context.Context, plan *Plan) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	versioned := make(chan error, 1)
+	go func() {
+		var err error
+		if plan.Version, err = c.tree.Version(ctx); err != nil {
+			cancel()
+		}
+		versioned <- err
+	}()
+	err = c.readTree(ctx, plan)
+	if err != nil {
+		cancel()
+	}
+	if errVersion := <-versioned; errVersion != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		return errVersion
+	}
+	if err != nil {
+		return err
+	}
+	c.Mark(fmt.Sprintf("version and sources, %d files read", c.seen.after.Read))
+	return plan.nameImages()
+}
+
+// readTree plans what does not need the version.
+func (c *checker) readTree(ctx context.Context, plan *Plan) (err error) {
+	if err := c.commandLine(plan); err != nil {
+		return err
+	}
+	c.Mark("tree")
+	recipe := c.tree.Recipe
+	for _, dir := range []string{filepath.Join(c.tree.Root, recipe.Context), recipe.Outputs[0].Host} {
+		if err := output.Writable(dir); err != nil {
+			return err
+		}
+	}
+	if plan.Sources, err = c.seen.look(ctx, c.tree, plan.StateDir); err != nil {
+		return err
+	}
+	if plan.Dockerfile, err = c.tree.BuildDockerfile(c.AsUpstream); err != nil {
+		return err
+	}
+	plan.Files, err = image.ReadContextFiles(c.tree)
+	return err
+}
+
+// commandLine decides what runs in the container.
+func (c *checker) commandLine(plan *Plan) error {
+	switch c.Work.Kind {
+	case OtherCommand:
+		plan.Command, plan.Flags = c.Work.Command, c.Work.Command
+		return nil
+	case Shell:
+		plan.Command, plan.Flags = []string{"bash"}, []string{"shell"}
+		// build/shell.sh brings nothing back unless it is told to.
+		if os.Getenv("KUBE_RUN_COPY_OUTPUT") == "" {
+			plan.Tree.Recipe.NoCopyBack = true
+		}
+		return nil
+	}
+	if c.Until != StepCompile {
+		return nil
+	}
+	resolved, err := c.tree.ResolveTargets(c.Work.Targets)
+	if err != nil {
+		return &InputError{InputTargets, err}
+	}
+	command := c.tree.Recipe.CommandLine(resolved, c.Work.Arguments)
+	command, environment, err := c.tree.ForPlatforms(command, c.Work.Platforms)
+	if err != nil {
+		return &InputError{InputPlatforms, err}
+	}
+	plan.Command = command
+	plan.Tree.Recipe.Environment = override(plan.Tree.Recipe.Environment, environment)
+	for _, a := range c.Work.Arguments {
+		// Variables of make are flags, too.
+		if strings.HasPrefix(a, "-") || strings.Contains(a, "=") {
+			plan.Flags = append(plan.Flags, a)
+		}
+	}
+	if len(c.Work.Platforms) > 0 {
+		plan.Flags = append(plan.Flags, "for "+strings.Join(c.Work.Platforms, ","))
+	}
+	for _, t := range resolved {
+		plan.Programs = append(plan.Programs, path.Base(t))
+	}
+	return nil
+}
+
+// override sets variables, NAME=value, in a list of them.
+func override(list, variables []string) []string {
+	for _, variable := range variables {
+		name, _, _ := strings.Cut(variable, "=")
+		kept := list[:0:0]
+		for _, other := range list {
+			if !strings.HasPrefix(other, name+"=") {
+				kept = append(kept, other)
+			}
+		}
+		list = append(kept, variable)
+	}
+	return list
+}
+
+// planTree is what is known of a tree when it was opened, and, if they are
+// needed, of the images that come from somewhere else.
+func planTree(tree kube.Tree, s Settings, m Mirrors, needed bool) (p TreePlan, err error) {
+	p = TreePlan{Tree: tree}
+	p.placeIn(s.CacheDir)
+	if p.Lock, err = readLock(tree.Root); err != nil {
+		return TreePlan{}, err
+	}
+	if p.Base, err = baseName(tree.Recipe); err != nil {
+		return TreePlan{}, err
+	}
+	if !needed {
+		return p, nil
+	}
+	if p.Needed, err = neededImages(tree); err != nil || !m.Frozen {
+		return p, err
+	}
+	for _, name := range p.Needed {
+		if _, ok := p.locked(m, name.Ref); !ok {
+			return TreePlan{}, p.notLocked(m, name.Ref)
+		}
+	}
+	return p, nil
+}
+
+// treesDir holds the directories of all the user's trees.
+func treesDir(cacheDir string) string { return filepath.Join(cacheDir, "trees") }
+
+// placeIn sets the directories of kbuild's own for the tree. Temporary files go
+// below TMPDIR where that is set.
+func (p *TreePlan) placeIn(cacheDir string) {
+	p.StateDir = filepath.Join(treesDir(cacheDir), p.Tree.Recipe.PathID)
+	p.TempDir = filepath.Join(p.StateDir, "tmp")
+	if dir := os.Getenv("TMPDIR"); dir != "" {
+		sum := sha256.Sum256([]byte(p.StateDir))
+		p.TempDir = filepath.Join(dir, "kbuild-"+hex.EncodeToString(sum[:])[:16])
+	}
+}
+
+// treeDir is kbuild's own directory for the tree.
+func (p TreePlan) treeDir() objects.TreeDir {
+	return objects.TreeDir{Path: p.StateDir, Root: p.Tree.Root}
+}
+
+// baseName is the name of a tree's base image in the store.
+func baseName(r kube.Recipe) (Name, error) {
+	var name reference.Named
+	var err error
+	if r.BaseLocal {
+		name, err = storage.LocalName(r.BaseImage)
+	} else {
+		name, err = reference.ParseNormalizedNamed(r.BaseImage)
+	}
+	if err != nil {
+		return Name{}, fmt.Errorf("base image %q of %s: %w", r.BaseImage, r.BaseFrom, err)
+	}
+	return Name{name}, nil
+}
+
+// neededImages are the images that a build of the tree needs from somewhere
+// else, by their full names.
+func neededImages(tree kube.Tree) ([]Name, error) {
+	images, from := []string{tree.Recipe.BaseImage}, tree.Recipe.BaseFrom
+	if tree.Recipe.BaseLocal {
+		// Made here, of those its own Dockerfile begins with.
+		var err error
+		if images, err = tree.CrossBases(); err != nil {
+			return nil, err
+		}
+		from = tree.Recipe.CrossDockerfile
+	}
+	var names []Name
+	for _, text := range images {
+		name, err := reference.ParseNormalizedNamed(text)
+		if err != nil {
+			return nil, fmt.Errorf("base image %q of %s: %w", text, from, err)
+		}
+		names = append(names, Name{reference.TagNameOnly(name)})
+	}
+	return names, nil
+}
+
+// nameImages sets the names of the build image, which have the version in them.
+func (p *Plan) nameImages() error {
+	for _, short := range p.Tree.ImageNames(p.Version) {
+		name, err := storage.LocalName(short)
+		if err != nil {
+			return err
+		}
+		p.Names = append(p.Names, Name{name})
+	}
+	return nil
+}
+
+// imageNames are the names of the build image as the tree's scripts have them.
+func (p Plan) imageNames() string { return strings.Join(p.Tree.ImageNames(p.Version), ", ") }
+
+// found says in half a line what the check step found.
+func (c *checker) found(p Plan) string {
+	if c.Until == StepMirror {
+		return p.asksFor()
+	}
+	return fmt.Sprintf("%s is fine (%s, %s)", p.Tree.Root, p.Tree.Recipe.Name, p.versionLine())
+}
+
+// asksFor is what was found of a tree of which only the images matter.
+func (p TreePlan) asksFor() string {
+	return fmt.Sprintf("%s asks for %s", p.Tree.Root, p.Tree.Recipe.BaseImage)
+}
+
+// versionLine says what the binaries will report.
+func (p Plan) versionLine() string {
+	switch v := p.Version; {
+	case v.GitVersion != "":
+		return v.GitVersion
+	case v.Commit != "":
+		return "commit " + v.Commit
+	}
+	builtin, file := p.Tree.BuiltinVersion()
+	if builtin == "" {
+		return "no version, and none in the sources: --git-version gives one"
+	}
+	return fmt.Sprintf("no version: binaries will report %s, as %s says; --git-version gives another", builtin, file)
+}

@@ -1,0 +1,206 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kbuild/kbuild/builder/container"
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/objects"
+	"github.com/kbuild/kbuild/builder/output"
+	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/files"
+)
+
+// compile is the compile step: the command runs in the image, and what it leaves
+// is published. If written, which waits for the rest of the image step, fails,
+// nothing is.
+func (b *build) compile(ctx context.Context, base base, img storage.Image, written func() error) (_ int, err error) {
+	c := &compilation{build: b, start: time.Now(), step: b.Work.step()}
+	environment, err := c.open(base)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, c.state.Close()) }()
+	mounts, cold, err := c.prepare()
+	if err != nil {
+		return 0, err
+	}
+	if b.Plan.Tree.Recipe.Way == kube.WayMount {
+		defer func() { err = errors.Join(err, output.GiveBack(b.Plan.Tree.Root, c.start)) }()
+	}
+	status, err := c.run(ctx, img, environment, mounts, cold)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.state.Done(); err != nil {
+		return 0, err
+	}
+	if status != 0 {
+		b.done(c.step, c.start, "ended with status %d, earlier binaries stay", status)
+		return status, nil
+	}
+	if err := written(); err != nil {
+		return 0, err
+	}
+	return 0, c.publish()
+}
+
+// A compilation is one compile step.
+type compilation struct {
+	*build
+	start time.Time
+	step  Step
+	state *objects.State
+	// wanted are, for each output directory, the files to be published.
+	wanted []func(file string) bool
+}
+
+// own is whether the tree's own command runs, for targets.
+func (c *compilation) own() bool { return c.Work.Kind == OwnCommand }
+
+// open opens what is kept for such a run, and returns the environment of the
+// command.
+func (c *compilation) open(base base) (environment []string, err error) {
+	r := c.Plan.Tree.Recipe
+	paths, further := objects.Further(base.Version, base.CgoStd)
+	environment = slices.Concat(r.Environment, further)
+	if want := r.WantsGo; want != "" && base.Version != "go"+want {
+		c.warn(c.step, "the image has %s, the tree wants %s and would fetch it: FORCE_HOST_GO=y lets it take what is there",
+			base.Version, want)
+		environment = append(environment, "FORCE_HOST_GO=y")
+	}
+	key := objects.Key{Base: base.ID, Dockerfile: c.Plan.Dockerfile, Environment: environment, Flags: c.Plan.Flags}
+	if !c.own() {
+		key.Command = c.Plan.Command
+	}
+	c.state, err = objects.Open(c.Plan.StateDir, r, key, paths...)
+	return environment, err
+}
+
+// prepare makes everything ready that is mounted into the container. cold is why
+// nothing of what was compiled before can be used.
+func (c *compilation) prepare() (mounts []kube.Mount, cold string, err error) {
+	r := c.Plan.Tree.Recipe
+	mounts, cold, err = c.state.Prepare(c.Plan.Sources, c.Plan.Version)
+	if err != nil {
+		return nil, "", err
+	}
+	if !c.own() {
+		for _, o := range r.Outputs {
+			if err := output.Seed(o.Host, c.state.Staging(o)); err != nil {
+				return nil, "", err
+			}
+		}
+		if err := c.state.ExpireTests(); err != nil {
+			return nil, "", err
+		}
+	}
+	if r.Way == kube.WayMount {
+		tree, err := output.MountTree(c.Plan.Tree, c.Plan.Version, mounts)
+		if err != nil {
+			return nil, "", err
+		}
+		mounts = append([]kube.Mount{tree}, mounts...)
+	}
+	c.wanted = make([]func(string) bool, len(r.Outputs))
+	for i, o := range r.Outputs {
+		if c.wanted[i], err = c.wants(c.state.Staging(o)); err != nil {
+			return nil, "", err
+		}
+	}
+	return mounts, cold, os.RemoveAll(c.Plan.backDir())
+}
+
+// run runs the command. kept are the mounts of what is kept.
+func (c *compilation) run(ctx context.Context, img storage.Image, environment []string, kept []kube.Mount, cold string) (int, error) {
+	r := c.Plan.Tree.Recipe
+	before, after := c.hooks(kept)
+	var mounts []container.Mount
+	for _, m := range kept {
+		mounts = append(mounts, container.Mount(m))
+	}
+	for _, m := range r.Mounts {
+		if isOutput(r, m) {
+			continue
+		}
+		if _, err := os.Stat(m.Host); err == nil {
+			mounts = append(mounts, container.Mount(m))
+		}
+	}
+	from, stdin := "", io.Reader(os.Stdin)
+	if c.own() {
+		stdin = strings.NewReader("")
+		if cold != "" {
+			from = ", from nothing: " + cold
+		}
+	}
+	workdir := ""
+	if r.Way == kube.WayMount {
+		workdir = r.Workdir
+	}
+	c.Mark("kept state")
+	if spoilt := c.state.Spoilt(); len(spoilt) > 0 {
+		c.warn(c.step, "%d kept files are not as they were left, and are made again: %s", len(spoilt), filepath.Base(spoilt[0]))
+	}
+	c.say(c.step, "%s%s", strings.Join(c.Plan.Command, " "), from)
+	defer c.Mark("command, with its container")
+	return container.Run(ctx, c.store, container.Options{
+		Image: img.ID, Tree: r.PathID, Command: c.Plan.Command, Environment: environment, Mounts: mounts,
+		Network: c.Network, Workdir: workdir, Terminal: c.Work.Kind == Shell, Host: c.host, Before: before, After: after,
+		Stdin: stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+	})
+}
+
+// publish puts into the tree's output directories what the command left.
+func (c *compilation) publish() error {
+	r := c.Plan.Tree.Recipe
+	if r.Way == kube.WaySync && r.NoCopyBack {
+		c.done(c.step, c.start, "nothing comes back, as KUBE_RUN_COPY_OUTPUT says")
+		return nil
+	}
+	owner, err := files.OwnerOf(c.Plan.Tree.Root)
+	if err != nil {
+		return err
+	}
+	for i, o := range r.Outputs {
+		published, err := output.Publish(c.state.Staging(o), o.Host, owner, c.wanted[i])
+		if err != nil {
+			return err
+		}
+		c.Published(Published{
+			Step: c.step, Root: c.Plan.Tree.Root, Dir: r.Outputs[0].Host, Asked: c.Plan.Programs, Files: published, Took: time.Since(c.start),
+		})
+	}
+	c.Mark("binaries published")
+	return nil
+}
+
+// isOutput says whether a mount of upstream's is an output directory, for
+// which the container gets a staging directory instead.
+func isOutput(r kube.Recipe, m kube.Mount) bool {
+	return slices.ContainsFunc(r.Outputs, func(o kube.Output) bool { return o.Container == m.Container })
+}
+
+// wants says which files of a staging directory are to be published: those
+// this command wrote, and the programs that were asked for. Others may be older
+// than what is published by now, with other flags; nil is all.
+func (c *compilation) wants(staging string) (func(file string) bool, error) {
+	if c.own() && len(c.Plan.Programs) == 0 {
+		return nil, nil
+	}
+	watched, err := output.Watch(staging)
+	if err != nil {
+		return nil, err
+	}
+	return func(file string) bool {
+		name := strings.TrimSuffix(filepath.Base(file), ".exe")
+		return slices.Contains(c.Plan.Programs, name) || watched.Wrote(file)
+	}, nil
+}

@@ -1,0 +1,263 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containers/image/v5/docker/reference"
+	"github.com/kbuild/kbuild/builder/cross"
+	"github.com/kbuild/kbuild/builder/cross/toolchain"
+	"github.com/kbuild/kbuild/builder/image"
+	"github.com/kbuild/kbuild/mirror"
+	"github.com/kbuild/kbuild/storage"
+)
+
+// maker makes a base image inside the namespaces.
+type maker struct {
+	*worker
+	crossOrder
+	store *storage.Store
+}
+
+// A making is one way to make the image.
+type making struct {
+	inputs string // digest of all it is made of
+	source string // that in words
+	// make makes it, without a name.
+	make func(context.Context) (storage.Image, error)
+}
+
+// provide is the base image that the store has under the name, made now unless
+// it is there already.
+func (m maker) provide(ctx context.Context) (storage.Image, error) {
+	start, name := time.Now(), m.Plan.Base.Ref
+	held, before, err := m.held(name)
+	if err != nil {
+		return storage.Image{}, err
+	}
+	if held.ID != "" && before == "" && !m.Mirrors.Force {
+		from := ""
+		if origin, ok, err := mirror.ReadOrigin(m.store, held.ID); err == nil && ok {
+			from = ", copied from " + origin.Source
+		}
+		m.say(StepCross, "%s is in the store%s: nothing to do; --force makes it anew", name, from)
+		return held, nil
+	}
+	making, err := m.making(ctx)
+	if err != nil {
+		return storage.Image{}, err
+	}
+	if held.ID != "" && before == making.inputs && !m.Mirrors.Force {
+		m.say(StepCross, "%s in the store was made of just this: nothing to do", name)
+		return held, nil
+	}
+	img, err := m.alone(ctx, making)
+	if err != nil {
+		return storage.Image{}, err
+	}
+	if err := m.accept(name, img); err != nil {
+		if img.ID != held.ID {
+			err = errors.Join(err, cross.DropSuperseded(m.store, img.ID))
+		}
+		return storage.Image{}, err
+	}
+	if err := mirror.RecordOrigin(m.store, img, name, making.source, time.Now()); err != nil {
+		return storage.Image{}, err
+	}
+	if err := m.store.AddNames(img.ID, name); err != nil {
+		return storage.Image{}, err
+	}
+	if held.ID != "" && held.ID != img.ID {
+		if err := cross.DropSuperseded(m.store, held.ID); err != nil {
+			return storage.Image{}, err
+		}
+	}
+	m.done(StepCross, start, "%s made of %s", name, strings.TrimPrefix(making.source, "kbuild cross "))
+	return img, nil
+}
+
+// held is the image that has the name, or none, and the digest of what it was
+// made of here, or "".
+func (m maker) held(name reference.Named) (img storage.Image, inputs string, err error) {
+	img, err = m.store.Lookup(name)
+	if errors.Is(err, storage.ErrNotFound) {
+		return storage.Image{}, "", nil
+	}
+	if err != nil {
+		return storage.Image{}, "", err
+	}
+	inputs, err = cross.InputsOf(m.store, img)
+	return img, inputs, err
+}
+
+// alone makes the image while no other kbuild brings one into the store.
+func (m maker) alone(ctx context.Context, way making) (img storage.Image, err error) {
+	in, err := m.store.OpenIncoming(ctx, func() {
+		m.say(StepCross, "waiting for another kbuild that is bringing an image into %s", m.store.Root())
+	})
+	if err != nil {
+		return storage.Image{}, err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	return way.make(ctx)
+}
+
+// making says how the image is made.
+func (m maker) making(ctx context.Context) (way making, err error) {
+	if m.Rootfs == "" {
+		return m.ofDockerfile(ctx)
+	}
+	t := m.Toolchain
+	_, arch, _ := strings.Cut(m.Mirrors.Platform, "/")
+	if arch == "" {
+		arch = runtime.GOARCH
+	}
+	parts := cross.Rootfs{
+		Archive: m.Rootfs, Go: goFiles(t), Version: t.Version, Sum: t.Sum, Relocated: t.Relocated,
+		Arch: arch, Environment: m.Environment, Tree: m.Plan.Tree.Recipe.PathID,
+	}
+	if way.inputs, err = parts.Inputs(ctx); err != nil {
+		return making{}, err
+	}
+	name := filepath.Base(parts.Archive)
+	way.source = "kbuild cross --rootfs " + name + " --go " + strings.TrimPrefix(t.Version, "go")
+	way.make = func(ctx context.Context) (storage.Image, error) {
+		img, dropped, err := parts.Assemble(ctx, m.store, way.inputs)
+		if dropped > 0 {
+			m.say(StepCross, "%d devices and pipes of %s are left out: a container has its own", dropped, name)
+		}
+		return img, err
+	}
+	return way, nil
+}
+
+// goFiles visits a toolchain for cross, which knows nothing of where it comes
+// from.
+func goFiles(t toolchain.Toolchain) cross.GoFiles {
+	return func(ctx context.Context, visit func(string, bool, int64, io.Reader) error) error {
+		return t.Walk(ctx, func(f toolchain.File, content io.Reader) error {
+			return visit(f.Name, f.Executable, f.Size, content)
+		})
+	}
+}
+
+// ofDockerfile makes it by the tree's own Dockerfile, on images that come through
+// the mirrors.
+func (m maker) ofDockerfile(ctx context.Context) (way making, err error) {
+	tree := m.Plan.Tree
+	bases, err := tree.CrossBases()
+	if err != nil {
+		return making{}, err
+	}
+	ids := map[string]string{}
+	for _, name := range bases {
+		img, err := m.begunWith(ctx, name)
+		if err != nil {
+			return making{}, err
+		}
+		ids[name] = img.ID
+	}
+	parts := cross.Dockerfile{
+		Tree: tree, Proxies: m.Proxies,
+		Step: func(title string) { m.say(StepCross, "%s", shortTitle(title)) },
+	}
+	if parts.Dockerfile, err = tree.CrossBuildfile(ids); err != nil {
+		return making{}, err
+	}
+	if way.inputs, err = parts.Inputs(); err != nil {
+		return making{}, err
+	}
+	way.source = "kbuild cross " + tree.Recipe.CrossDockerfile
+	way.make = func(ctx context.Context) (storage.Image, error) {
+		if parts.Host, err = findHost(ctx, m.worker, m.store, m.Settings, m.Plan, false); err != nil {
+			return storage.Image{}, err
+		}
+		return parts.Assemble(ctx, m.store, way.inputs)
+	}
+	return way, nil
+}
+
+// shortTitle keeps a step's line on a screen.
+func shortTitle(title string) string {
+	if len(title) > 100 {
+		return strings.ToValidUTF8(title[:100], "") + " ..."
+	}
+	return title
+}
+
+// begunWith is an image that the Dockerfile begins with. Unlike kube-cross it is
+// looked for under its own name only: a mirror of kube-cross is none of golang.
+func (m maker) begunWith(ctx context.Context, text string) (storage.Image, error) {
+	start := time.Now()
+	name, err := reference.ParseNormalizedNamed(text)
+	if err != nil {
+		return storage.Image{}, fmt.Errorf("%s: FROM %s: %w", m.Plan.Tree.Recipe.CrossDockerfile, text, err)
+	}
+	name = reference.TagNameOnly(name)
+	entry, locked := m.Plan.locked(m.Mirrors, name)
+	if !locked && m.Mirrors.Frozen {
+		return storage.Image{}, m.Plan.notLocked(m.Mirrors, name)
+	}
+	img, err := m.store.Lookup(name)
+	if err == nil {
+		_, err = m.Plan.matches(m.store, m.Mirrors, name, img)
+	}
+	if err == nil || !errors.Is(err, storage.ErrNotFound) {
+		return img, err
+	}
+	opts := m.Mirrors.options(m.voice, StepCross)
+	opts.SameName = true
+	if locked {
+		opts.Lock = &entry
+	}
+	img, origin, err := mirror.Pull(ctx, m.store, name, m.Mirrors.Sources, opts)
+	if err != nil {
+		return storage.Image{}, err
+	}
+	m.done(StepCross, start, "%s copied from %s, %s", name, origin.Source, origin.Digest)
+	return img, nil
+}
+
+// accept holds the new image against its name, as one from a mirror.
+func (m maker) accept(name reference.Named, img storage.Image) error {
+	tools := m.Plan.Tree.Recipe.Tools
+	_, note, err := provider{voice: m.voice, store: m.store, plan: m.Plan, mirrors: m.Mirrors}.look(name, img)
+	if note != "" {
+		m.warn(StepCross, "%s", note)
+	}
+	var wrong *image.WrongBaseError
+	if errors.As(err, &wrong) {
+		made := &MadeWrongError{Reason: wrong.Reason}
+		if m.Rootfs != "" {
+			made.Packages = cross.Packages(tools)
+		}
+		return made
+	}
+	if err != nil || m.Rootfs == "" {
+		return err
+	}
+	compiler, err := image.LookInto(m.store, img, append([]string{"gcc"}, tools...))
+	if err == nil && !slices.Contains(compiler.Tools, "gcc") {
+		m.warn(StepCross, "%s has no gcc: what needs cgo, as kubelet does, will not compile; %s",
+			filepath.Base(m.Rootfs), cross.Mmdebstrap(cross.Packages(tools)))
+	}
+	return err
+}
+
+// push puts the image where others can take it from.
+func (m maker) push(ctx context.Context, img storage.Image, name reference.Named, to mirror.Source) error {
+	start := time.Now()
+	place, digest, err := mirror.Push(ctx, m.store, img, name, to, m.Mirrors.options(m.voice, StepPush))
+	if err != nil {
+		return err
+	}
+	m.done(StepPush, start, "%s is at %s, %s: others take it with --mirror %s", name, place, digest, to.Text())
+	return nil
+}

@@ -1,0 +1,76 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/output"
+)
+
+// What a command leaves in its working directory: make, which compiles trees
+// since 1.4, generates code there, and from 1.5 to 1.34 upstream's scripts bring
+// that back into the tree.
+
+// backDir is where the worker leaves what is to come back.
+func (p TreePlan) backDir() string { return filepath.Join(p.StateDir, "back") }
+
+// hooks are what happens around a command in its container.
+func (c *compilation) hooks(mounts []kube.Mount) (before, after func(root string) error) {
+	r := c.Plan.Tree.Recipe
+	if r.Way == kube.WayMount {
+		return nil, nil
+	}
+	keeps := c.own() && r.Command[0] == "make"
+	if keeps {
+		before = c.state.Restore
+	}
+	after = func(root string) error {
+		if keeps {
+			if err := c.state.Keep(root, c.Plan.Sources, mounts); err != nil {
+				return err
+			}
+		}
+		if r.Way != kube.WaySync || r.NoCopyBack {
+			return nil
+		}
+		return output.TakeOut(root, r, c.Plan.Sources, mounts, c.Plan.backDir())
+	}
+	return before, after
+}
+
+// bringBack puts what the worker took out of the container into the tree: of a
+// compile only what git ignores there, of any other command what upstream
+// brings back. It is called outside the user namespace, where git and rights are
+// what they seem.
+func (c *checker) bringBack(ctx context.Context, plan Plan, status int) (err error) {
+	if c.Until != StepCompile {
+		return nil
+	}
+	dir := plan.backDir()
+	names, err := output.TakenOut(dir)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if status != 0 {
+		return nil
+	}
+	if c.Work.Kind == OwnCommand {
+		if names, err = plan.Tree.Ignored(ctx, names); err != nil {
+			return err
+		}
+	}
+	written, err := output.BringBack(dir, plan.Tree.Root, names)
+	switch {
+	case len(written) == 0:
+	case len(written) <= 3:
+		c.say(c.Work.step(), "brought back into the tree: %s", strings.Join(written, ", "))
+	default:
+		c.say(c.Work.step(), "%d generated files brought back into the tree", len(written))
+	}
+	return err
+}

@@ -1,0 +1,93 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/kbuild/kbuild/mirror"
+	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
+)
+
+// prove builds from a bundle and nothing else: its own store and kept state, no
+// network but loopback, and what is built is thrown away.
+func (c *checker) prove(ctx context.Context, plan Plan, bundle string, lock *os.File) (err error) {
+	b, err := mirror.OpenBundle(bundle)
+	if err != nil {
+		return err
+	}
+	err = b.Verify(ctx)
+	if err = errors.Join(err, b.Close()); err != nil {
+		return err
+	}
+	dir := filepath.Join(plan.StateDir, "proof")
+	remove := func(ctx context.Context) error {
+		status, err := enter(ctx, quiet{c}, "remove", RemoveRequest{Paths: []string{dir}})
+		if err == nil && status != 0 {
+			err = fmt.Errorf("remove %s: status %d", dir, status)
+		}
+		return err
+	}
+	if err := remove(ctx); err != nil { // what a killed run left
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		err = errors.Join(err, remove(ctx))
+	}()
+	order, err := c.proof(plan, b, bundle, dir)
+	if err != nil {
+		return fmt.Errorf("prove: %w", err)
+	}
+	c.say(StepProve, "a build from the bundle alone, with no network and an empty store")
+	worker := begin(ctx, c, namespace.Options{Network: true}, lock)
+	defer worker.Close()
+	status, err := worker.do(ctx, "build", order)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return fmt.Errorf("prove: %w", err)
+	case status != 0:
+		return &ProofError{status}
+	}
+	c.say(StepProve, "the build succeeded")
+	return nil
+}
+
+// proof is the build from a bundle with everything of its own below dir: a build
+// writes into the tree, and this one does not.
+func (c *checker) proof(plan Plan, b *mirror.Bundle, bundle, dir string) (buildOrder, error) {
+	source, err := mirror.ParseSource("bundle:" + bundle)
+	if err != nil {
+		return buildOrder{}, err
+	}
+	req := c.Request
+	req.Offline = true
+	req.Store = storage.Options{Root: filepath.Join(dir, "store"), Driver: c.Store.Driver}
+	req.CacheDir = filepath.Join(dir, "cache")
+	req.Mirrors.Sources, req.Mirrors.Frozen = []mirror.Source{source}, true
+	plan.Lock = b.Lock
+	plan.placeIn(req.CacheDir)
+	recipe := &plan.Tree.Recipe
+	if recipe.Context, err = filepath.Rel(plan.Tree.Root, filepath.Join(dir, "context")); err != nil {
+		return buildOrder{}, err
+	}
+	recipe.Outputs = slices.Clone(recipe.Outputs)
+	for i := range recipe.Outputs {
+		recipe.Outputs[i].Host = filepath.Join(dir, "output", fmt.Sprint(i))
+	}
+	recipe.NoCopyBack = true
+	return buildOrder{Request: req, Plan: plan}, nil
+}
+
+// quiet is a Reporter whose worker measures and logs nothing.
+type quiet struct{ Reporter }
+
+func (q quiet) Handover() Reporting { return Reporting{LogLevel: "fatal"} }

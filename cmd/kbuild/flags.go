@@ -1,0 +1,230 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/container"
+	"github.com/kbuild/kbuild/mirror"
+	"github.com/kbuild/kbuild/storage"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// flags are those of all commands, as they were given. Those with a grammar are
+// texts here; settings, mirrors and work turn them into what they mean.
+type flags struct {
+	store     storage.Options
+	isolation string
+	quiet     bool
+	logLevel  string
+	dryRun    bool
+	format    string
+	timings   bool
+	offline   bool
+
+	tree       builder.TreeRequest
+	platforms  []string
+	asUpstream bool
+	network    string
+
+	mirrors   builder.Mirrors
+	sources   []string // of mirrors
+	tlsVerify bool
+}
+
+func (f *flags) global(set *pflag.FlagSet) {
+	set.SortFlags = false
+	set.StringVar(&f.tree.Dir, "tree", "", "`directory` of the Kubernetes tree (default: the one around the current directory)")
+	set.StringArrayVar(&f.tree.Variables, "env", nil, "`variable` of the environment to give to the tree's scripts besides those that upstream's build reads; "+
+		"NAME, or NAME=VALUE, which is taken as it stands (repeatable)")
+	set.StringVar(&f.tree.GitVersion, "git-version", "", "`version` that the binaries are to report, such as v1.20.2 "+
+		"(default: what git, KUBE_GIT_VERSION or a release archive says)")
+	set.StringVar(&f.store.Root, "root", "", "keep images in a private store in this `directory`")
+	set.StringVar(&f.store.Driver, "storage-driver", os.Getenv("STORAGE_DRIVER"), "storage `driver`: overlay or vfs")
+	set.StringVar(&f.isolation, "isolation", os.Getenv("BUILDAH_ISOLATION"),
+		"run containers with `type` oci, rootless or chroot (default: what works here)")
+	set.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but results and errors")
+	set.StringVar(&f.logLevel, "log-level", "fatal", "what the libraries log: fatal (next to nothing), error, warn, info, debug or trace")
+	set.BoolVar(&f.timings, "timings", false, "say at the end where the time went")
+	set.BoolVar(&f.dryRun, "dry-run", false, "say what would be done and do nothing")
+	set.BoolVar(&f.offline, "offline", false, "attempt no connection at all (also KBUILD_OFFLINE=1)")
+}
+
+// mirrorFlags say where images come from. What lies between kbuild and a registry
+// is spelled as skopeo and buildah have it.
+func (f *flags) mirrorFlags(set *pflag.FlagSet) {
+	m := &f.mirrors
+	set.SortFlags = false
+	set.StringArrayVar(&f.sources, "mirror", nil, "`source` of the base image: a registry, a repository in one, or transport:reference "+
+		"(default $KBUILD_MIRROR, then the original registry)")
+	set.StringVar(&m.Authfile, "authfile", os.Getenv("REGISTRY_AUTH_FILE"), "`file` with registry credentials")
+	set.StringVar(&m.Creds, "creds", "", "`username:password` for the registry")
+	set.StringVar(&m.CertDir, "cert-dir", "", "`directory` with certificates for the registry")
+	set.BoolVar(&f.tlsVerify, "tls-verify", true, "require HTTPS and verify certificates")
+	set.StringVar(&m.Platform, "platform", "", "`os/arch` of the base image (default: this host's)")
+	f.policyFlag(set)
+	set.StringVar(&m.RegistriesConf, "registries-conf", "", "`file` that says which registries are mirrored, blocked or insecure")
+	set.StringVar(&m.RegistriesDir, "registries.d", "", "`directory` that says where signatures lie")
+	set.BoolVar(&m.RequireSigned, "require-signed", false, "take no image whose signature the policy does not verify")
+	set.IntVar(&m.Retries, "retry", 3, "how `often` to try again what failed for a moment")
+	set.DurationVar(&m.RetryDelay, "retry-delay", 0, "`time` before each (default: 1s, and twice as long each time)")
+	set.DurationVar(&m.Timeout, "timeout", time.Hour, "`time` for bringing an image, with all that is tried; 0 is no bound")
+	set.BoolVar(&m.Force, "force", false, "take a base image that is not what its name promises")
+	f.frozenFlag(set)
+}
+
+func (f *flags) policyFlag(set *pflag.FlagSet) {
+	set.StringVar(&f.mirrors.Policy, "policy", "", "signature policy `file`")
+}
+
+func (f *flags) frozenFlag(set *pflag.FlagSet) {
+	set.BoolVar(&f.mirrors.Frozen, "frozen", false, "take no image without an entry in kbuild.lock")
+}
+
+func (f *flags) networkFlag(set *pflag.FlagSet) {
+	set.StringVar(&f.network, "network", "none", "the container's network: none or host")
+}
+
+// platformFlag is for the commands that compile targets.
+func (f *flags) platformFlag(set *pflag.FlagSet) {
+	set.StringSliceVar(&f.platforms, "build-platform", nil, "`os/arch` to compile for, several with commas or one by one "+
+		"(default: the container's, or KUBE_BUILD_PLATFORMS where the tree's age passes it on)")
+}
+
+// upstreamFlag is for the commands that assemble the build image, or need it.
+func (f *flags) upstreamFlag(set *pflag.FlagSet) {
+	set.BoolVar(&f.asUpstream, "as-upstream", false,
+		"run the steps of the tree's own Dockerfile that need a network, with the network on (1.0 and 1.1)")
+}
+
+func (f *flags) formatFlag(set *pflag.FlagSet) {
+	set.StringVar(&f.format, "format", "", "`format` of the output: json, or nothing for people")
+}
+
+// settings are what every verb is told, and the Reporter that it speaks through.
+// An error is one of usage.
+func (a *app) settings(cmd *cobra.Command) (s builder.Settings, err error) {
+	s = builder.Settings{Store: a.store, DryRun: a.dryRun}
+	if s.Isolation, err = container.ParseIsolation(a.isolation); err != nil {
+		return s, &usageError{err}
+	}
+	if _, err := container.ParseNetwork(a.network); err != nil {
+		return s, &usageError{err}
+	}
+	if a.format != "" && a.format != "json" {
+		return s, &usageError{fmt.Errorf("format %q: it is json or nothing", a.format)}
+	}
+	if d := a.store.Driver; d != "" && d != "overlay" && d != "vfs" {
+		return s, &usageError{fmt.Errorf("storage driver %q: it is overlay or vfs", d)}
+	}
+	if err := container.SetLogging(a.logLevel, a.stderr); err != nil {
+		return s, &usageError{err}
+	}
+	if s.Offline, err = a.isOffline(cmd.Flags()); err != nil {
+		return s, &usageError{err}
+	}
+	a.out.Reporting = builder.Reporting{
+		Quiet: a.quiet, Terminal: isTerminal(a.stderr), Format: a.format, LogLevel: a.logLevel, Timings: a.timings, Sent: a.out.Sent,
+	}
+	s.CacheDir, err = cacheDir(a.store)
+	return s, err
+}
+
+// mirrorsOf are where the flags say that images come from.
+func (a *app) mirrorsOf(cmd *cobra.Command) (builder.Mirrors, error) {
+	m, texts := a.mirrors, a.sources
+	if len(texts) == 0 {
+		texts = strings.FieldsFunc(os.Getenv("KBUILD_MIRROR"), func(r rune) bool { return r == ' ' || r == ',' })
+	}
+	for _, text := range texts {
+		source, err := mirror.ParseSource(text)
+		if err != nil {
+			return m, &usageError{err}
+		}
+		m.Sources = append(m.Sources, source)
+	}
+	switch {
+	case m.Retries < 0:
+		return m, &usageError{fmt.Errorf("--retry %d: it cannot be negative", m.Retries)}
+	case m.RetryDelay < 0:
+		return m, &usageError{fmt.Errorf("--retry-delay %s: it cannot be negative", m.RetryDelay)}
+	case m.Timeout < 0:
+		return m, &usageError{fmt.Errorf("--timeout %s: it cannot be negative", m.Timeout)}
+	}
+	if f := cmd.Flags().Lookup("tls-verify"); f != nil && f.Changed {
+		m.TLSVerify = &a.tlsVerify
+	}
+	return m, nil
+}
+
+// request is a build as the flags say, with all its steps.
+func (a *app) request(cmd *cobra.Command, work builder.Work) (req builder.Request, err error) {
+	req = builder.Request{
+		Tree: a.tree, From: builder.StepMirror, Until: builder.StepCompile, Work: work, AsUpstream: a.asUpstream,
+	}
+	if req.Settings, err = a.settings(cmd); err != nil {
+		return req, err
+	}
+	if req.Mirrors, err = a.mirrorsOf(cmd); err != nil {
+		return req, err
+	}
+	if req.Network, err = container.ParseNetwork(a.network); err != nil {
+		return req, &usageError{err}
+	}
+	if req.Offline && req.Network == container.NetworkHost {
+		return req, &usageError{&hinted{errors.New("--offline and --network host exclude each other"), "leave out one of them"}}
+	}
+	return req, nil
+}
+
+// targets is the work of a command with targets and, after --, arguments.
+func (a *app) targets(cmd *cobra.Command, args []string) builder.Work {
+	work := builder.Work{Targets: args, Platforms: a.platforms}
+	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+		work.Targets, work.Arguments = args[:dash], args[dash:]
+	}
+	return work
+}
+
+// isOffline says whether no connection may be attempted: what the flag says
+// where it was given, else the variable.
+func (a *app) isOffline(f *pflag.FlagSet) (bool, error) {
+	value := os.Getenv("KBUILD_OFFLINE")
+	if flag := f.Lookup("offline"); value == "" || flag != nil && flag.Changed {
+		return a.offline, nil
+	}
+	offline, err := strconv.ParseBool(value)
+	if err != nil {
+		return false, &hinted{fmt.Errorf("KBUILD_OFFLINE=%q is not true or false", value), "set it to 1, or unset it"}
+	}
+	return offline, nil
+}
+
+// cacheDir is where kbuild keeps what it can make again: below the private
+// store where there is one, else the user's cache directory.
+func cacheDir(store storage.Options) (string, error) {
+	if store.Root != "" {
+		dir, err := filepath.Abs(filepath.Join(store.Root, "kbuild"))
+		if err != nil {
+			return "", fmt.Errorf("private store: %w", err)
+		}
+		return dir, nil
+	}
+	dir, err := os.UserCacheDir()
+	if me, e := user.Current(); err != nil && e == nil && me.HomeDir != "" {
+		// cron and service managers may set no HOME.
+		dir, err = filepath.Join(me.HomeDir, ".cache"), nil
+	}
+	if err != nil {
+		return "", &hinted{fmt.Errorf("find the user's cache directory: %w", err), "set HOME or XDG_CACHE_HOME"}
+	}
+	return filepath.Join(dir, "kbuild"), nil
+}

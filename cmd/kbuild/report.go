@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/kbuild/kbuild/builder"
+)
+
+// human is the Reporter for people. What kbuild says of its own goes to standard
+// error, results go to standard output.
+type human struct {
+	stdout, stderr io.Writer
+	builder.Reporting
+}
+
+// newReporter makes the worker's.
+func newReporter(r builder.Reporting) builder.Reporter {
+	return &human{stdout: os.Stdout, stderr: os.Stderr, Reporting: r}
+}
+
+// Line prints one line a step: what it did, or that nothing had changed, and how
+// long it took.
+func (h *human) Line(l builder.Line) {
+	if h.Quiet {
+		return
+	}
+	text := l.Text
+	if l.Took > 0 {
+		text += fmt.Sprintf(" (%.1f s)", l.Took.Seconds())
+	}
+	fmt.Fprintf(h.stderr, "kbuild: %-8s %s\n", l.Step, oneLine(text))
+}
+
+// Published prints what changed: what was asked for goes by name, what came along
+// does not need to.
+func (h *human) Published(p builder.Published) {
+	relative := func(path string) string {
+		if rel, err := filepath.Rel(p.Root, path); err == nil && !strings.HasPrefix(rel, "..") {
+			return rel
+		}
+		return path
+	}
+	var changed, asked []string
+	for _, f := range p.Files {
+		if f.Changed {
+			changed = append(changed, relative(f.Path))
+			if slices.Contains(p.Asked, filepath.Base(f.Path)) {
+				asked = append(asked, relative(f.Path))
+			}
+		}
+	}
+	line := builder.Line{Step: p.Step, Took: p.Took}
+	switch {
+	case len(changed) == 0:
+		line.Text = "no binary changed"
+	case len(changed) <= 3:
+		line.Text = strings.Join(changed, ", ")
+	case len(asked) > 0 && len(asked) <= 3:
+		line.Text = fmt.Sprintf("%s and %d more in %s", strings.Join(asked, ", "), len(changed)-len(asked), relative(p.Dir))
+	default:
+		line.Text = fmt.Sprintf("%d files in %s", len(changed), relative(p.Dir))
+	}
+	h.Line(line)
+}
+
+// Images prints a list of images as a table, or as JSON.
+func (h *human) Images(list []builder.ListedImage) error {
+	if h.Format == "json" {
+		enc := json.NewEncoder(h.stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(list)
+	}
+	t := tabwriter.NewWriter(h.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NAME\tTAG\tID\tDIGEST\tCREATED\tSIZE\tORIGIN")
+	for _, i := range list {
+		from := i.Origin
+		if i.From != nil {
+			from = fmt.Sprintf("%s %s, %s", from, i.From.Digest, i.From.Time.Format("2006-01-02 15:04"))
+		}
+		fmt.Fprintf(t, "%s\t%s\t%.12s\t%.19s\t%s\t%d MB\t%s\n", i.Name, i.Tag, i.ID, i.Digest,
+			i.Created.Format("2006-01-02 15:04"), (i.Size+500_000)/1_000_000, from)
+	}
+	return t.Flush()
+}
+
+// Progress is drawn on a terminal.
+func (h *human) Progress() io.Writer {
+	if h.Terminal && !h.Quiet {
+		return h.stderr
+	}
+	return nil
+}
+
+// Log is what --log-level debug and trace show of the image step.
+func (h *human) Log() io.Writer {
+	if h.LogLevel == "debug" || h.LogLevel == "trace" {
+		return h.stderr
+	}
+	return nil
+}
+
+// Mark ends a part of the run, for --timings.
+func (h *human) Mark(part string) {
+	now := time.Now()
+	h.Parts = append(h.Parts, builder.Part{Name: part, Took: now.Sub(h.Sent)})
+	h.Sent = now
+}
+
+// Timings prints the parts of the run.
+func (h *human) Timings() {
+	if !h.Reporting.Timings {
+		return
+	}
+	var total time.Duration
+	for _, part := range h.Parts {
+		total += part.Took
+		fmt.Fprintf(h.stderr, "kbuild: timing   %8.3f s  %s\n", part.Took.Seconds(), part.Name)
+	}
+	fmt.Fprintf(h.stderr, "kbuild: timing   %8.3f s  in all\n", total.Seconds())
+}
+
+// Handover is what the worker's reporter is made of.
+func (h *human) Handover() builder.Reporting { return h.Reporting }
+
+// Failed prints the worker's error. That it was interrupted is for the outer
+// process to say.
+func (h *human) Failed(err error) (status int) {
+	if errors.Is(err, context.Canceled) {
+		return exitInterrupted
+	}
+	return report(h.stderr, err)
+}

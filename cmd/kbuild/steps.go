@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/preflight"
+	"github.com/spf13/cobra"
+)
+
+// The four steps of a build, each as a command of its own.
+
+func (a *app) checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "check [TARGET...]", Short: "look at the host and the tree, and say what to fix",
+		RunE: func(cmd *cobra.Command, args []string) error { return a.check(cmd, args) },
+	}
+}
+
+func (a *app) check(cmd *cobra.Command, args []string) error {
+	req, err := a.request(cmd, a.targets(cmd, args))
+	if err != nil {
+		return err
+	}
+	findings := preflight.Run(preflight.ThisHost(req.Isolation))
+	for _, f := range findings {
+		mark := map[preflight.Severity]string{preflight.Fine: "ok", preflight.Warning: "warning", preflight.Fatal: "PROBLEM"}[f.Severity]
+		fmt.Fprintf(a.stdout, "%-8s %s: %s\n", mark, f.Check, f.Found)
+		if f.Fix != "" {
+			fmt.Fprintf(a.stdout, "         fix: %s\n", f.Fix)
+		}
+	}
+	if err := preflight.Err(findings); err != nil {
+		return err
+	}
+	found, err := builder.Check(cmd.Context(), req, a.out)
+	if err != nil {
+		return a.explain(cmd, req.Work.Targets, err)
+	}
+	fmt.Fprintf(a.stdout, "%-8s tree: %s\n", "ok", found)
+	return nil
+}
+
+func (a *app) mirrorCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "mirror", Short: "bring the base image into the store under the name the tree asks for",
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.build(cmd, builder.Work{}, func(r *builder.Request) { r.Until = builder.StepMirror })
+		},
+	}
+	a.mirrorFlags(cmd.Flags())
+	return cmd
+}
+
+func (a *app) imageCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "image", Short: "write the build context and assemble the kube-build image",
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.build(cmd, builder.Work{}, func(r *builder.Request) { r.Until = builder.StepImage })
+		},
+	}
+	a.mirrorFlags(cmd.Flags())
+	a.upstreamFlag(cmd.Flags())
+	return cmd
+}
+
+func (a *app) compileCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "compile [TARGET...] [-- ARGUMENT...]", Short: "compile in the kube-build image assembled before",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.build(cmd, a.targets(cmd, args), func(r *builder.Request) { r.From = builder.StepCompile })
+		},
+	}
+	a.networkFlag(cmd.Flags())
+	a.platformFlag(cmd.Flags())
+	a.upstreamFlag(cmd.Flags())
+	a.frozenFlag(cmd.Flags())
+	return cmd
+}
