@@ -62,7 +62,9 @@ func (req SaveRequest) build() Request {
 }
 
 // save writes the file, proves it, and gives it its name.
-func (c *checker) save(ctx context.Context, req SaveRequest, plan Plan, lock *os.File) (size int64, status int, err error) {
+func (c *checker) save(
+	ctx context.Context, req SaveRequest, plan Plan, lock *os.File,
+) (size int64, status int, err error) {
 	fail := func(err error) (int64, int, error) { return 0, 0, fmt.Errorf("bundle %s: %w", req.File, err) }
 	part, err := openPart(req.File)
 	if err != nil {

@@ -119,7 +119,9 @@ func (c *compilation) prepare() (mounts []kube.Mount, cold string, err error) {
 }
 
 // run runs the command. kept are the mounts of what is kept.
-func (c *compilation) run(ctx context.Context, img storage.Image, environment []string, kept []kube.Mount, cold string) (int, error) {
+func (c *compilation) run(
+	ctx context.Context, img storage.Image, environment []string, kept []kube.Mount, cold string,
+) (status int, err error) {
 	r := c.Plan.Tree.Recipe
 	before, after := c.hooks(kept)
 	var mounts []container.Mount
@@ -147,7 +149,8 @@ func (c *compilation) run(ctx context.Context, img storage.Image, environment []
 	}
 	c.Mark("kept state")
 	if spoilt := c.state.Spoilt(); len(spoilt) > 0 {
-		c.warn(c.step, "%d kept files are not as they were left, and are made again: %s", len(spoilt), filepath.Base(spoilt[0]))
+		c.warn(c.step, "%d kept files are not as they were left, and are made again: %s",
+			len(spoilt), filepath.Base(spoilt[0]))
 	}
 	c.say(c.step, "%s%s", strings.Join(c.Plan.Command, " "), from)
 	defer c.Mark("command, with its container")
@@ -175,7 +178,8 @@ func (c *compilation) publish() error {
 			return err
 		}
 		c.Published(Published{
-			Step: c.step, Root: c.Plan.Tree.Root, Dir: r.Outputs[0].Host, Asked: c.Plan.Programs, Files: published, Took: time.Since(c.start),
+			Step: c.step, Root: c.Plan.Tree.Root, Dir: r.Outputs[0].Host,
+			Asked: c.Plan.Programs, Files: published, Took: time.Since(c.start),
 		})
 	}
 	c.Mark("binaries published")

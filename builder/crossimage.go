@@ -17,6 +17,7 @@ import (
 	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/opencontainers/go-digest"
 )
 
 // maker makes a base image inside the namespaces.
@@ -28,8 +29,8 @@ type maker struct {
 
 // A making is one way to make the image.
 type making struct {
-	inputs string // digest of all it is made of
-	source string // that in words
+	inputs digest.Digest // of all it is made of
+	source string        // that in words
 	// make makes it, without a name.
 	make func(context.Context) (storage.Image, error)
 }
@@ -85,7 +86,7 @@ func (m maker) provide(ctx context.Context) (storage.Image, error) {
 
 // held is the image that has the name, or none, and the digest of what it was
 // made of here, or "".
-func (m maker) held(name reference.Named) (img storage.Image, inputs string, err error) {
+func (m maker) held(name reference.Named) (img storage.Image, inputs digest.Digest, err error) {
 	img, err = m.store.Lookup(name)
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.Image{}, "", nil
@@ -254,10 +255,10 @@ func (m maker) accept(name reference.Named, img storage.Image) error {
 // push puts the image where others can take it from.
 func (m maker) push(ctx context.Context, img storage.Image, name reference.Named, to mirror.Source) error {
 	start := time.Now()
-	place, digest, err := mirror.Push(ctx, m.store, img, name, to, m.Mirrors.options(m.voice, StepPush))
+	place, manifest, err := mirror.Push(ctx, m.store, img, name, to, m.Mirrors.options(m.voice, StepPush))
 	if err != nil {
 		return err
 	}
-	m.done(StepPush, start, "%s is at %s, %s: others take it with --mirror %s", name, place, digest, to.Text())
+	m.done(StepPush, start, "%s is at %s, %s: others take it with --mirror %s", name, place, manifest, to.Text())
 	return nil
 }

@@ -74,7 +74,8 @@ func (b *build) assembled(base base) (storage.Image, error) {
 	img, err := b.store.Lookup(mine.Ref)
 	if err == nil {
 		var current bool
-		current, err = image.Current(b.store, img, p.Sources, p.Version, p.Dockerfile, base.Image, p.Base.String(), p.Files...)
+		current, err = image.Current(b.store, img, p.Sources, p.Version, p.Dockerfile, base.Image, p.Base.String(),
+			p.Files...)
 		if err == nil && !current {
 			own := p.Tree.ImageNames(p.Version)
 			err = fmt.Errorf("%s does not hold the sources as they are now", own[len(own)-1])
@@ -102,7 +103,9 @@ func (b *build) findHost(ctx context.Context) (err error) {
 	return err
 }
 
-func findHost(ctx context.Context, w *worker, store *storage.Store, s Settings, p TreePlan, told bool) (container.Host, error) {
+func findHost(
+	ctx context.Context, w *worker, store *storage.Store, s Settings, p TreePlan, told bool,
+) (container.Host, error) {
 	host, attempts, err := container.FindHost(ctx, store, s.Isolation, p.Tree.Recipe.PathID, p.TempDir, s.CacheDir)
 	if err != nil || told {
 		return host, err

@@ -9,17 +9,18 @@ import (
 	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/opencontainers/go-digest"
 )
 
 // ListedImage is an image as [Images] lists it.
 type ListedImage struct {
-	Name    string    `json:"name"`
-	Tag     string    `json:"tag"`
-	ID      string    `json:"id"`
-	Digest  string    `json:"digest"`
-	Created time.Time `json:"created"`
-	Size    int64     `json:"size"` // bytes
-	Origin  string    `json:"origin"`
+	Name    string        `json:"name"`
+	Tag     string        `json:"tag"`
+	ID      string        `json:"id"`
+	Digest  digest.Digest `json:"digest"`
+	Created time.Time     `json:"created"`
+	Size    int64         `json:"size"` // bytes
+	Origin  string        `json:"origin"`
 	// From is all that is known of where kbuild brought the image from; nil when
 	// it did not.
 	From *mirror.Origin `json:"from,omitempty"`
@@ -76,7 +77,7 @@ func listImages(store *storage.Store) ([]ListedImage, error) {
 				tag = tagged.Tag()
 			}
 			list = append(list, ListedImage{
-				Name: named.Name(), Tag: tag, ID: img.ID, Digest: img.Digest.String(), Created: created, Size: size,
+				Name: named.Name(), Tag: tag, ID: img.ID, Digest: img.Digest, Created: created, Size: size,
 				Origin: from, From: brought,
 			})
 		}

@@ -51,7 +51,9 @@ func (p TreePlan) notLocked(m Mirrors, name reference.Named) error {
 
 // matches holds an image of the store against the lock. Without an entry
 // everything matches.
-func (p TreePlan) matches(store *storage.Store, m Mirrors, name reference.Named, img storage.Image) (mirror.Match, error) {
+func (p TreePlan) matches(
+	store *storage.Store, m Mirrors, name reference.Named, img storage.Image,
+) (mirror.Match, error) {
 	entry, ok := p.locked(m, name)
 	if !ok {
 		return mirror.NoLock, nil

@@ -145,7 +145,9 @@ func (w *worker) withStore(ctx context.Context, opts storage.Options, do func(*s
 // inTreeStore is withStore for what concerns one tree: with a temporary directory
 // for this run, and without the containers that a killed one left. The caller
 // holds the tree's lock.
-func (w *worker) inTreeStore(ctx context.Context, s Settings, plan TreePlan, do func(*storage.Store) error) (err error) {
+func (w *worker) inTreeStore(
+	ctx context.Context, s Settings, plan TreePlan, do func(*storage.Store) error,
+) (err error) {
 	remove, err := plan.makeTemporary()
 	if err != nil {
 		return err

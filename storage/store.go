@@ -380,11 +380,6 @@ func (e *DriverError) Error() string {
 	return fmt.Sprintf("the store %s holds %s layers, not %s", e.Root, e.Held, e.Asked)
 }
 
-// Hint says what to do about it.
-func (e *DriverError) Hint() string {
-	return "leave the driver out, or keep a second store in another --root"
-}
-
 // driverOf tells which driver a store was made with, or "" for a new one.
 func driverOf(root string) string {
 	for _, driver := range []string{"overlay", "vfs"} {

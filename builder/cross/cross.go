@@ -6,7 +6,6 @@ package cross
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -21,6 +20,7 @@ import (
 	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -30,9 +30,9 @@ const labelCross = "io.kbuild.cross"
 
 // InputsOf is the digest of what a base image in the store was assembled
 // from, or "" when it was not assembled by kbuild.
-func InputsOf(store *storage.Store, img storage.Image) (string, error) {
+func InputsOf(store *storage.Store, img storage.Image) (digest.Digest, error) {
 	labels, err := image.Labels(store, img)
-	return labels[labelCross], err
+	return digest.Digest(labels[labelCross]), err
 }
 
 // Rootfs is a base image of a root file system archive and a Go toolchain.
@@ -54,7 +54,7 @@ type Rootfs struct {
 }
 
 // Inputs is the digest of all the image is made from.
-func (c Rootfs) Inputs(ctx context.Context) (string, error) {
+func (c Rootfs) Inputs(ctx context.Context) (digest.Digest, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "rootfs 1\n%s %t %s %q\n", c.Version, c.Relocated, c.Arch, c.Environment)
 	f, err := os.Open(c.Archive)
@@ -73,7 +73,7 @@ func (c Rootfs) Inputs(ctx context.Context) (string, error) {
 			return err
 		})
 	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil)), err
+	return digest.NewDigest(digest.SHA256, h), err
 }
 
 // hashInto reads a stream until it or the context ends.
@@ -95,7 +95,7 @@ func hashInto(ctx context.Context, h hash.Hash, r io.Reader) error {
 // read once, straight into the store's layers; the same ones make the same
 // image. dropped is how many devices were left out, which nobody without root
 // may make, and a container has its own of.
-func (c Rootfs) Assemble(ctx context.Context, store *storage.Store, inputs string) (img storage.Image, dropped int, err error) {
+func (c Rootfs) Assemble(ctx context.Context, store *storage.Store, inputs digest.Digest) (img storage.Image, dropped int, err error) {
 	version, ok := kube.ParseGo(c.Version)
 	if !ok {
 		return storage.Image{}, 0, fmt.Errorf("a Go toolchain of unknown version %q", c.Version)
@@ -110,7 +110,7 @@ func (c Rootfs) Assemble(ctx context.Context, store *storage.Store, inputs strin
 			Env:        append(goEnvironment(version, c.Arch, c.Relocated), c.Environment...),
 			Cmd:        []string{"bash"},
 			WorkingDir: "/go",
-			Labels:     map[string]string{labelCross: inputs},
+			Labels:     map[string]string{labelCross: inputs.String()},
 		},
 		History: []ocispec.History{
 			{Created: &created, CreatedBy: "kbuild cross --rootfs " + filepath.Base(c.Archive)},

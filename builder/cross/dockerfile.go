@@ -3,7 +3,6 @@ package cross
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/opencontainers/go-digest"
 )
 
 // Dockerfile is a base image made by the tree's own Dockerfile of it.
@@ -39,18 +39,18 @@ func (c Dockerfile) dir() string {
 
 // Inputs is the digest of all the image is made from, but for what its commands
 // download.
-func (c Dockerfile) Inputs() (string, error) {
+func (c Dockerfile) Inputs() (digest.Digest, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "dockerfile 1\n%q\n", c.Dockerfile)
 	if err := contextFiles(c.dir(), h); err != nil {
 		return "", fmt.Errorf("read the context of %s: %w", c.Tree.Recipe.CrossDockerfile, err)
 	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+	return digest.NewDigest(digest.SHA256, h), nil
 }
 
 // Assemble runs the Dockerfile with buildah, with the host's network, and
 // returns the image, which has no name. It never pulls.
-func (c Dockerfile) Assemble(ctx context.Context, store *storage.Store, inputs string) (storage.Image, error) {
+func (c Dockerfile) Assemble(ctx context.Context, store *storage.Store, inputs digest.Digest) (storage.Image, error) {
 	file := filepath.Join(c.Host.Dir, "Dockerfile.cross")
 	if err := os.WriteFile(file, c.Dockerfile, 0o600); err != nil {
 		return storage.Image{}, err
@@ -62,7 +62,7 @@ func (c Dockerfile) Assemble(ctx context.Context, store *storage.Store, inputs s
 	}
 	// Files keep the times they are written at: Go before 1.10 judges by them.
 	id, err := container.RunDockerfile(ctx, store, container.Dockerfile{
-		File: file, Context: c.dir(), Args: c.Tree.Recipe.BuildArgs, Labels: []string{labelCross + "=" + inputs},
+		File: file, Context: c.dir(), Args: c.Tree.Recipe.BuildArgs, Labels: []string{labelCross + "=" + inputs.String()},
 		Network: container.NetworkHost, Tree: c.Tree.Recipe.PathID, Host: c.Host, Log: output,
 	})
 	err = errors.Join(err, restore())

@@ -22,6 +22,7 @@ import (
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/opencontainers/go-digest"
 )
 
 // assembly is one making of a kube-build image.
@@ -35,7 +36,7 @@ import (
 type assembly struct {
 	AssembleOptions
 	store   *storage.Store
-	content string // label
+	content digest.Digest // label
 }
 
 // madeRecord is the key under which the store keeps what an image was made
@@ -276,7 +277,7 @@ func (a assembly) labels() map[string]string {
 	return map[string]string{
 		labelRevision: a.Version.Commit, labelVersion: a.Version.GitVersion, labelTreeState: a.Version.TreeState,
 		labelBaseName: a.BaseName.String(), labelBaseDigest: a.Base.Digest.String(),
-		labelTree: a.Tree.Recipe.PathID, labelSources: a.Sources.Digest(), labelContext: a.content,
+		labelTree: a.Tree.Recipe.PathID, labelSources: a.Sources.Digest(), labelContext: a.content.String(),
 	}
 }
 

@@ -3,7 +3,6 @@ package image
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/storage/files"
+	"github.com/opencontainers/go-digest"
 )
 
 // Context is a build context on disk, as upstream's build_image leaves it: the
@@ -25,8 +25,8 @@ type Context struct {
 	// Dir is its directory.
 	Dir string
 	// Digest identifies what is in it, by the content of the sources rather
-	// than the bytes of the archive: "sha256:" and hex.
-	Digest string
+	// than the bytes of the archive.
+	Digest digest.Digest
 	// Changed says whether anything had to be written.
 	Changed bool
 	// Files identifies what is in it besides the Dockerfile, the sources and
@@ -57,8 +57,9 @@ type archiveStamp struct {
 // kbuild's own for this tree; added is what [ReadContextFiles] found.
 func WriteContext(ctx context.Context, tree kube.Tree, manifest sources.Manifest, version kube.Version, dockerfile []byte, state string, added ...ContextFile) (Context, error) {
 	r := tree.Recipe
-	digest := manifest.Digest()
-	c := Context{Dir: filepath.Join(tree.Root, r.Context), Digest: contextDigest(digest, version, dockerfile, added...), Files: filesDigest(added)}
+	c := Context{
+		Dir: filepath.Join(tree.Root, r.Context), Digest: contextDigest(manifest.Digest(), version, dockerfile, added...), Files: filesDigest(added),
+	}
 	owner, err := files.OwnerOf(tree.Root)
 	if err != nil {
 		return Context{}, fmt.Errorf("write the build context: %w", err)
@@ -88,7 +89,7 @@ func WriteContext(ctx context.Context, tree kube.Tree, manifest sources.Manifest
 
 	archive, stampFile := filepath.Join(c.Dir, r.Archive), filepath.Join(state, "archive.json")
 	c.archive = make(chan error, 1)
-	if stamped(archive, stampFile, digest) {
+	if stamped(archive, stampFile, manifest.Digest()) {
 		close(c.archive)
 		return c, nil
 	}
@@ -118,20 +119,20 @@ func writeArchive(ctx context.Context, tree kube.Tree, manifest sources.Manifest
 }
 
 // contextDigest identifies what is in a build context.
-func contextDigest(manifest string, version kube.Version, dockerfile []byte, files ...ContextFile) string {
+func contextDigest(manifest string, version kube.Version, dockerfile []byte, files ...ContextFile) digest.Digest {
 	h := sha256.New()
 	for _, part := range []string{manifest, string(version.File()), string(dockerfile), filesDigest(files)} {
 		fmt.Fprintf(h, "%d %s", len(part), part)
 	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+	return digest.NewDigest(digest.SHA256, h)
 }
 
-func stamped(archive, stampFile, digest string) bool {
+func stamped(archive, stampFile, sources string) bool {
 	var stamp archiveStamp
 	if err := files.ReadJSON(stampFile, &stamp); err != nil {
 		return false
 	}
 	info, err := os.Lstat(archive)
-	return err == nil && info.Mode().IsRegular() && stamp.Sources == digest &&
+	return err == nil && info.Mode().IsRegular() && stamp.Sources == sources &&
 		info.Size() == stamp.Size && info.ModTime().Equal(stamp.Time)
 }

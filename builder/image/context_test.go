@@ -165,7 +165,7 @@ func TestContextDigest(t *testing.T) {
 	seen := map[string]bool{}
 	for _, c := range []struct{ manifest, dockerfile string }{{"a", "b"}, {"ab", ""}, {"", "ab"}, {"a", "c"}, {"1 a", "b"}} {
 		for _, v := range []kube.Version{{}, {Commit: "b"}} {
-			seen[contextDigest(c.manifest, v, []byte(c.dockerfile))] = true
+			seen[contextDigest(c.manifest, v, []byte(c.dockerfile)).String()] = true
 		}
 	}
 	if len(seen) != 10 {

@@ -7,7 +7,6 @@ package image
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/opencontainers/go-digest"
 )
 
 // Labels of the images kbuild assembles. What the OCI image specification has
@@ -67,7 +67,7 @@ func Assemble(ctx context.Context, store *storage.Store, opts AssembleOptions) (
 		if err != nil {
 			return storage.Image{}, false, err
 		}
-		if config.Config.Labels[labelContext] == content {
+		if config.Config.Labels[labelContext] == content.String() {
 			if err := store.AddNames(held.ID, opts.Names...); err != nil {
 				return storage.Image{}, false, err
 			}
@@ -99,10 +99,10 @@ func Assemble(ctx context.Context, store *storage.Store, opts AssembleOptions) (
 }
 
 // contentOf identifies everything a kube-build image is made from.
-func contentOf(context string, base storage.Image, baseName string) string {
+func contentOf(context digest.Digest, base storage.Image, baseName string) digest.Digest {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s %s %s", context, base.ID, baseName)
-	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+	return digest.NewDigest(digest.SHA256, h)
 }
 
 // Current says whether an image was assembled from just these sources, version,
@@ -112,7 +112,8 @@ func Current(store *storage.Store, img storage.Image, manifest sources.Manifest,
 	if err != nil {
 		return false, err
 	}
-	return config.Config.Labels[labelContext] == contentOf(contextDigest(manifest.Digest(), version, dockerfile, files...), base, baseName), nil
+	content := contentOf(contextDigest(manifest.Digest(), version, dockerfile, files...), base, baseName)
+	return config.Config.Labels[labelContext] == content.String(), nil
 }
 
 // Created is when an image was assembled here or, for others, the time in its

@@ -15,7 +15,7 @@ func (a *app) bundleCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "bundle", Short: "carry what a build needs to a host without a network, in one file",
 		Args: func(cmd *cobra.Command, args []string) error {
-			return &usageError{&hinted{errors.New("bundle: say what to do with one"), "kbuild bundle save, verify or load FILE"}}
+			return wrongUsage("kbuild bundle save, verify or load FILE", "bundle: say what to do with one")
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
@@ -26,7 +26,8 @@ func (a *app) bundleCommand() *cobra.Command {
 // oneFile is the argument of a command that takes a bundle.
 func oneFile(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 || args[0] == "" {
-		return &usageError{&hinted{fmt.Errorf("%s takes one file, got %d arguments", cmd.CommandPath(), len(args)), "see " + cmd.CommandPath() + " --help"}}
+		return wrongUsage("see "+cmd.CommandPath()+" --help",
+			"%s takes one file, got %d arguments", cmd.CommandPath(), len(args))
 	}
 	return nil
 }
@@ -48,7 +49,8 @@ func (a *app) bundleVerifyCommand() *cobra.Command {
 				names = append(names, fmt.Sprintf("%s for %s (%s)", i.Name, i.Platform, i.Manifest))
 			}
 			a.out.Line(builder.Line{
-				Step: builder.StepBundle, Text: fmt.Sprintf("%s is whole: %s", args[0], strings.Join(names, ", ")), Took: time.Since(start),
+				Step: builder.StepBundle, Took: time.Since(start),
+				Text: fmt.Sprintf("%s is whole: %s", args[0], strings.Join(names, ", ")),
 			})
 			return nil
 		},
@@ -94,9 +96,10 @@ func (a *app) bundleSaveCommand() *cobra.Command {
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0 || args[0] == "":
-				return &usageError{&hinted{errors.New("bundle save: no file given"), "for example: kbuild bundle save cross.bundle"}}
+				return wrongUsage("for example: kbuild bundle save cross.bundle", "bundle save: no file given")
 			case len(args) > 1 && !prove:
-				return &usageError{&hinted{fmt.Errorf("bundle save takes one file, and %q without --prove is for nothing", args[1]), "--prove builds targets from the bundle"}}
+				return wrongUsage("--prove builds targets from the bundle",
+					"bundle save takes one file, and %q without --prove is for nothing", args[1])
 			case cmd.ArgsLenAtDash() >= 0:
 				return &usageError{errors.New("bundle save takes no -- and what would follow it")}
 			}
@@ -107,7 +110,8 @@ func (a *app) bundleSaveCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&sources, "sources", false, "put the tree's sources and their version into it")
-	cmd.Flags().BoolVar(&prove, "prove", false, "build TARGET from it, with no network and an empty store, before it gets its name")
+	cmd.Flags().BoolVar(&prove, "prove", false,
+		"build TARGET from it, with no network and an empty store, before it gets its name")
 	a.mirrorFlags(cmd.Flags())
 	return cmd
 }

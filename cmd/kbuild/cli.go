@@ -79,8 +79,9 @@ func (a *app) root() *cobra.Command {
 	a.platformFlag(root.Flags())
 	a.upstreamFlag(root.Flags())
 	root.AddCommand(
-		a.checkCommand(), a.mirrorCommand(), a.lockCommand(), a.bundleCommand(), a.imageCommand(), a.compileCommand(), a.runCommand(), a.shellCommand(),
-		a.crossCommand(), a.imagesCommand(), a.cleanCommand(), a.pruneCommand(), a.inspectCommand(), a.demoCommand(), a.versionCommand(), a.removeCommand(),
+		a.checkCommand(), a.mirrorCommand(), a.lockCommand(), a.bundleCommand(), a.imageCommand(), a.compileCommand(),
+		a.runCommand(), a.shellCommand(), a.crossCommand(), a.imagesCommand(), a.cleanCommand(), a.pruneCommand(),
+		a.inspectCommand(), a.demoCommand(), a.versionCommand(), a.removeCommand(),
 	)
 	return root
 }
@@ -139,7 +140,7 @@ func (a *app) suggestCommand(cmd *cobra.Command, args []string, err error) error
 
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return &usageError{&hinted{fmt.Errorf("%s takes no argument, got %q", cmd.Name(), args[0]), "see " + cmd.CommandPath() + " --help"}}
+		return wrongUsage("see "+cmd.CommandPath()+" --help", "%s takes no argument, got %q", cmd.Name(), args[0])
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/kbuild/kbuild/builder"
@@ -38,12 +37,19 @@ func (a *app) crossCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&own.rootfs, "rootfs", "", "tar archive `file` of a root file system, plain or compressed, to make it of")
-	f.StringVar(&own.golang, "go", "", "Go `toolchain` to put in: a release such as 1.15.15, from GOPROXY; or a GOROOT directory, a .tar.gz or a module's .zip (default: the release the tree's tag promises, or the nearest patch)")
-	f.StringVar(&own.sum, "go-sum", "", "what the toolchain's `hash` has to be: h1:..., or a go.sum file (default: what GOSUMDB says)")
-	f.StringArrayVar(&own.push, "push", nil, "put the image at `reference`, too, as a mirror for others: a repository, or transport:reference")
+	f.StringVar(&own.golang, "go", "", "Go `toolchain` to put in: "+
+		"a release such as 1.15.15, from GOPROXY; "+
+		"or a GOROOT directory, a .tar.gz or a module's .zip "+
+		"(default: the release the tree's tag promises, or the nearest patch)")
+	f.StringVar(&own.sum, "go-sum", "",
+		"what the toolchain's `hash` has to be: h1:..., or a go.sum file (default: what GOSUMDB says)")
+	f.StringArrayVar(&own.push, "push", nil,
+		"put the image at `reference`, too, as a mirror for others: a repository, or transport:reference")
 	a.mirrorFlags(f)
-	f.Lookup("mirror").Usage = "`source` of the image that the tree's Dockerfile begins with: a registry, or a repository in one (default $KBUILD_MIRROR, then its own registry)"
-	f.Lookup("force").Usage = "make the image even if the store has one, and take it even if it is not what its name promises"
+	f.Lookup("mirror").Usage = "`source` of the image that the tree's Dockerfile begins with: " +
+		"a registry, or a repository in one (default $KBUILD_MIRROR, then its own registry)"
+	f.Lookup("force").Usage = "make the image even if the store has one, " +
+		"and take it even if it is not what its name promises"
 	return cmd
 }
 
@@ -67,7 +73,7 @@ func (a *app) cross(cmd *cobra.Command, own crossFlags) (err error) {
 		req.Push = append(req.Push, to)
 	}
 	if own.rootfs == "" && (own.golang != "" || own.sum != "") {
-		return &usageError{&hinted{errors.New("--go and --go-sum are for --rootfs"), "the tree's own Dockerfile brings its own Go"}}
+		return wrongUsage("the tree's own Dockerfile brings its own Go", "--go and --go-sum are for --rootfs")
 	}
 	a.status, err = builder.Cross(cmd.Context(), req, a.out)
 	return a.explain(cmd, nil, err)

@@ -52,7 +52,8 @@ type demonstration struct {
 func runDemo(ctx context.Context, self string, out io.Writer) (err error) {
 	for _, tool := range []string{"git", "go", "bash"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return &hinted{fmt.Errorf("demo: %w", err), "install " + tool + "; the demonstration makes its tree and its kube-cross with it"}
+			return &hinted{fmt.Errorf("demo: %w", err), "install " + tool + "; " +
+				"the demonstration makes its tree and its kube-cross with it"}
 		}
 	}
 	// Not in /tmp, which is often a small tmpfs: images go here.
@@ -141,7 +142,9 @@ func (d *demonstration) show(ctx context.Context) error {
 		"Check, mirror, image, compile. (--root keeps it out of your own image store.)",
 		"In a real tree:",
 		"    kbuild --mirror index.alauda.cn/xuxinkun/kubernetes cmd/kubelet")
-	build := []string{"--root", filepath.Join(d.dir, "store"), "--mirror", registry.Host() + "/xuxinkun/kubernetes", "cmd/kubelet"}
+	build := []string{
+		"--root", filepath.Join(d.dir, "store"), "--mirror", registry.Host() + "/xuxinkun/kubernetes", "cmd/kubelet",
+	}
 	if err := d.kbuild(ctx, build...); err != nil {
 		return err
 	}

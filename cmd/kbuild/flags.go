@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -42,8 +41,10 @@ type flags struct {
 
 func (f *flags) global(set *pflag.FlagSet) {
 	set.SortFlags = false
-	set.StringVar(&f.tree.Dir, "tree", "", "`directory` of the Kubernetes tree (default: the one around the current directory)")
-	set.StringArrayVar(&f.tree.Variables, "env", nil, "`variable` of the environment to give to the tree's scripts besides those that upstream's build reads; "+
+	set.StringVar(&f.tree.Dir, "tree", "",
+		"`directory` of the Kubernetes tree (default: the one around the current directory)")
+	set.StringArrayVar(&f.tree.Variables, "env", nil, "`variable` of the environment "+
+		"to give to the tree's scripts besides those that upstream's build reads; "+
 		"NAME, or NAME=VALUE, which is taken as it stands (repeatable)")
 	set.StringVar(&f.tree.GitVersion, "git-version", "", "`version` that the binaries are to report, such as v1.20.2 "+
 		"(default: what git, KUBE_GIT_VERSION or a release archive says)")
@@ -52,7 +53,8 @@ func (f *flags) global(set *pflag.FlagSet) {
 	set.StringVar(&f.isolation, "isolation", os.Getenv("BUILDAH_ISOLATION"),
 		"run containers with `type` oci, rootless or chroot (default: what works here)")
 	set.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but results and errors")
-	set.StringVar(&f.logLevel, "log-level", "fatal", "what the libraries log: fatal (next to nothing), error, warn, info, debug or trace")
+	set.StringVar(&f.logLevel, "log-level", "fatal",
+		"what the libraries log: fatal (next to nothing), error, warn, info, debug or trace")
 	set.BoolVar(&f.timings, "timings", false, "say at the end where the time went")
 	set.BoolVar(&f.dryRun, "dry-run", false, "say what would be done and do nothing")
 	set.BoolVar(&f.offline, "offline", false, "attempt no connection at all (also KBUILD_OFFLINE=1)")
@@ -63,7 +65,8 @@ func (f *flags) global(set *pflag.FlagSet) {
 func (f *flags) mirrorFlags(set *pflag.FlagSet) {
 	m := &f.mirrors
 	set.SortFlags = false
-	set.StringArrayVar(&f.sources, "mirror", nil, "`source` of the base image: a registry, a repository in one, or transport:reference "+
+	set.StringArrayVar(&f.sources, "mirror", nil, "`source` of the base image: "+
+		"a registry, a repository in one, or transport:reference "+
 		"(default $KBUILD_MIRROR, then the original registry)")
 	set.StringVar(&m.Authfile, "authfile", os.Getenv("REGISTRY_AUTH_FILE"), "`file` with registry credentials")
 	set.StringVar(&m.Creds, "creds", "", "`username:password` for the registry")
@@ -71,12 +74,14 @@ func (f *flags) mirrorFlags(set *pflag.FlagSet) {
 	set.BoolVar(&f.tlsVerify, "tls-verify", true, "require HTTPS and verify certificates")
 	set.StringVar(&m.Platform, "platform", "", "`os/arch` of the base image (default: this host's)")
 	f.policyFlag(set)
-	set.StringVar(&m.RegistriesConf, "registries-conf", "", "`file` that says which registries are mirrored, blocked or insecure")
+	set.StringVar(&m.RegistriesConf, "registries-conf", "",
+		"`file` that says which registries are mirrored, blocked or insecure")
 	set.StringVar(&m.RegistriesDir, "registries.d", "", "`directory` that says where signatures lie")
 	set.BoolVar(&m.RequireSigned, "require-signed", false, "take no image whose signature the policy does not verify")
 	set.IntVar(&m.Retries, "retry", 3, "how `often` to try again what failed for a moment")
 	set.DurationVar(&m.RetryDelay, "retry-delay", 0, "`time` before each (default: 1s, and twice as long each time)")
-	set.DurationVar(&m.Timeout, "timeout", time.Hour, "`time` for bringing an image, with all that is tried; 0 is no bound")
+	set.DurationVar(&m.Timeout, "timeout", time.Hour,
+		"`time` for bringing an image, with all that is tried; 0 is no bound")
 	set.BoolVar(&m.Force, "force", false, "take a base image that is not what its name promises")
 	f.frozenFlag(set)
 }
@@ -132,7 +137,8 @@ func (a *app) settings(cmd *cobra.Command) (s builder.Settings, err error) {
 		return s, &usageError{err}
 	}
 	a.out.Reporting = builder.Reporting{
-		Quiet: a.quiet, Terminal: isTerminal(a.stderr), Format: a.format, LogLevel: a.logLevel, Timings: a.timings, Sent: a.out.Sent,
+		Quiet: a.quiet, Terminal: isTerminal(a.stderr), Format: a.format, LogLevel: a.logLevel,
+		Timings: a.timings, Sent: a.out.Sent,
 	}
 	s.CacheDir, err = cacheDir(a.store)
 	return s, err
@@ -180,7 +186,7 @@ func (a *app) request(cmd *cobra.Command, work builder.Work) (req builder.Reques
 		return req, &usageError{err}
 	}
 	if req.Offline && req.Network == container.NetworkHost {
-		return req, &usageError{&hinted{errors.New("--offline and --network host exclude each other"), "leave out one of them"}}
+		return req, wrongUsage("leave out one of them", "--offline and --network host exclude each other")
 	}
 	return req, nil
 }

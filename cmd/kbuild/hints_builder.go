@@ -52,12 +52,16 @@ func builderHints() []hint {
 			if len(e.Lost) == 0 {
 				return without
 			}
-			return "what an old Dockerfile downloads may be gone for good, or a proxy is needed (http_proxy, https_proxy);\n" + without
+			return "what an old Dockerfile downloads may be gone for good, " +
+				"or a proxy is needed (http_proxy, https_proxy);\n" + without
 		}),
 		forType(archiveHint),
 		forType(toolchainHint),
 		forType(func(*toolchain.SumError) string {
 			return "the archive was damaged or tampered with on its way: take another module proxy with GOPROXY"
+		}),
+		forType(func(*storage.DriverError) string {
+			return "leave the driver out, or keep a second store in another --root"
 		}),
 		forValue(storage.ErrInUse, "another kbuild builds on it: try again when that has ended"),
 	}
@@ -76,7 +80,8 @@ func placeHint(e *output.PlaceError) string {
 func archiveHint(e *cross.ArchiveError) string {
 	switch e.Why {
 	case cross.ImageArchive:
-		return "give it as a mirror: --mirror docker-archive:FILE or oci-archive:FILE; docker export, not docker save, writes a file system"
+		return "give it as a mirror: --mirror docker-archive:FILE or oci-archive:FILE; " +
+			"docker export, not docker save, writes a file system"
 	case cross.NoSystem:
 		return "names in it have to begin at the root: ./usr/bin/env or usr/bin/env"
 	}

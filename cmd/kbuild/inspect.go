@@ -80,7 +80,8 @@ func (a *app) inspect(cmd *cobra.Command, args []string) error {
 	}
 	tree, version, r := plan.Tree, plan.Version, plan.Tree.Recipe
 	i := inspection{
-		Root: tree.Root, Recipe: r.Name, Way: string(r.Way), BaseImage: r.BaseImage, BaseFrom: r.BaseFrom, BaseLocal: r.BaseLocal,
+		Root: tree.Root, Recipe: r.Name, Way: string(r.Way),
+		BaseImage: r.BaseImage, BaseFrom: r.BaseFrom, BaseLocal: r.BaseLocal,
 		CrossDockerfile: r.CrossDockerfile, ImageNames: tree.ImageNames(version), Context: r.Context, BuildArgs: r.BuildArgs,
 		NetworkSteps: r.NetworkSteps, VersionFile: r.VersionFile, Version: inspectVersion(version), Sources: r.SourceList,
 		SourceFilter: ruleLines(r.SourceFilter), Command: plan.Command, Environment: r.Environment, Persistent: r.Persistent,

@@ -48,6 +48,11 @@ func printable(s string) string {
 	return strings.Join(lines, "\n")
 }
 
+// wrongUsage is an error of usage with a hint.
+func wrongUsage(hint, format string, args ...any) error {
+	return &usageError{&hinted{fmt.Errorf(format, args...), hint}}
+}
+
 // hinted is an error of this package with what the user should do about it.
 type hinted struct {
 	error

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-
 	"github.com/kbuild/kbuild/builder"
 	"github.com/spf13/cobra"
 )
@@ -14,7 +12,7 @@ func (a *app) runCommand() *cobra.Command {
 		Use: "run [flags] [--] COMMAND [ARGUMENT...]", Short: "run any command in the build container",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return &usageError{&hinted{errors.New("run: no command given"), "for example: kbuild run -- hack/test-go.sh"}}
+				return wrongUsage("for example: kbuild run -- hack/test-go.sh", "run: no command given")
 			}
 			return nil
 		},
@@ -35,7 +33,7 @@ func (a *app) shellCommand() *cobra.Command {
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !isTerminal(a.stdin) || !isTerminal(a.stdout) {
-				return &usageError{&hinted{errors.New("shell needs a terminal"), "for a command without one: kbuild run -- COMMAND"}}
+				return wrongUsage("for a command without one: kbuild run -- COMMAND", "shell needs a terminal")
 			}
 			return a.build(cmd, builder.Work{Kind: builder.Shell}, nil)
 		},

@@ -17,6 +17,11 @@ func (a *app) checkCommand() *cobra.Command {
 	}
 }
 
+// marks are how kbuild check shows the findings.
+var marks = map[preflight.Severity]string{
+	preflight.Fine: "ok", preflight.Warning: "warning", preflight.Fatal: "PROBLEM",
+}
+
 func (a *app) check(cmd *cobra.Command, args []string) error {
 	req, err := a.request(cmd, a.targets(cmd, args))
 	if err != nil {
@@ -24,8 +29,7 @@ func (a *app) check(cmd *cobra.Command, args []string) error {
 	}
 	findings := preflight.Run(preflight.ThisHost(req.Isolation))
 	for _, f := range findings {
-		mark := map[preflight.Severity]string{preflight.Fine: "ok", preflight.Warning: "warning", preflight.Fatal: "PROBLEM"}[f.Severity]
-		fmt.Fprintf(a.stdout, "%-8s %s: %s\n", mark, f.Check, f.Found)
+		fmt.Fprintf(a.stdout, "%-8s %s: %s\n", marks[f.Severity], f.Check, f.Found)
 		if f.Fix != "" {
 			fmt.Fprintf(a.stdout, "         fix: %s\n", f.Fix)
 		}
