@@ -55,6 +55,7 @@ type Part struct {
 type TreeRequest struct {
 	Dir        string // "": the one around the working directory
 	GitVersion string // that the binaries report; "": what the tree says
+	Output     string // the directory they go to; "": where the tree says
 	// Variables of the environment, NAME or NAME=VALUE, are given to the tree's
 	// scripts besides those that upstream's build reads.
 	Variables []string

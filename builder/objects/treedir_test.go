@@ -1,6 +1,8 @@
 package objects
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -62,5 +64,38 @@ func TestTreeGone(t *testing.T) {
 	}
 	if below := (TreeDir{Root: filepath.Join(closed, "tree")}); os.Geteuid() != 0 && below.Gone() {
 		t.Error("what may not be looked at is taken to be gone")
+	}
+}
+
+// Nobody else decides where temporary files lie, and what a killed run left goes
+// with the next one.
+func TestMakeTemporary(t *testing.T) {
+	d := TreeDir{Path: t.TempDir(), Root: "/tree"}
+	shared := t.TempDir()
+	first, second := filepath.Join(shared, "kbuild-1"), filepath.Join(shared, "kbuild-2")
+	for _, dir := range []string{first, second} {
+		if err := d.MakeTemporary(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "left"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := os.ReadDir(shared)
+	if err != nil || len(entries) != 1 || entries[0].Name() != "kbuild-2" {
+		t.Errorf("%s holds %v, %v", shared, entries, err)
+	}
+	// What somebody made of that name is not taken.
+	if err := os.Mkdir(first, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.MakeTemporary(first); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a directory that was there: %v", err)
+	}
+	own := filepath.Join(d.Path, "tmp")
+	for range 2 {
+		if err := d.MakeTemporary(own); err != nil {
+			t.Error(err)
+		}
 	}
 }

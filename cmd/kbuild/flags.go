@@ -98,6 +98,11 @@ func (f *flags) networkFlag(set *pflag.FlagSet) {
 	set.StringVar(&f.network, "network", "none", "the container's network: none or host")
 }
 
+// outputFlag is for the commands that leave binaries.
+func (f *flags) outputFlag(set *pflag.FlagSet) {
+	set.StringVar(&f.tree.Output, "output", "", "`directory` that binaries go to, as <os>/<arch>/<name> (default: where the tree says)")
+}
+
 // platformFlag is for the commands that compile targets.
 func (f *flags) platformFlag(set *pflag.FlagSet) {
 	set.StringSliceVar(&f.platforms, "build-platform", nil, "`os/arch` to compile for, several with commas or one by one "+

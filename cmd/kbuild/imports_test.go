@@ -45,7 +45,7 @@ func TestImports(t *testing.T) {
 		"cmd/kbuild-soak":  {"builder/kube/kubetest", "mirror/mirrortest"},
 		"cmd/kbuild": {
 			"builder", "builder/container", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube", "builder/kube/kubetest",
-			"builder/kube/sources", "builder/output", "builder/preflight", "mirror", "mirror/mirrortest", "storage", "storage/namespace",
+			"builder/kube/sources", "builder/output", "builder/preflight", "mirror", "mirror/mirrortest", "storage", "storage/files", "storage/namespace",
 		},
 	}
 	only := map[string][]string{ // library: the packages that may import it
