@@ -46,7 +46,14 @@ func (t Tree) crossDockerfile() (dockerfile.File, []dockerfile.Base, error) {
 		return dockerfile.File{}, nil, err
 	}
 	bases, err := file.Bases(nil)
-	return file, bases, err
+	if err != nil {
+		return dockerfile.File{}, nil, err
+	}
+	var written []string
+	for _, b := range bases {
+		written = append(written, b.Written)
+	}
+	return file, bases, file.Check(written...)
 }
 
 // CrossGo is the release of Go that the base image has to have: what its name

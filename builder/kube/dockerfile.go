@@ -36,14 +36,27 @@ func buildDockerfile(root *files.Root, r Recipe, asUpstream bool) ([]byte, error
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", r.Dockerfile, err)
 	}
-	text := string(data)
-	if len(r.NetworkSteps) > 0 && !asUpstream {
-		file, err := dockerfile.Parse(r.Dockerfile, data)
-		if err != nil {
-			return nil, err
-		}
-		text = string(withoutNetwork(file))
+	text, err := r.fill(string(data))
+	if err != nil {
+		return nil, err
 	}
+	file, err := dockerfile.Parse(r.Dockerfile, text)
+	if err == nil {
+		err = file.Check()
+	}
+	if err != nil || len(r.NetworkSteps) == 0 || asUpstream {
+		return text, err
+	}
+	file, err = dockerfile.Parse(r.Dockerfile, data)
+	if err != nil {
+		return nil, err
+	}
+	return r.fill(string(withoutNetwork(file)))
+}
+
+// fill puts values in the place of the placeholders of a Dockerfile's text, and
+// lines at its end. All other lines stay where they are.
+func (r Recipe) fill(text string) ([]byte, error) {
 	lines := strings.SplitAfter(text, "\n")
 	for _, f := range r.Fills {
 		if strings.ContainsAny(f.Value, "\n\r\x00") {
