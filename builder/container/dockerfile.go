@@ -2,12 +2,18 @@ package container
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/containers/buildah/define"
 	"github.com/containers/buildah/imagebuildah"
+	"github.com/kbuild/kbuild/builder/kube/dockerfile"
 	"github.com/kbuild/kbuild/storage"
 )
 
@@ -32,7 +38,13 @@ type Dockerfile struct {
 
 // RunDockerfile runs a Dockerfile with buildah, never pulling, and returns the id
 // of the image. When ctx ends the error is that of ctx.
+//
+// What a stranger's Dockerfile may not ask for is refused before buildah reads
+// it, of the ONBUILD of its base images, too: see [dockerfile.File.Check].
 func RunDockerfile(ctx context.Context, store *storage.Store, d Dockerfile) (id string, err error) {
+	if err := check(store, d); err != nil {
+		return "", err
+	}
 	options, err := buildOptions(store, d)
 	if err != nil {
 		return "", err
@@ -44,6 +56,60 @@ func RunDockerfile(ctx context.Context, store *storage.Store, d Dockerfile) (id 
 		return "", ctx.Err()
 	}
 	return id, err
+}
+
+// check is the gate before buildah.
+func check(store *storage.Store, d Dockerfile) error {
+	text, err := os.ReadFile(d.File)
+	if err != nil {
+		return err
+	}
+	file, err := dockerfile.Parse(d.File, text)
+	if err != nil {
+		return err
+	}
+	bases := []string{d.From}
+	if d.From != "" {
+		err = file.Check()
+	} else {
+		bases = imageIDs(file)
+		err = file.Check(bases...)
+	}
+	for _, id := range bases {
+		if err != nil {
+			break
+		}
+		err = checkTriggers(store, id)
+	}
+	return err
+}
+
+// imageIDs are the images that stages begin with by their ids.
+func imageIDs(file dockerfile.File) []string {
+	ids := []string{}
+	for _, i := range file.Instructions {
+		if i.Name != "from" || len(i.Words) == 0 {
+			continue
+		}
+		if id, err := hex.DecodeString(i.Words[0]); err == nil && len(id) == sha256.Size {
+			ids = append(ids, i.Words[0])
+		}
+	}
+	return ids
+}
+
+func checkTriggers(store *storage.Store, id string) error {
+	data, err := store.Config(id)
+	if err != nil {
+		return err
+	}
+	var image struct {
+		Config struct{ OnBuild []string } `json:"config"`
+	}
+	if err := json.Unmarshal(data, &image); err != nil {
+		return fmt.Errorf("configuration of image %s: %w", id, err)
+	}
+	return dockerfile.CheckTriggers("image "+id, image.Config.OnBuild)
 }
 
 // buildOptions fills buildah's wide struct; the one place that does.

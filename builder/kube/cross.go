@@ -4,68 +4,56 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/kbuild/kbuild/builder/kube/dockerfile"
 )
 
 // CrossBases are the images that the tree's own Dockerfile of its base image
 // begins with, as it names them: "golang:1.4.2". Its own stages are not among
 // them. A tree without such a Dockerfile is an error.
 func (t Tree) CrossBases() ([]string, error) {
-	_, bases, err := t.crossDockerfile(nil)
-	return bases, err
+	_, bases, err := t.crossDockerfile()
+	var names []string
+	for _, b := range bases {
+		names = append(names, b.Image)
+	}
+	return names, err
 }
 
 // CrossBuildfile is the tree's own Dockerfile of its base image, with other
 // words for the images it begins with: ids, where a name would be looked for.
 func (t Tree) CrossBuildfile(ids map[string]string) ([]byte, error) {
-	text, _, err := t.crossDockerfile(ids)
-	return []byte(text), err
+	file, bases, err := t.crossDockerfile()
+	if err != nil {
+		return nil, err
+	}
+	return file.WithBases(bases, ids), nil
 }
 
-func (t Tree) crossDockerfile(ids map[string]string) (text string, bases []string, err error) {
+func (t Tree) crossDockerfile() (dockerfile.File, []dockerfile.Base, error) {
 	name := t.Recipe.CrossDockerfile
 	if name == "" {
-		return "", nil, withHint(fmt.Errorf("%s has no Dockerfile of its base image", t.Root),
+		return dockerfile.File{}, nil, withHint(fmt.Errorf("%s has no Dockerfile of its base image", t.Root),
 			"kbuild cross --rootfs makes it from a root file system archive and a Go toolchain; --mirror brings it from a registry")
 	}
-	data, err := t.ReadFile(name, maxFile)
+	root, err := t.open()
 	if err != nil {
-		return "", nil, fmt.Errorf("read %s: %w", name, err)
+		return dockerfile.File{}, nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	text = string(data)
-	arguments, stages := map[string]string{}, map[string]bool{"scratch": true}
-	for _, instruction := range instructions(text) {
-		words := strings.Fields(strings.ReplaceAll(instruction, "\\\n", " "))
-		switch {
-		case len(words) < 2:
-		case strings.EqualFold(words[0], "ARG") && len(stages) == 1:
-			argument, value, _ := strings.Cut(words[1], "=")
-			arguments[argument] = strings.Trim(value, `"'`)
-		case strings.EqualFold(words[0], "FROM"):
-			at := 1
-			for at < len(words)-1 && strings.HasPrefix(words[at], "--") {
-				at++
-			}
-			image := expandArguments(words[at], arguments)
-			if strings.Contains(image, "$") {
-				return "", nil, fmt.Errorf("%s: FROM %s: the build argument has no value", name, words[at])
-			}
-			if !stages[image] {
-				bases = append(bases, image)
-				if id := ids[image]; id != "" {
-					words[at] = id
-					text = strings.Replace(text, instruction, strings.Join(words, " ")+"\n", 1)
-				}
-			}
-			stages[fmt.Sprint("stage ", len(stages))] = true
-			if at+2 < len(words) && strings.EqualFold(words[at+1], "AS") {
-				stages[words[at+2]] = true
-			}
-		}
+	defer root.Close()
+	file, err := readDockerfile(root, name)
+	if err != nil {
+		return dockerfile.File{}, nil, err
 	}
-	if len(stages) == 1 {
-		return "", nil, fmt.Errorf("%s: cannot find FROM", name)
+	bases, err := file.Bases(nil)
+	if err != nil {
+		return dockerfile.File{}, nil, err
 	}
-	return text, bases, nil
+	var written []string
+	for _, b := range bases {
+		written = append(written, b.Written)
+	}
+	return file, bases, file.Check(written...)
 }
 
 // CrossGo is the release of Go that the base image has to have: what its name

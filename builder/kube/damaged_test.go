@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kbuild/kbuild/builder/kube/dockerfile"
 	"github.com/kbuild/kbuild/builder/kube/kubetest"
 )
 
@@ -175,7 +176,11 @@ func TestNetworkSteps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := networkSteps(string(upstream)); !slices.Equal(got, steps) {
+		file, err := dockerfile.Parse("Dockerfile", upstream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := networkSteps(file); !slices.Equal(got, steps) {
 			t.Errorf("%s: upstream's Dockerfile has the steps %q", release, got)
 		}
 	}

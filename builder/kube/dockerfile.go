@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/kbuild/kbuild/builder/kube/dockerfile"
 	"github.com/kbuild/kbuild/builder/kube/shell"
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/storage/files"
@@ -35,10 +36,27 @@ func buildDockerfile(root *files.Root, r Recipe, asUpstream bool) ([]byte, error
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", r.Dockerfile, err)
 	}
-	text := string(data)
-	if len(r.NetworkSteps) > 0 && !asUpstream {
-		text = withoutNetwork(text)
+	text, err := r.fill(string(data))
+	if err != nil {
+		return nil, err
 	}
+	file, err := dockerfile.Parse(r.Dockerfile, text)
+	if err == nil {
+		err = file.Check()
+	}
+	if err != nil || len(r.NetworkSteps) == 0 || asUpstream {
+		return text, err
+	}
+	file, err = dockerfile.Parse(r.Dockerfile, data)
+	if err != nil {
+		return nil, err
+	}
+	return r.fill(string(withoutNetwork(file)))
+}
+
+// fill puts values in the place of the placeholders of a Dockerfile's text, and
+// lines at its end. All other lines stay where they are.
+func (r Recipe) fill(text string) ([]byte, error) {
 	lines := strings.SplitAfter(text, "\n")
 	for _, f := range r.Fills {
 		if strings.ContainsAny(f.Value, "\n\r\x00") {
@@ -67,63 +85,23 @@ func baseImage(root *files.Root, r Recipe) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	file, err := dockerfile.Parse(r.Dockerfile, text)
+	if err != nil {
+		return "", err
+	}
 	arguments := map[string]string{}
-	for _, instruction := range instructions(string(text)) {
-		words := strings.Fields(instruction)
-		switch {
-		case len(words) < 2:
-		case strings.EqualFold(words[0], "ARG"):
-			name, value, _ := strings.Cut(words[1], "=")
-			arguments[name] = strings.Trim(value, `"'`)
-		case strings.EqualFold(words[0], "FROM"):
-			for _, a := range r.BuildArgs {
-				name, value, _ := strings.Cut(a, "=")
-				arguments[name] = value
-			}
-			i := 1
-			for i < len(words)-1 && strings.HasPrefix(words[i], "--") { // --platform=...
-				i++
-			}
-			return expandArguments(words[i], arguments), nil
-		}
+	for _, a := range r.BuildArgs {
+		name, value, _ := strings.Cut(a, "=")
+		arguments[name] = value
 	}
-	return "", fmt.Errorf("%s: cannot find FROM", r.Dockerfile)
-}
-
-var argument = late(`\$\{?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}?`)
-
-// expandArguments puts the values of build arguments in the place of their
-// names. One without a value stays, for an error that shows it.
-func expandArguments(word string, arguments map[string]string) string {
-	return argument().ReplaceAllStringFunc(word, func(found string) string {
-		m := argument().FindStringSubmatch(found)
-		switch value := arguments[m[1]]; {
-		case value != "":
-			return value
-		case m[2] != "":
-			return m[2]
-		}
-		return found
-	})
-}
-
-// instructions are the instructions of a Dockerfile, each as one text with
-// what its continuation lines hold, in order.
-func instructions(text string) []string {
-	var found []string
-	continued := false
-	for line := range strings.Lines(text) {
-		if trimmed := strings.TrimSpace(line); trimmed == "" || strings.HasPrefix(trimmed, "#") {
-			continue
-		}
-		if continued {
-			found[len(found)-1] += line
-		} else {
-			found = append(found, line)
-		}
-		continued = strings.HasSuffix(strings.TrimRight(line, " \t\r\n"), `\`)
+	bases, err := file.Bases(arguments)
+	if err != nil {
+		return "", err
 	}
-	return found
+	if len(bases) == 0 {
+		return "", fmt.Errorf("%s: cannot find an image that it begins with", r.Dockerfile)
+	}
+	return bases[0].Image, nil
 }
 
 // needsNetwork are the commands of 1.0's and 1.1's Dockerfile that do.
@@ -131,19 +109,14 @@ var needsNetwork = late(`\b(?:go get|apt-get|curl|wget)\b`)
 
 // networkSteps are the RUN instructions of a Dockerfile that need a network,
 // each in one line.
-func networkSteps(text string) []string {
+func networkSteps(file dockerfile.File) []string {
 	var steps []string
-	for _, i := range instructions(text) {
-		if isRun(i) && needsNetwork().MatchString(i) {
-			steps = append(steps, strings.Join(strings.Fields(strings.ReplaceAll(i, "\\\n", " ")), " "))
+	for _, i := range file.Instructions {
+		if i.Name == "run" && needsNetwork().MatchString(i.Text) {
+			steps = append(steps, strings.Join(strings.Fields(i.Text), " "))
 		}
 	}
 	return steps
-}
-
-func isRun(instruction string) bool {
-	words := strings.Fields(instruction)
-	return len(words) > 1 && strings.EqualFold(words[0], "RUN")
 }
 
 // plainMkdir is mkdir without an option, which fails where the directory is
@@ -151,24 +124,22 @@ func isRun(instruction string) bool {
 var plainMkdir = late(`\bmkdir[ \t]+([^-\s])`)
 
 // withoutNetwork cuts RUN instructions at the first command that needs a
-// network: what comes before it (a directory that is made) has its effect all
-// the same, what comes after it works on what it brought. The directory may be
+// network: what comes before it (a directory that is made) has its effect
+// anyway, what comes after it works on what it brought. The directory may be
 // there: 1.2's kube-cross, which compiles these trees as well, has it.
-func withoutNetwork(text string) string {
-	for _, i := range instructions(text) {
-		if !isRun(i) || !needsNetwork().MatchString(i) {
-			continue
+func withoutNetwork(file dockerfile.File) []byte {
+	return file.Edit(func(_ int, i dockerfile.Instruction) (string, bool) {
+		if i.Name != "run" || !needsNetwork().MatchString(i.Text) {
+			return "", false
 		}
-		commands := strings.Split(strings.ReplaceAll(i, "\\\n", " "), "&&")
+		commands := strings.Split(i.Text, "&&")
 		first := slices.IndexFunc(commands, needsNetwork().MatchString)
-		kept := ""
-		if first > 0 {
-			kept = strings.TrimRight(strings.Join(commands[:first], "&&"), " \t\n") + "\n"
-			kept = plainMkdir().ReplaceAllString(kept, "mkdir -p $1")
+		if first == 0 {
+			return "", true
 		}
-		text = strings.Replace(text, i, kept, 1)
-	}
-	return text
+		kept := strings.TrimRight(strings.Join(commands[:first], "&&"), " \t") + "\n"
+		return plainMkdir().ReplaceAllString(kept, "mkdir -p $1"), true
+	})
 }
 
 // fillsOf reads what the tree's scripts put in the place of placeholders, from
@@ -248,31 +219,39 @@ func buildArguments(ctx context.Context, v *shell.Variables, common shell.Script
 
 // contextFiles are what the Dockerfile takes from its context, where the
 // scripts put it from the host, from beside the Dockerfile, or at random.
-func contextFiles(root *files.Root, dockerfile string) ([]ContextFile, error) {
-	data, err := root.ReadFile(dockerfile, maxFile)
+func contextFiles(root *files.Root, name string) ([]ContextFile, error) {
+	file, err := readDockerfile(root, name)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", dockerfile, err)
+		return nil, err
 	}
-	var files []ContextFile
-	for _, i := range instructions(string(data)) {
-		words := strings.Fields(i)
-		if len(words) < 3 || !strings.EqualFold(words[0], "ADD") && !strings.EqualFold(words[0], "COPY") {
+	var taken []ContextFile
+	for _, i := range file.Instructions {
+		if i.Name != "add" && i.Name != "copy" || len(i.Words) < 2 {
 			continue
 		}
-		for _, name := range words[1 : len(words)-1] {
-			f := ContextFile{Name: name}
-			switch beside := path.Join(path.Dir(dockerfile), name); {
-			case name == "localtime":
+		for _, word := range i.Words[:len(i.Words)-1] {
+			f := ContextFile{Name: word}
+			switch beside := path.Join(path.Dir(name), word); {
+			case word == "localtime":
 				f.From = "/etc/localtime"
-			case name == "rsyncd.password":
-			case sources.ValidPath(name) && root.Exists(beside):
+			case word == "rsyncd.password":
+			case sources.ValidPath(word) && root.Exists(beside):
 				f.From = beside
 			default:
-				return nil, withHint(fmt.Errorf("%s: %s takes %s from its context", dockerfile, strings.ToUpper(words[0]), name),
+				return nil, withHint(fmt.Errorf("%s: %s takes %s from its context", name, strings.ToUpper(i.Name), shell.Excerpt(word)),
 					"kbuild puts localtime, rsyncd.password and the files beside the Dockerfile there")
 			}
-			files = append(files, f)
+			taken = append(taken, f)
 		}
 	}
-	return files, nil
+	return taken, nil
+}
+
+// readDockerfile reads one of the tree's Dockerfiles as it is written.
+func readDockerfile(root *files.Root, name string) (dockerfile.File, error) {
+	text, err := root.ReadFile(name, maxFile)
+	if err != nil {
+		return dockerfile.File{}, fmt.Errorf("read %s: %w", name, err)
+	}
+	return dockerfile.Parse(name, text)
 }

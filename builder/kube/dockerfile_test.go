@@ -1,6 +1,10 @@
 package kube
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/kbuild/kbuild/builder/kube/dockerfile"
+)
 
 func TestWithoutNetwork(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
@@ -20,7 +24,11 @@ func TestWithoutNetwork(t *testing.T) {
 		{"mkdir alone is not touched", "RUN mkdir /x\nRUN curl x\n", "RUN mkdir /x\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := withoutNetwork(test.text); got != test.want {
+			file, err := dockerfile.Parse("Dockerfile", []byte(test.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := string(withoutNetwork(file)); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})

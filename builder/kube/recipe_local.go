@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"fmt"
 )
 
 // The trees of 1.0 and 1.1, 2015: as those of 1.2, but no registry has their
@@ -17,10 +16,10 @@ func localRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 		return Recipe{}, err
 	}
 	r.Name, r.BaseLocal = "local", true
-	text, err := m.files.ReadFile(r.Dockerfile, maxFile)
+	file, err := readDockerfile(m.files, r.Dockerfile)
 	if err != nil {
-		return Recipe{}, fmt.Errorf("read %s: %w", r.Dockerfile, err)
+		return Recipe{}, err
 	}
-	r.NetworkSteps = networkSteps(string(text))
+	r.NetworkSteps = networkSteps(file)
 	return r, nil
 }
