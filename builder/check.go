@@ -151,6 +151,11 @@ func (c *checker) checkSources(ctx context.Context, plan *Plan) (err error) {
 	if err != nil {
 		return err
 	}
+	if plan.Unknown = c.tree.WhyUnknown(ctx, plan.Version); !c.Tree.UnknownVersion {
+		if err := c.tree.CheckVersion(ctx, plan.Version); err != nil {
+			return err
+		}
+	}
 	c.Mark(fmt.Sprintf("version and sources, %d files read", c.seen.after.Read))
 	return plan.nameImages()
 }
@@ -371,17 +376,19 @@ func (p TreePlan) levelWords() string {
 	return ", trust " + p.Level.Name
 }
 
-// versionLine says what the binaries will report.
+// versionLine says what the binaries will report, and why it is no version.
 func (p Plan) versionLine() string {
-	switch v := p.Version; {
-	case v.GitVersion != "":
+	v := p.Version
+	if v.GitVersion != "" {
 		return v.GitVersion
-	case v.Commit != "":
-		return "commit " + v.Commit
 	}
 	builtin, file := p.Tree.BuiltinVersion()
-	if builtin == "" {
-		return "no version, and none in the sources: --git-version gives one"
+	line := "no version, and none in the sources: --git-version gives one"
+	if builtin != "" {
+		line = fmt.Sprintf("no version: binaries will report %s, as %s says; --git-version gives another", builtin, file)
 	}
-	return fmt.Sprintf("no version: binaries will report %s, as %s says; --git-version gives another", builtin, file)
+	if p.Unknown != "" {
+		line += "; " + p.Unknown
+	}
+	return line
 }

@@ -59,6 +59,8 @@ type Part struct {
 type TreeRequest struct {
 	Dir        string // "": the one around the working directory
 	GitVersion string // that the binaries report; "": what the tree says
+	// UnknownVersion allows binaries that report a placeholder.
+	UnknownVersion bool
 	// Variables of the environment, NAME or NAME=VALUE, are given to the tree's
 	// scripts besides those that upstream's build reads.
 	Variables []string
@@ -240,6 +242,7 @@ type TreePlan struct {
 type Plan struct {
 	TreePlan
 	Version    kube.Version
+	Unknown    string // why there is no version
 	Sources    sources.Manifest
 	Dockerfile []byte              // of the build image, as filled
 	Files      []image.ContextFile // of the build context

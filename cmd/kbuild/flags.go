@@ -50,6 +50,8 @@ func (f *flags) global(set *pflag.FlagSet) {
 		"NAME, or NAME=VALUE, which is taken as it stands (repeatable)")
 	set.StringVar(&f.tree.GitVersion, "git-version", "", "`version` that the binaries are to report, such as v1.20.2 "+
 		"(default: what git, KUBE_GIT_VERSION or a release archive says)")
+	set.BoolVar(&f.tree.UnknownVersion, "allow-unknown-version", false,
+		"build although the binaries will report a placeholder, such as v0.0.0-master+$Format:%H$, for their version")
 	set.StringVar(&f.store.Root, "root", "", "keep images in a private store in this `directory`")
 	set.StringVar(&f.store.Driver, "storage-driver", os.Getenv("STORAGE_DRIVER"), "storage `driver`: overlay or vfs")
 	set.StringVar(&f.isolation, "isolation", os.Getenv("BUILDAH_ISOLATION"),

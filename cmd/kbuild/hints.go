@@ -14,6 +14,12 @@ import (
 func hintTable() []hint {
 	return slices.Concat(mirrorHints(), builderHints(), []hint{
 		forType(func(e *kube.WithheldError) string { return "to give it: --env " + e.Name }),
+		forType(func(*kube.UnknownVersionError) string {
+			return "give one, such as --git-version v1.20.2; or build without one: --allow-unknown-version"
+		}),
+		forType(func(e *kube.ForeignTreeError) string {
+			return "if it is the one that is meant: --tree " + e.Dir + "; or git config --global --add safe.directory " + e.Dir
+		}),
 	})
 }
 
