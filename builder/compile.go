@@ -103,11 +103,11 @@ func (c *compilation) prepare() (mounts []kube.Mount, cold string, err error) {
 		}
 	}
 	if r.Way == kube.WayMount {
-		tree, err := output.MountTree(c.Plan.Tree, c.Plan.Version, mounts)
+		tree, err := output.MountTree(c.Plan.Tree, c.Plan.Version, mounts, c.Plan.TempDir)
 		if err != nil {
 			return nil, "", err
 		}
-		mounts = append([]kube.Mount{tree}, mounts...)
+		mounts = append(tree, mounts...)
 	}
 	c.wanted = make([]func(string) bool, len(r.Outputs))
 	for i, o := range r.Outputs {

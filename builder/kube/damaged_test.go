@@ -13,6 +13,7 @@ import (
 
 	"github.com/kbuild/kbuild/builder/kube/dockerfile"
 	"github.com/kbuild/kbuild/builder/kube/kubetest"
+	"github.com/kbuild/kbuild/builder/kube/shell"
 )
 
 // releaseTree is the root of a small tree of a release.
@@ -187,6 +188,19 @@ func TestNetworkSteps(t *testing.T) {
 	for _, release := range []string{"1.2", "1.4", "1.5", "1.20", "1.28", "1.35"} {
 		if steps := openTree(t, releaseTree(t, release)).Recipe.NetworkSteps; steps != nil {
 			t.Errorf("%s needs a network for %q", release, steps)
+		}
+	}
+}
+
+// A checkout with core.autocrlf=true is told as what it is.
+func TestLineEndsOfWindows(t *testing.T) {
+	for _, name := range []string{"build/common.sh", "hack/lib/golang.sh", "hack/lib/version.sh"} {
+		root := releaseTree(t, "1.2")
+		writeFiles(t, root, map[string]string{name: strings.ReplaceAll(readFile(t, root, name), "\n", "\r\n")})
+		_, err := OpenTree(context.Background(), root, environment())
+		var ends *shell.LineEndError
+		if !errors.As(err, &ends) || ends.Name != name || !strings.Contains(hintOf(err), "autocrlf") {
+			t.Errorf("%s: %v, hint %q", name, err, hintOf(err))
 		}
 	}
 }

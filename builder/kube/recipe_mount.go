@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"strings"
 
 	"github.com/kbuild/kbuild/builder/kube/sources"
 )
@@ -30,9 +31,24 @@ func mountRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	r.SourceFilter = append(ownFilter(r.OutputRoot), sources.Rule{Pattern: "/_tmp/"})
 	r.CopyBack = append(ownFilter(r.OutputRoot), sources.Rule{Pattern: "/_tmp/"})
 	r.Environment = append(r.Environment, versionFileVariable+"="+r.VersionFile)
+	r.Environment = withoutStamps(r.Environment)
 	r.Mounts = []Mount{{Host: "/etc/localtime", Container: "/etc/localtime", ReadOnly: true}}
 	if r.BaseImage, err = v.Expand(ctx, `"${KUBE_CROSS_IMAGE}:${KUBE_CROSS_VERSION}"`); err != nil {
 		return Recipe{}, err
 	}
 	return r, checkImage("base image", r.BaseImage, r.BaseFrom)
+}
+
+// withoutStamps tells Go not to ask git what it builds (go help build,
+// -buildvcs): it cannot, where git's directory is hidden, and would fail. The
+// version comes from the version file.
+func withoutStamps(environment []string) []string {
+	const off = "-buildvcs=false"
+	for i, variable := range environment {
+		if value, ok := strings.CutPrefix(variable, "GOFLAGS="); ok {
+			environment[i] = "GOFLAGS=" + strings.TrimLeft(value+" "+off, " ")
+			return environment
+		}
+	}
+	return append(environment, "GOFLAGS="+off)
 }

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"regexp/syntax"
@@ -26,7 +27,27 @@ const maxScript = 4 << 20
 // Read reads a script of a tree. It lies inside the tree and is a regular file.
 func Read(root *files.Root, name string) (Script, error) {
 	data, err := root.ReadFile(name, maxScript)
+	if err == nil && bytes.Contains(data, []byte("\r\n")) {
+		err = &LineEndError{Name: name}
+	}
 	return Script{name, string(data)}, err
+}
+
+// A LineEndError says that a script has the line ends of Windows, as git writes
+// them with core.autocrlf=true. No shell runs it.
+type LineEndError struct {
+	// Name is the path in the tree.
+	Name string
+}
+
+// Error implements error.
+func (e *LineEndError) Error() string {
+	return e.Name + " has the line ends of Windows (CR LF), and no shell runs it so"
+}
+
+// Hint says what the user can do.
+func (e *LineEndError) Hint() string {
+	return "clone the tree anew with git clone -c core.autocrlf=false"
 }
 
 // Matches are the places where the expression matches, each within one line,
