@@ -13,7 +13,7 @@ import (
 
 func (a *app) bundleCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "bundle", Short: "carry what a build needs to a host without a network, in one file",
+		Use: "bundle", Short: "copy what a build needs to a host without a network, in one file",
 		Args: func(cmd *cobra.Command, args []string) error {
 			return wrongUsage("kbuild bundle save, verify or load FILE", "bundle: say what to do with one")
 		},
@@ -34,7 +34,7 @@ func oneFile(cmd *cobra.Command, args []string) error {
 
 func (a *app) bundleVerifyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "verify FILE", Short: "check every byte of a bundle", Args: oneFile,
+		Use: "verify FILE", Short: "verify every byte of a bundle", Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			start := time.Now()
 			if _, err := a.settings(cmd); err != nil {
@@ -59,7 +59,7 @@ func (a *app) bundleVerifyCommand() *cobra.Command {
 
 func (a *app) bundleLoadCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "load FILE", Short: "bring the images of a bundle into the store, all or none", Args: oneFile,
+		Use: "load FILE", Short: "load the images of a bundle into the store, all or none", Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			var req builder.LoadRequest
 			if req.Settings, err = a.settings(cmd); err != nil {
@@ -79,20 +79,21 @@ func (a *app) bundleLoadCommand() *cobra.Command {
 	return cmd
 }
 
-const bundleSaveLong = `save puts what the tree's build needs into one file: every image as its registry
-has it, byte for byte, the lock's lines, kbuild itself and an index with sizes
-and digests; with --sources the sources, too. skopeo reads it as oci-archive:.
-Images are read from where --mirror says, else from where those in the store
-came from, else from their own registry: a store keeps no layer as it came.
+const bundleSaveLong = `save writes what the tree's build needs into one file: every image byte for byte
+as its registry has it, the lines of kbuild.lock, kbuild itself, and an index
+with sizes and digests; with --sources the sources, too. skopeo reads the file
+as oci-archive:. Images are read from the mirrors, or from where the images in
+the store were pulled from, or from their own registry, because a store does not
+keep layers in the form they were pulled in.
 
-With --prove the tree is built from the file alone, with an empty store, in a
-network namespace with nothing in it, before the file gets its name. Nothing of
-what is built then is kept.`
+With --prove kbuild first builds TARGET from the file alone, with an empty store
+and no network, and discards what it built. The file gets its name only if that
+build succeeds.`
 
 func (a *app) bundleSaveCommand() *cobra.Command {
 	var prove, sources bool
 	cmd := &cobra.Command{
-		Use: "save FILE [TARGET...]", Short: "put what the tree's build needs into one file", Long: bundleSaveLong,
+		Use: "save FILE [TARGET...]", Short: "write what the tree's build needs into one file", Long: bundleSaveLong,
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0 || args[0] == "":
@@ -109,9 +110,9 @@ func (a *app) bundleSaveCommand() *cobra.Command {
 			return a.saveBundle(cmd, args[0], args[1:], prove, sources)
 		},
 	}
-	cmd.Flags().BoolVar(&sources, "sources", false, "put the tree's sources and their version into it")
+	cmd.Flags().BoolVar(&sources, "sources", false, "include the tree's sources and their version")
 	cmd.Flags().BoolVar(&prove, "prove", false,
-		"build TARGET from it, with no network and an empty store, before it gets its name")
+		"first build TARGET from the bundle alone, with an empty store and no network")
 	a.mirrorFlags(cmd.Flags())
 	return cmd
 }

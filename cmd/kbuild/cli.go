@@ -53,11 +53,12 @@ no root. In a Kubernetes tree
     kbuild --mirror index.alauda.cn/xuxinkun/kubernetes cmd/kubelet
 
 leaves _output/dockerized/bin/linux/amd64/kubelet. Without a target it builds
-everything the tree's own command builds. What follows -- goes to that command.`
+everything that the tree's own command builds. Arguments after -- are passed to
+that command.`
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:                        "kbuild [flags] [TARGET...] [-- ARGUMENT...]",
+		Use:                        "kbuild [flags] [COMMAND | TARGET...] [-- ARGUMENT...]",
 		Short:                      "compile Kubernetes in a container, with no daemon and no root",
 		Long:                       rootLong,
 		Version:                    version,
@@ -73,6 +74,7 @@ func (a *app) root() *cobra.Command {
 		return &usageError{&hinted{err, "see " + cmd.CommandPath() + " --help"}}
 	})
 	root.SetVersionTemplate("kbuild {{.Version}}\n")
+	root.SetUsageFunc(usage)
 	a.global(root.PersistentFlags())
 	a.mirrorFlags(root.Flags())
 	a.networkFlag(root.Flags())
@@ -83,6 +85,16 @@ func (a *app) root() *cobra.Command {
 		a.runCommand(), a.shellCommand(), a.crossCommand(), a.imagesCommand(), a.cleanCommand(), a.pruneCommand(),
 		a.inspectCommand(), a.demoCommand(), a.versionCommand(), a.removeCommand(),
 	)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		switch cmd.Name() {
+		case "help":
+			cmd.Short = "print help about a command"
+		case "completion":
+			cmd.Short = "print a script for a shell that completes commands and flags"
+		}
+	}
 	return root
 }
 

@@ -14,42 +14,41 @@ type crossFlags struct {
 	push                []string
 }
 
-const crossLong = `Makes the base image of the tree, kube-cross, here, under the name the tree asks
-for, instead of bringing it from a registry.
+const crossLong = `cross builds the tree's base image, kube-cross, locally, under the name the tree
+asks for, where no registry has it.
 
     kbuild cross
 
-runs the tree's own build/build-image/cross/Dockerfile, with the network on. The
-image that begins with, such as golang:1.4.2, comes from where --mirror says.
+runs the tree's own build/build-image/cross/Dockerfile, with the network. The
+image in its FROM, such as golang:1.4.2, comes from a mirror.
 
     kbuild cross --rootfs rootfs.tar --go 1.4.2
 
-takes the archive of a root file system (mmdebstrap, debootstrap, docker export)
-and a Go toolchain from the module proxy, and needs no image registry.`
+makes the image from an archive of a root file system (mmdebstrap, debootstrap,
+docker export) and a Go toolchain from the module proxy, and needs no registry.`
 
 func (a *app) crossCommand() *cobra.Command {
 	var own crossFlags
 	cmd := &cobra.Command{
-		Use: "cross", Short: "make the base image, kube-cross, here", Long: crossLong,
+		Use: "cross", Short: "build the base image, kube-cross, locally", Long: crossLong,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.cross(cmd, own) },
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&own.rootfs, "rootfs", "", "tar archive `file` of a root file system, plain or compressed, to make it of")
-	f.StringVar(&own.golang, "go", "", "Go `toolchain` to put in: "+
-		"a release such as 1.15.15, from GOPROXY; "+
-		"or a GOROOT directory, a .tar.gz or a module's .zip "+
-		"(default: the release the tree's tag promises, or the nearest patch)")
+	f.StringVar(&own.rootfs, "rootfs", "", "tar archive `file` of a root file system, plain or compressed, to make the image from")
+	f.StringVar(&own.golang, "go", "", "Go `toolchain` for --rootfs: "+
+		"a release such as 1.15.15, from GOPROXY; or a GOROOT directory, a .tar.gz or a module's .zip "+
+		"(default: the release in the tree's tag, or its nearest patch release)")
 	f.StringVar(&own.sum, "go-sum", "",
-		"what the toolchain's `hash` has to be: h1:..., or a go.sum file (default: what GOSUMDB says)")
+		"`hash` that the toolchain must have: h1:..., or a go.sum file (default: as GOSUMDB says)")
 	f.StringArrayVar(&own.push, "push", nil,
-		"put the image at `reference`, too, as a mirror for others: a repository, or transport:reference")
+		"`reference` to push the image to, as a mirror for others: a repository, or transport:reference")
 	a.mirrorFlags(f)
-	f.Lookup("mirror").Usage = "`source` of the image that the tree's Dockerfile begins with: " +
-		"a registry, or a repository in one (default $KBUILD_MIRROR, then its own registry)"
-	f.Lookup("force").Usage = "make the image even if the store has one, " +
-		"and take it even if it is not what its name promises"
+	f.Lookup("mirror").Usage = "`source` of the image in the Dockerfile's FROM: " +
+		"a registry, or a repository (default: $KBUILD_MIRROR, then the original registry)"
+	f.Lookup("force").Usage = "build the image although the store has one, " +
+		"and use it although it failed the check of its Go version and tools"
 	return cmd
 }
 

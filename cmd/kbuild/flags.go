@@ -44,26 +44,25 @@ type flags struct {
 func (f *flags) global(set *pflag.FlagSet) {
 	set.SortFlags = false
 	set.StringVar(&f.tree.Dir, "tree", "",
-		"`directory` of the Kubernetes tree (default: the one around the current directory)")
-	set.StringArrayVar(&f.tree.Variables, "env", nil, "`variable` of the environment "+
-		"to give to the tree's scripts besides those that upstream's build reads; "+
-		"NAME, or NAME=VALUE, which is taken as it stands (repeatable)")
-	set.StringVar(&f.tree.GitVersion, "git-version", "", "`version` that the binaries are to report, such as v1.20.2 "+
-		"(default: what git, KUBE_GIT_VERSION or a release archive says)")
+		"root `directory` of the Kubernetes tree (default: the tree around the current directory)")
+	set.StringArrayVar(&f.tree.Variables, "env", nil, "environment `variable` to pass to the tree's scripts, "+
+		"besides those that upstream's build reads: NAME or NAME=VALUE (repeatable)")
+	set.StringVar(&f.tree.GitVersion, "git-version", "", "`version` that the binaries report, such as v1.20.2 "+
+		"(default: the version from git, KUBE_GIT_VERSION or a release archive)")
 	set.BoolVar(&f.tree.UnknownVersion, "allow-unknown-version", false,
-		"build although the binaries will report a placeholder, such as v0.0.0-master+$Format:%H$, for their version")
-	set.StringVar(&f.store.Root, "root", "", "keep images in a private store in this `directory`")
-	set.StringVar(&f.store.Driver, "storage-driver", os.Getenv("STORAGE_DRIVER"), "storage `driver`: overlay or vfs")
+		"build although the binaries will report a placeholder for their version, such as v0.0.0-master+$Format:%H$")
+	set.StringVar(&f.store.Root, "root", "", "`directory` of a private store for images (default: the user's store)")
+	set.StringVar(&f.store.Driver, "storage-driver", os.Getenv("STORAGE_DRIVER"), "storage `driver`: overlay or vfs (default: the store's, or $STORAGE_DRIVER)")
 	set.StringVar(&f.isolation, "isolation", os.Getenv("BUILDAH_ISOLATION"),
-		"run containers with `type` oci, rootless or chroot (default: what works here)")
-	set.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing but results and errors")
+		"`kind` of isolation of containers: oci, rootless or chroot (default: one that works here)")
+	set.BoolVarP(&f.quiet, "quiet", "q", false, "print results and errors only")
 	set.StringVar(&f.logLevel, "log-level", "fatal",
-		"what the libraries log: fatal (next to nothing), error, warn, info, debug or trace")
-	set.BoolVar(&f.timings, "timings", false, "say at the end where the time went")
-	set.BoolVar(&f.dryRun, "dry-run", false, "say what would be done and do nothing")
-	set.StringVar(&f.trust, "trust", "", "`level` of trust: trees of the same one share what is kept, others share nothing "+
-		"(default $"+trustVariable+", in CI the repository and ref, else the tree's own)")
-	set.BoolVar(&f.offline, "offline", false, "attempt no connection at all (also KBUILD_OFFLINE=1)")
+		"`level` of the libraries' log: fatal, error, warn, info, debug or trace")
+	set.BoolVar(&f.timings, "timings", false, "print at the end how long each part took")
+	set.BoolVar(&f.dryRun, "dry-run", false, "print what would be done, and change nothing")
+	set.StringVar(&f.trust, "trust", "", "`level` of trust: trees of the same level share compiled objects and images, "+
+		"others share nothing (default: $"+trustVariable+"; in CI, the repository and ref; otherwise one for each tree)")
+	set.BoolVar(&f.offline, "offline", false, "open no network connection (also KBUILD_OFFLINE=1)")
 }
 
 // mirrorFlags say where images come from. What lies between kbuild and a registry
@@ -72,52 +71,52 @@ func (f *flags) mirrorFlags(set *pflag.FlagSet) {
 	m := &f.mirrors
 	set.SortFlags = false
 	set.StringArrayVar(&f.sources, "mirror", nil, "`source` of the base image: "+
-		"a registry, a repository in one, or transport:reference "+
-		"(default $KBUILD_MIRROR, then the original registry)")
+		"a registry, a repository, or transport:reference; repeatable, tried in order "+
+		"(default: $KBUILD_MIRROR, then the original registry)")
 	set.StringVar(&m.Authfile, "authfile", os.Getenv("REGISTRY_AUTH_FILE"), "`file` with registry credentials")
-	set.StringVar(&m.Creds, "creds", "", "`username:password` for the registry")
-	set.StringVar(&m.CertDir, "cert-dir", "", "`directory` with certificates for the registry")
+	set.StringVar(&m.Creds, "creds", "", "`username:password` for the registry; give a mirror with it")
+	set.StringVar(&m.CertDir, "cert-dir", "", "`directory` with the registry's certificates")
 	set.BoolVar(&f.tlsVerify, "tls-verify", true, "require HTTPS and verify certificates")
-	set.StringVar(&m.Platform, "platform", "", "`os/arch` of the base image (default: this host's)")
+	set.StringVar(&m.Platform, "platform", "", "`platform` of the base image, as os/arch (default: this host's)")
 	f.policyFlag(set)
 	set.StringVar(&m.RegistriesConf, "registries-conf", "",
-		"`file` that configures which registries are mirrored, blocked or insecure")
+		"`file` that says which registries are mirrored, blocked or insecure")
 	set.StringVar(&m.RegistriesDir, "registries.d", "", "`directory` that configures where signatures are stored")
 	set.BoolVar(&m.RequireSigned, "require-signed", false, "refuse images whose signature the policy does not verify")
 	set.IntVar(&m.Retries, "retry", 3, "`number` of retries for transient failures")
-	set.DurationVar(&m.RetryDelay, "retry-delay", 0, "`duration` before each retry (default 1s, doubled each time)")
+	set.DurationVar(&m.RetryDelay, "retry-delay", 0, "`duration` to wait before a retry (default 1s, doubled each time)")
 	set.DurationVar(&m.Timeout, "timeout", time.Hour,
-		"`duration` allowed for pulling an image, all attempts included; 0 for no limit")
+		"`duration` allowed for pulling an image, retries included; 0 for no limit")
 	set.BoolVar(&m.Force, "force", false, "use the base image although it failed the check of its Go version and tools")
 	f.frozenFlag(set)
 }
 
 func (f *flags) policyFlag(set *pflag.FlagSet) {
-	set.StringVar(&f.mirrors.Policy, "policy", "", "signature policy `file`")
+	set.StringVar(&f.mirrors.Policy, "policy", "", "signature policy `file` (default: policy.json of the user or the host)")
 }
 
 func (f *flags) frozenFlag(set *pflag.FlagSet) {
-	set.BoolVar(&f.mirrors.Frozen, "frozen", false, "take no image without an entry in kbuild.lock")
+	set.BoolVar(&f.mirrors.Frozen, "frozen", false, "refuse images that kbuild.lock does not list")
 }
 
 func (f *flags) networkFlag(set *pflag.FlagSet) {
-	set.StringVar(&f.network, "network", "none", "the container's network: none or host")
+	set.StringVar(&f.network, "network", "none", "`network` of the container: none or host")
 }
 
 // platformFlag is for the commands that compile targets.
 func (f *flags) platformFlag(set *pflag.FlagSet) {
-	set.StringSliceVar(&f.platforms, "build-platform", nil, "`os/arch` to compile for, several with commas or one by one "+
-		"(default: the container's, or KUBE_BUILD_PLATFORMS where the tree's age passes it on)")
+	set.StringSliceVar(&f.platforms, "build-platform", nil, "`platform` to compile for, as os/arch; repeatable, or separated by commas "+
+		"(default: the container's, or KUBE_BUILD_PLATFORMS where the tree passes it on)")
 }
 
 // upstreamFlag is for the commands that assemble the build image, or need it.
 func (f *flags) upstreamFlag(set *pflag.FlagSet) {
 	set.BoolVar(&f.asUpstream, "as-upstream", false,
-		"run the steps of the tree's own Dockerfile that need a network, with the network on (1.0 and 1.1)")
+		"run the steps of the tree's own Dockerfile that need the network, with the network (1.0 and 1.1)")
 }
 
 func (f *flags) formatFlag(set *pflag.FlagSet) {
-	set.StringVar(&f.format, "format", "", "`format` of the output: json, or nothing for people")
+	set.StringVar(&f.format, "format", "", "`format` of the output: json (default: text)")
 }
 
 // settings are what every verb is told, and the Reporter that it speaks through.

@@ -61,7 +61,7 @@ type inspectOutput struct {
 
 func (a *app) inspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "inspect [TARGET...]", Short: "show all kbuild knows about the tree, touching nothing",
+		Use: "inspect [TARGET...]", Short: "print what kbuild knows about the tree, and change nothing",
 		RunE: func(cmd *cobra.Command, args []string) error { return a.inspect(cmd, args) },
 	}
 	a.formatFlag(cmd.Flags())

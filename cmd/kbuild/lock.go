@@ -5,23 +5,22 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const lockLong = `lock writes which images the tree is built in, by digest, to kbuild.lock in the
-tree's root directory. The file is meant to be committed: where it is, kbuild
-takes exactly these images, from whichever mirror has them. An image in the
-store is locked as it is there; of others the mirrors are asked, and no layer
-is copied.
+const lockLong = `lock records the digests of the images that the tree is built in, in kbuild.lock
+in the tree's root directory. Commit the file: with it, kbuild uses exactly these
+images, whichever mirror they come from. The digest of an image in the store is
+recorded as it is; for other images kbuild asks the mirrors, and copies no layer.
 
-With --check nothing is written: the images in the store, or else those of the
-mirrors, are held against the file.`
+With --check kbuild writes nothing, and compares the images in the store, or
+those of the mirrors, with the file.`
 
 func (a *app) lockCommand() *cobra.Command {
 	var check bool
 	cmd := &cobra.Command{
-		Use: "lock", Short: "write which images the tree is built in, by digest, to kbuild.lock", Long: lockLong,
+		Use: "lock", Short: "record the digests of the tree's images in kbuild.lock", Long: lockLong,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.lock(cmd, check) },
 	}
-	cmd.Flags().BoolVar(&check, "check", false, "hold the images against the file and write nothing")
+	cmd.Flags().BoolVar(&check, "check", false, "compare the images with kbuild.lock, and write nothing")
 	a.mirrorFlags(cmd.Flags())
 	return cmd
 }

@@ -9,7 +9,7 @@ import (
 
 func (a *app) runCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "run [flags] [--] COMMAND [ARGUMENT...]", Short: "run any command in the build container",
+		Use: "run [flags] [--] COMMAND [ARGUMENT...]", Short: "run a command in the build container",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return wrongUsage("for example: kbuild run -- hack/test-go.sh", "run: no command given")

@@ -12,7 +12,7 @@ import (
 
 func (a *app) checkCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "check [TARGET...]", Short: "look at the host and the tree, and say what to fix",
+		Use: "check [TARGET...]", Short: "check the host and the tree, and say what to fix",
 		RunE: func(cmd *cobra.Command, args []string) error { return a.check(cmd, args) },
 	}
 }
@@ -47,7 +47,7 @@ func (a *app) check(cmd *cobra.Command, args []string) error {
 
 func (a *app) mirrorCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "mirror", Short: "bring the base image into the store under the name the tree asks for",
+		Use: "mirror", Short: "pull the base image into the store, under the name the tree asks for",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.build(cmd, builder.Work{}, func(r *builder.Request) { r.Until = builder.StepMirror })
@@ -72,7 +72,7 @@ func (a *app) imageCommand() *cobra.Command {
 
 func (a *app) compileCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "compile [TARGET...] [-- ARGUMENT...]", Short: "compile in the kube-build image assembled before",
+		Use: "compile [TARGET...] [-- ARGUMENT...]", Short: "compile in the assembled kube-build image",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.build(cmd, a.targets(cmd, args), func(r *builder.Request) { r.From = builder.StepCompile })
 		},

@@ -28,7 +28,7 @@ func (a *app) imagesCommand() *cobra.Command {
 
 func (a *app) cleanCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "clean", Short: "remove _output, the tree's kube-build images and what is kept between runs",
+		Use: "clean", Short: "remove _output, the tree's kube-build images and its compiled objects",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.settings(cmd)
@@ -42,7 +42,7 @@ func (a *app) cleanCommand() *cobra.Command {
 
 func (a *app) pruneCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "prune", Short: "remove what is kept, and the images, of trees that are no longer there",
+		Use: "prune", Short: "remove the images and compiled objects of trees that no longer exist",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.settings(cmd)
