@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/kbuild/kbuild/builder/kube/shell"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/storage/files"
 )
 
@@ -94,7 +95,7 @@ func readMarks(root *files.Root) (marks, error) {
 			missing = append(missing, name)
 		case errors.As(err, &outside):
 		case err != nil:
-			return marks{}, readable(fmt.Errorf("open tree: %w", err))
+			return marks{}, sources.Readable(root.Path(), fmt.Errorf("open tree: %w", err))
 		case name == common:
 			m.common = s
 		}
@@ -107,7 +108,8 @@ func readMarks(root *files.Root) (marks, error) {
 	}
 	m.rsyncs = m.common.Has(`^(?:function[ \t]+)?kube::build::sync_to_container\b`)
 	m.sourceTargets = m.common.Has(`^(?:function[ \t]+)?kube::build::source_targets\b`)
-	m.localCross = m.common.Has(shell.AssignmentTo(crossTagName)+`"?cross`) || m.common.Has(shell.AssignmentTo("KUBE_BUILD_IMAGE_CROSS"))
+	m.localCross = m.common.Has(shell.AssignmentTo(crossTagName)+`"?cross`) ||
+		m.common.Has(shell.AssignmentTo("KUBE_BUILD_IMAGE_CROSS"))
 	m.mountsRoot = m.common.Has(`^[ \t]*--volume[ \t]+"\$\{KUBE_ROOT\}:`)
 	m.readsCrossVersion = m.common.Has(shell.AssignmentTo(crossTagName) + `.*cross/VERSION`)
 	return m, nil

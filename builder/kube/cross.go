@@ -30,11 +30,22 @@ func (t Tree) CrossBuildfile(ids map[string]string) ([]byte, error) {
 	return file.WithBases(bases, ids), nil
 }
 
+// A NoCrossDockerfileError says that a tree does not have the Dockerfile that its
+// base image is made from.
+type NoCrossDockerfileError struct {
+	// Root is the tree.
+	Root string
+}
+
+// Error implements error.
+func (e *NoCrossDockerfileError) Error() string {
+	return e.Root + " has no Dockerfile of its base image"
+}
+
 func (t Tree) crossDockerfile() (dockerfile.File, []dockerfile.Base, error) {
 	name := t.Recipe.CrossDockerfile
 	if name == "" {
-		return dockerfile.File{}, nil, withHint(fmt.Errorf("%s has no Dockerfile of its base image", t.Root),
-			"kbuild cross --rootfs makes it from a root file system archive and a Go toolchain; --mirror brings it from a registry")
+		return dockerfile.File{}, nil, &NoCrossDockerfileError{Root: t.Root}
 	}
 	root, err := t.open()
 	if err != nil {

@@ -183,10 +183,10 @@ var appendedLine = late(`(?m)^[ \t]*echo "(ENV [a-z_]+[ =])(\$\{?[A-Z_]+\}?)"[ \
 
 // appendedTo are the lines that kube::build::set_proxy appends to the
 // Dockerfile: one for each proxy that is set.
-func appendedTo(v *shell.Variables, common shell.Script) ([]string, error) {
+func appendedTo(v *shell.Variables, common shell.Script) []string {
 	body, err := common.Function("kube::build::set_proxy")
 	if err != nil {
-		return nil, nil // before 1.7
+		return nil // before 1.7
 	}
 	var lines []string
 	for _, m := range appendedLine().FindAllStringSubmatch(body.Text, -1) {
@@ -194,7 +194,7 @@ func appendedTo(v *shell.Variables, common shell.Script) ([]string, error) {
 			lines = append(lines, m[1]+value)
 		}
 	}
-	return lines, nil
+	return lines
 }
 
 var buildArgument = late(`--build-arg[= ]([A-Z_]+)=(\$\{[A-Z_]+\})`)
@@ -238,13 +238,26 @@ func contextFiles(root *files.Root, name string) ([]ContextFile, error) {
 			case sources.ValidPath(word) && root.Exists(beside):
 				f.From = beside
 			default:
-				return nil, withHint(fmt.Errorf("%s: %s takes %s from its context", name, strings.ToUpper(i.Name), shell.Excerpt(word)),
-					"kbuild puts localtime, rsyncd.password and the files beside the Dockerfile there")
+				return nil, &ContextFileError{Dockerfile: name, Instruction: strings.ToUpper(i.Name), Name: word}
 			}
 			taken = append(taken, f)
 		}
 	}
 	return taken, nil
+}
+
+// A ContextFileError says that a tree's Dockerfile copies a file from its build
+// context that is not put there.
+type ContextFileError struct {
+	// Dockerfile is the path in the tree.
+	Dockerfile string
+	// Instruction is "ADD" or "COPY", and Name the file.
+	Instruction, Name string
+}
+
+// Error implements error.
+func (e *ContextFileError) Error() string {
+	return fmt.Sprintf("%s: %s takes %s from its context", e.Dockerfile, e.Instruction, shell.Excerpt(e.Name))
 }
 
 // readDockerfile reads one of the tree's Dockerfiles as it is written.

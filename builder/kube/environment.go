@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kbuild/kbuild/builder/kube/shell"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // variables are those of the scripts that build/common.sh reads.
@@ -15,7 +16,7 @@ func (m marks) variables() (*shell.Variables, error) {
 			continue // not every age has each
 		}
 		if err != nil {
-			return nil, readable(err)
+			return nil, sources.Readable(m.files.Path(), err)
 		}
 		scripts = append(scripts, s)
 	}

@@ -31,7 +31,8 @@ func (t Tree) pathID(ctx context.Context, v *shell.Variables, common shell.Scrip
 		return "", fmt.Errorf(`%s: cannot find kube::build::short_hash "$KUBE_ROOT"`, common.Name)
 	case 1:
 	default:
-		return "", fmt.Errorf("%s: the tree's path is hashed in %d ways: %s", common.Name, len(expressions), strings.Join(expressions, ", "))
+		return "", fmt.Errorf("%s: the tree's path is hashed in %d ways: %s", common.Name, len(expressions),
+			strings.Join(expressions, ", "))
 	}
 	if common.Has(`^KUBE_ROOT=.*\bpwd -P\b`) {
 		physical, err := filepath.EvalSymlinks(t.Root)
@@ -56,28 +57,48 @@ func (t Tree) pathID(ctx context.Context, v *shell.Variables, common shell.Scrip
 // far as a person would notice.
 var imageSyntax = late(`^[a-zA-Z0-9][a-zA-Z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(?:@sha256:[0-9a-f]{64})?$`)
 
-// damaged is the hint of an image's name that cannot be right.
-const damaged = "what the tree or the environment says of its images is damaged; in a git checkout, git diff tells what changed"
+// An ImageNameError says that what a tree or the environment says of its images
+// gives no name that an image can have.
+type ImageNameError struct {
+	// From is the file or the variable that the tag comes from.
+	From string
+	// Of says what has the name: "base image", "build image" or "tag of
+	// kube-cross".
+	Of string
+	// Name is what it would be.
+	Name string
 
-// checkImage is whether the name of the tree's "base image" or "build image"
-// can be an image's.
+	tag bool // it is that of a tag
+}
+
+// Error implements error.
+func (e *ImageNameError) Error() string {
+	not := "is not the name of an image with a tag"
+	if e.tag {
+		not = "is not a tag of an image"
+	}
+	return fmt.Sprintf("%s: the %s would be %q, which %s", e.From, e.Of, shell.Excerpt(e.Name), not)
+}
+
+// checkImage refuses a name of the tree's "base image" or "build image" that no
+// image can have.
 func checkImage(what, image, from string) error {
 	if imageSyntax().MatchString(image) {
 		return nil
 	}
-	return withHint(fmt.Errorf("%s: the %s would be %q, which is no name of an image with a tag", from, what, shell.Excerpt(image)), damaged)
+	return &ImageNameError{From: from, Of: what, Name: image}
 }
 
 var tagSyntax = late(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 
-// checkCrossTag is whether what the scripts take for the tag of kube-cross can
-// be one. Of "v1 v2" a Dockerfile would be made that names another image.
+// checkCrossTag refuses a tag of kube-cross that no image can have. Of "v1 v2" a
+// Dockerfile would be made that names a different image.
 func checkCrossTag(ctx context.Context, v *shell.Variables, m marks) error {
 	tag, set, err := v.Lookup(ctx, crossTagName)
 	if err != nil || !set || tagSyntax().MatchString(tag) {
 		return err
 	}
-	return withHint(fmt.Errorf("%s: the tag of kube-cross would be %q, which is no tag of an image", crossTagFrom(m), shell.Excerpt(tag)), damaged)
+	return &ImageNameError{From: crossTagFrom(m), Of: "tag of kube-cross", Name: tag, tag: true}
 }
 
 // baseFrom is where the tag of the base image comes from.

@@ -33,11 +33,11 @@ func checkOutputRoot(root *files.Root, name string) error {
 		return nil
 	}
 	images, err := root.ReadDir(path.Join(name, "images"))
-	if err == nil && slices.ContainsFunc(images, func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), "kube-build:build-") }) {
+	isContext := func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), "kube-build:build-") }
+	if err == nil && slices.ContainsFunc(images, isContext) {
 		return nil
 	}
-	return withHint(fmt.Errorf("OUT_DIR=%s: the directory holds something else than output", name),
-		"name a directory that does not exist yet: kbuild clean removes it whole")
+	return &OutDirError{Dir: name}
 }
 
 // checkBinaries refuses a directory for binaries that is not among the tree's
@@ -71,10 +71,14 @@ func (e *OutputError) Error() string {
 	return fmt.Sprintf("the scripts send output to %s, which is not a place for output of the tree", e.Dir)
 }
 
-// Hint says what the user can do.
-func (e *OutputError) Hint() string {
-	if e.Variable == "OUT_DIR" {
-		return "OUT_DIR is a directory in the tree, relative to it"
-	}
-	return e.Variable + " names a directory outside the tree's output, if that is meant"
+// An OutDirError says that the directory which OUT_DIR names holds something
+// other than output.
+type OutDirError struct {
+	// Dir is relative to the tree's root.
+	Dir string
+}
+
+// Error implements error.
+func (e *OutDirError) Error() string {
+	return fmt.Sprintf("OUT_DIR=%s: the directory holds something other than output", e.Dir)
 }

@@ -10,7 +10,54 @@ import (
 // compile for from.
 const platformsVariable = "KUBE_BUILD_PLATFORMS"
 
-var platformSyntax = late(`^[a-z0-9]+/[a-z0-9]+$`)
+var platformSyntax = late(`^([a-z0-9]+)/([a-z0-9]+)$`)
+
+// A Platform is what Go compiles for: an operating system and an architecture,
+// by Go's names for them.
+type Platform struct{ OS, Arch string }
+
+// ParsePlatform reads a platform such as "linux/arm64". Anything else is a
+// *PlatformError.
+func ParsePlatform(text string) (Platform, error) {
+	m := platformSyntax().FindStringSubmatch(text)
+	if m == nil {
+		return Platform{}, &PlatformError{Platform: text}
+	}
+	return Platform{OS: m[1], Arch: m[2]}, nil
+}
+
+// String returns the platform as it is written: "linux/arm64".
+func (p Platform) String() string { return p.OS + "/" + p.Arch }
+
+// MarshalText implements encoding.TextMarshaler.
+func (p Platform) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Platform) UnmarshalText(text []byte) (err error) {
+	*p, err = ParsePlatform(string(text))
+	return err
+}
+
+// A PlatformError says that a text is not a platform.
+type PlatformError struct {
+	// Platform is the text.
+	Platform string
+}
+
+// Error implements error.
+func (e *PlatformError) Error() string { return fmt.Sprintf("%q is not a platform", e.Platform) }
+
+// A NoPlatformsError says that a tree's scripts compile for the platform of their
+// container and for no other.
+type NoPlatformsError struct {
+	// Script would read the platforms. It is relative to the tree's root.
+	Script string
+}
+
+// Error implements error.
+func (e *NoPlatformsError) Error() string {
+	return fmt.Sprintf("platforms: %s does not read %s", e.Script, platformsVariable)
+}
 
 // ForPlatforms makes a command that builds the tree, as of
 // [Recipe.CommandLine], compile for the platforms, each as "linux/arm64": it
@@ -19,15 +66,15 @@ var platformSyntax = late(`^[a-z0-9]+/[a-z0-9]+$`)
 // container, or what KUBE_BUILD_PLATFORMS says where the tree's age passes it
 // on.
 //
-// Of a word that is no platform, and of a tree whose scripts read the
-// platforms from nowhere, it is an error.
+// A word that is not a platform is a *PlatformError, and a tree whose scripts
+// read the platforms from nowhere a *NoPlatformsError.
 func (t Tree) ForPlatforms(command, platforms []string) (instead, environment []string, err error) {
 	if len(platforms) == 0 {
 		return command, nil, nil
 	}
 	for _, p := range platforms {
-		if !platformSyntax().MatchString(p) {
-			return nil, nil, withHint(fmt.Errorf("%q is not a platform", p), "a platform is an operating system and an architecture of Go's, such as linux/arm64")
+		if _, err := ParsePlatform(p); err != nil {
+			return nil, nil, err
 		}
 	}
 	s, err := t.script(golangFile)
@@ -35,8 +82,7 @@ func (t Tree) ForPlatforms(command, platforms []string) (instead, environment []
 		return nil, nil, fmt.Errorf("platforms: %w", err)
 	}
 	if !s.Has(`^[^#\n]*\b` + platformsVariable + `\b`) {
-		return nil, nil, withHint(fmt.Errorf("platforms: %s does not read %s", s.Name, platformsVariable),
-			"this tree compiles for the platform of its container only")
+		return nil, nil, &NoPlatformsError{Script: s.Name}
 	}
 	var each []string
 	for _, p := range platforms {

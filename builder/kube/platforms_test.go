@@ -2,9 +2,11 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -19,10 +21,11 @@ func TestForPlatforms(t *testing.T) {
 	)
 	command := []string{"make", "WHAT=cmd/kubelet"}
 	for _, test := range []struct {
-		name, golang        string
-		platforms           []string
-		command, env        []string
-		wantError, wantHint string
+		name, golang string
+		platforms    []string
+		command, env []string
+		wantError    string
+		isWanted     func(error) bool
 	}{
 		{name: "none", golang: words, command: command},
 		{name: "none, and no variable", golang: remark, command: command},
@@ -34,19 +37,19 @@ func TestForPlatforms(t *testing.T) {
 			name: "two of an array", golang: array, platforms: []string{"linux/arm64", "linux/arm", "linux/arm64"},
 			command: []string{"bash", "-ec", `for p in linux/arm64 linux/arm; do KUBE_BUILD_PLATFORMS=$p "$@"; done`, "bash", "make", "WHAT=cmd/kubelet"},
 		},
-		{name: "no variable", golang: remark, platforms: []string{"linux/arm"}, wantError: "hack/lib/golang.sh does not read KUBE_BUILD_PLATFORMS", wantHint: "platform of its container only"},
-		{name: "no slash", golang: words, platforms: []string{"arm64"}, wantError: `"arm64" is not a platform`, wantHint: "linux/arm64"},
-		{name: "variant", golang: words, platforms: []string{"linux/arm/v7"}, wantError: `"linux/arm/v7" is not a platform`, wantHint: "linux/arm64"},
-		{name: "shell", golang: array, platforms: []string{"linux/arm", "a/b;date"}, wantError: `"a/b;date" is not a platform`, wantHint: "linux/arm64"},
-		{name: "empty", golang: words, platforms: []string{""}, wantError: `"" is not a platform`, wantHint: "linux/arm64"},
+		{name: "no variable", golang: remark, platforms: []string{"linux/arm"}, wantError: "hack/lib/golang.sh does not read KUBE_BUILD_PLATFORMS", isWanted: isA[*NoPlatformsError]},
+		{name: "no slash", golang: words, platforms: []string{"arm64"}, wantError: `"arm64" is not a platform`, isWanted: isA[*PlatformError]},
+		{name: "variant", golang: words, platforms: []string{"linux/arm/v7"}, wantError: `"linux/arm/v7" is not a platform`, isWanted: isA[*PlatformError]},
+		{name: "shell", golang: array, platforms: []string{"linux/arm", "a/b;date"}, wantError: `"a/b;date" is not a platform`, isWanted: isA[*PlatformError]},
+		{name: "empty", golang: words, platforms: []string{""}, wantError: `"" is not a platform`, isWanted: isA[*PlatformError]},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			root := t.TempDir()
 			writeFiles(t, root, map[string]string{golangFile: test.golang})
 			got, env, err := Tree{Root: root}.ForPlatforms(command, test.platforms)
 			if test.wantError != "" {
-				if err == nil || !strings.Contains(err.Error(), test.wantError) || !strings.Contains(hintOf(err), test.wantHint) {
-					t.Fatalf("error is %v, hint %q, want %q and %q", err, hintOf(err), test.wantError, test.wantHint)
+				if !test.isWanted(err) || !strings.Contains(err.Error(), test.wantError) {
+					t.Fatalf("error is %v (%[1]T), want %q", err, test.wantError)
 				}
 				return
 			}
@@ -54,6 +57,32 @@ func TestForPlatforms(t *testing.T) {
 				t.Errorf("got %q, %q, %v, want %q, %q", got, env, err, test.command, test.env)
 			}
 		})
+	}
+}
+
+func TestParsePlatform(t *testing.T) {
+	for _, text := range []string{"linux/arm64", "windows/amd64", "darwin/386"} {
+		p, err := ParsePlatform(text)
+		if err != nil || p.String() != text {
+			t.Errorf("%s is %+v, %v", text, p, err)
+		}
+		encoded, err := json.Marshal(p)
+		var decoded Platform
+		if err == nil {
+			err = json.Unmarshal(encoded, &decoded)
+		}
+		if err != nil || decoded != p || string(encoded) != strconv.Quote(text) {
+			t.Errorf("%s crosses as %s, %+v, %v", text, encoded, decoded, err)
+		}
+	}
+	for _, text := range []string{"", "linux", "linux/", "/arm64", "linux/arm/v7", "Linux/arm64", "linux/arm64\n", "a/b;date"} {
+		if p, err := ParsePlatform(text); !isA[*PlatformError](err) {
+			t.Errorf("%q is %+v, %v", text, p, err)
+		}
+	}
+	var p Platform
+	if err := json.Unmarshal([]byte(`"linux"`), &p); !isA[*PlatformError](err) {
+		t.Errorf("decoded: %v", err)
 	}
 }
 

@@ -41,12 +41,15 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	r.Dockerfile = m.buildDir + "/build-image/Dockerfile"
 	r.Archive, r.VersionDefs, r.VersionFile = "kube-source.tar.gz", "kube-version-defs", "/kube-version-defs"
 	r.SourceFrom = m.common.Name
-	if r.SourceList, err = (shell.ListReader{Root: m.files, Contrib: t.env("KUBERNETES_CONTRIB")}).Printed(m.common, "kube::build::source_targets"); err != nil {
+	lists := shell.ListReader{Root: m.files, Contrib: t.env("KUBERNETES_CONTRIB")}
+	if r.SourceList, err = lists.Printed(m.common, "kube::build::source_targets"); err != nil {
 		return Recipe{}, err
 	}
 	// Where nearly everything in the root is a source, output elsewhere than in
 	// _output would be one, too, and the lock of images.
-	r.SourceList = slices.DeleteFunc(r.SourceList, func(p string) bool { return p == "./"+r.OutputRoot || p == "./"+imageLock })
+	r.SourceList = slices.DeleteFunc(r.SourceList, func(p string) bool {
+		return p == "./"+r.OutputRoot || p == "./"+imageLock
+	})
 	if r.Fills, err = fillsOf(ctx, v, m.common); err != nil {
 		return Recipe{}, err
 	}
@@ -76,9 +79,23 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	// A build image of another age's Dockerfile would hold no sources.
 	text, err := m.files.ReadFile(r.Dockerfile, maxFile)
 	if err == nil && !strings.Contains(string(text), r.Archive) {
-		err = withHint(fmt.Errorf("%s does not add %s, in which %s packs the sources", r.Dockerfile, r.Archive, m.common.Name), mixed)
+		err = &NotAddedError{Dockerfile: r.Dockerfile, Archive: r.Archive, Common: m.common.Name}
 	}
 	return r, err
+}
+
+// A NotAddedError says that a tree's Dockerfile does not add the archive that its
+// scripts pack the sources into: it is of a different age.
+type NotAddedError struct {
+	// Dockerfile, and Common, the script, are relative to the tree's root.
+	Dockerfile, Common string
+	// Archive is the archive's name.
+	Archive string
+}
+
+// Error implements error.
+func (e *NotAddedError) Error() string {
+	return fmt.Sprintf("%s does not add %s, in which %s packs the sources", e.Dockerfile, e.Archive, e.Common)
 }
 
 // common is what the recipes of all ages have in common. The context is only
@@ -136,20 +153,24 @@ func common(ctx context.Context, t Tree, m marks, v *shell.Variables) (Recipe, e
 	return r, err
 }
 
+// beforeCommand matches what may stand before the name of a command.
+const beforeCommand = "(?:^|[|;&(!{`]|\\b(?:then|else|do|if|while|until|-exec)\\b)[ \\t]*"
+
 // tools are the programs that the command and what it sources call: those that
 // a trace of a run of release-1.2 showed, as far as this tree's scripts call
 // them, and those that a tree without rsync needs for copying.
 func tools(root *files.Root, command []string) ([]string, error) {
 	var text strings.Builder
 	for _, name := range []string{
-		"hack/build-go.sh", makeRule, "hack/lib/init.sh", versionFile, golangFile, "cluster/lib/logging.sh", "hack/lib/logging.sh",
+		"hack/build-go.sh", makeRule, "hack/lib/init.sh", versionFile, golangFile,
+		"cluster/lib/logging.sh", "hack/lib/logging.sh",
 	} {
 		s, err := shell.Read(root, name)
 		if isMissing(err) {
 			continue // small trees have fewer
 		}
 		if err != nil {
-			return nil, readable(err)
+			return nil, sources.Readable(root.Path(), err)
 		}
 		text.WriteString(s.Text)
 		text.WriteString("\n")
@@ -162,7 +183,7 @@ func tools(root *files.Root, command []string) ([]string, error) {
 	for _, tool := range []string{
 		"basename", "cp", "date", "dirname", "find", "grep", "ln", "mkdir", "rm", "rsync", "stat", "which", "whoami",
 	} {
-		if calls.Has("(?:^|[|;&(!{`]|\\b(?:then|else|do|if|while|until|-exec)\\b)[ \\t]*" + tool + "(?:[ \\t)`]|$)") {
+		if calls.Has(beforeCommand + tool + "(?:[ \\t)`]|$)") {
 			tools = append(tools, tool)
 		}
 	}

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -47,9 +48,7 @@ func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	if r.Fills, err = fillsOf(ctx, v, m.common); err != nil {
 		return Recipe{}, err
 	}
-	if r.Appended, err = appendedTo(v, m.common); err != nil {
-		return Recipe{}, err
-	}
+	r.Appended = appendedTo(v, m.common)
 	if r.ContextFiles, err = contextFiles(m.files, r.Dockerfile); err != nil {
 		return Recipe{}, err
 	}
@@ -78,12 +77,31 @@ const imageLock = "kbuild.lock"
 // comes from the version file; that file, which kbuild places itself; the lock
 // of images, which no program reads; and all output.
 func ownFilter(outputRoot string) sources.Filter {
-	f := sources.Filter{{Pattern: "/.git"}, {Pattern: "/" + dockerizedVersion}, {Pattern: "/" + imageLock}, {Pattern: "/_output/"}}
+	f := sources.Filter{
+		{Pattern: "/.git"}, {Pattern: "/" + dockerizedVersion}, {Pattern: "/" + imageLock}, {Pattern: "/_output/"},
+	}
 	if outputRoot != "_output" {
 		f = append(f, sources.Rule{Pattern: "/" + outputRoot + "/"})
 	}
 	return f
 }
+
+// An RsyncError says that it cannot be read from a tree's scripts what they copy
+// with rsync.
+type RsyncError struct {
+	// Script is the path in the tree, Function the one that calls rsync.
+	Script, Function string
+	// Err says what cannot be read.
+	Err error
+}
+
+// Error implements error.
+func (e *RsyncError) Error() string {
+	return fmt.Sprintf("%s: cannot read the function %s: %v", e.Script, e.Function, e.Err)
+}
+
+// Unwrap says what cannot be read.
+func (e *RsyncError) Unwrap() error { return e.Err }
 
 // rsyncFilter reads the --filter options of the only call of rsync in a
 // function.
@@ -93,8 +111,7 @@ func rsyncFilter(s shell.Script, function string) (sources.Filter, error) {
 		return nil, err
 	}
 	fail := func(err error) (sources.Filter, error) {
-		return nil, withHint(fmt.Errorf("%s: cannot read the function %s: %w", s.Name, function, err),
-			"kbuild reads what rsync copies from its --filter options there")
+		return nil, &RsyncError{Script: s.Name, Function: function, Err: err}
 	}
 	l := shell.NewLexer(body.Text, 1)
 	var filter sources.Filter
@@ -120,7 +137,7 @@ func rsyncFilter(s shell.Script, function string) (sources.Filter, error) {
 		filter = append(filter, rule...)
 	}
 	if len(filter) == 0 {
-		return fail(fmt.Errorf("there is no --filter in it"))
+		return fail(errors.New("there is no --filter in it"))
 	}
 	return filter, nil
 }

@@ -90,6 +90,8 @@ type TargetError struct {
 	Near []string
 	// Ambiguous is whether Target is short for each of Near.
 	Ambiguous bool
+	// Listed are the targets that the tree lists.
+	Listed []string
 
 	reason string // what is wrong with a target that exists
 }
@@ -103,17 +105,6 @@ func (e *TargetError) Error() string {
 		return fmt.Sprintf("unknown target %q: %s", e.Target, e.reason)
 	}
 	return fmt.Sprintf("unknown target %q", e.Target)
-}
-
-// Hint says what the user can do.
-func (e *TargetError) Hint() string {
-	switch {
-	case e.Ambiguous:
-		return "say which: " + strings.Join(e.Near, ", ")
-	case len(e.Near) == 0:
-		return "a target is a directory with a command, such as cmd/kubelet"
-	}
-	return "did you mean " + strings.Join(e.Near, ", ") + "?"
 }
 
 // targetNames are the targets of a tree by their names.
@@ -131,7 +122,7 @@ func (n targetNames) resolve(arg string) (string, error) {
 	reason := ""
 	switch {
 	case arg == "", strings.HasPrefix(arg, "-"), !sources.ValidPath(name):
-		return "", &TargetError{Target: arg, reason: "it is not a directory of the tree"}
+		return "", &TargetError{Target: arg, Listed: n.listed, reason: "it is not a directory of the tree"}
 	case looksLikeDomain().MatchString(name):
 		// The scripts take it for the import path of another repository.
 	case n.isCommand(name), n.isTest(name):
@@ -145,10 +136,10 @@ func (n targetNames) resolve(arg string) (string, error) {
 		case 1:
 			return found[0], nil
 		default:
-			return "", &TargetError{Target: arg, Near: found, Ambiguous: true}
+			return "", &TargetError{Target: arg, Near: found, Ambiguous: true, Listed: n.listed}
 		}
 	}
-	return "", &TargetError{Target: arg, Near: n.near(name), reason: reason}
+	return "", &TargetError{Target: arg, Near: n.near(name), Listed: n.listed, reason: reason}
 }
 
 // looksLikeDomain is how the scripts tell an import path from a directory of
@@ -167,7 +158,7 @@ func (n targetNames) short(name string) []string {
 	return found
 }
 
-// isTarget is whether the tree lists a target or can build it all the same.
+// isTarget reports whether the tree lists a target or can build it anyway.
 func (n targetNames) isTarget(target string) bool {
 	return slices.Contains(n.listed, target) || n.isSource(target) && n.isCommand(target)
 }
@@ -195,12 +186,12 @@ func (n targetNames) all() []string {
 	return all
 }
 
-// isSource is whether a path is among the sources, as far as the list or the
+// isSource reports whether a path is among the sources, as far as the list or the
 // filter says.
 func (n targetNames) isSource(name string) bool {
 	if r := n.tree.Recipe; r.Way != WayArchive {
-		return r.SourceFilter.Includes(name, true) &&
-			!slices.ContainsFunc(sources.Parents(name), func(dir string) bool { return !r.SourceFilter.Includes(dir, true) })
+		isLeftOut := func(dir string) bool { return !r.SourceFilter.Includes(dir, true) }
+		return !isLeftOut(name) && !slices.ContainsFunc(sources.Parents(name), isLeftOut)
 	}
 	return slices.ContainsFunc(n.tree.Recipe.SourceList, func(listed string) bool {
 		listed = path.Clean(listed)
@@ -208,7 +199,7 @@ func (n targetNames) isSource(name string) bool {
 	})
 }
 
-// isCommand is whether the directory has a file of package main that is
+// isCommand reports whether the directory has a file of package main that is
 // compiled for Linux.
 func (n targetNames) isCommand(name string) bool {
 	return n.hasGoFile(name, func(file string, source []byte) bool {
@@ -216,7 +207,7 @@ func (n targetNames) isCommand(name string) bool {
 	})
 }
 
-// isTest is whether the name is DIR/NAME.test, NAME is the directory's own
+// isTest reports whether the name is DIR/NAME.test, NAME is the directory's own
 // name, and there are tests in it.
 func (n targetNames) isTest(name string) bool {
 	dir := path.Dir(name)
@@ -225,7 +216,7 @@ func (n targetNames) isTest(name string) bool {
 	})
 }
 
-// hasGoFile is whether the directory has a Go file that is compiled for Linux
+// hasGoFile reports whether the directory has a Go file that is compiled for Linux
 // and meets the condition. Links are not followed: behind them may be anything.
 func (n targetNames) hasGoFile(dir string, condition func(name string, source []byte) bool) bool {
 	opened, err := n.root.OpenDir(dir)

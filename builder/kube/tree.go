@@ -137,14 +137,6 @@ func (t Tree) script(name string) (shell.Script, error) {
 	return shell.Read(root, name)
 }
 
-// readable adds what to do to an error of a file that the user may not read.
-func readable(err error) error {
-	if errors.Is(err, fs.ErrPermission) {
-		return withHint(err, "make the file readable for yourself")
-	}
-	return err
-}
-
 // isMissing reports whether the error says that a file is not there. A path
 // below a file gives ENOTDIR.
 func isMissing(err error) bool {
@@ -207,11 +199,6 @@ func (e *NotTreeError) Error() string {
 	return fmt.Sprintf("%s is not a Kubernetes tree: it has no %s", e.Dir, strings.Join(e.Missing, ", no "))
 }
 
-// Hint says what the user can do.
-func (e *NotTreeError) Hint() string {
-	return "change into a checkout of Kubernetes, or name one with --tree"
-}
-
 // An AgeError says that a directory looks like a Kubernetes tree, and does not
 // hold together: it lacks what its own scripts need, or they are of no age that
 // kbuild knows.
@@ -237,14 +224,3 @@ func (e *AgeError) Error() string {
 	return fmt.Sprintf("%s is half a Kubernetes tree: %s is that of %s, but there is no %s",
 		e.Dir, e.Common, e.Age, strings.Join(e.Missing, ", no "))
 }
-
-// Hint says what the user can do.
-func (e *AgeError) Hint() string {
-	if e.Age == "" {
-		return "kbuild builds Kubernetes since 1.0"
-	}
-	return mixed
-}
-
-// mixed is the hint of a tree that does not hold together.
-const mixed = "the tree is incomplete or mixed from two; in a git checkout, git status tells what is missing"

@@ -2,10 +2,11 @@ package kube
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/kbuild/kbuild/builder/kube/git"
@@ -115,52 +116,60 @@ func (t Tree) Version(ctx context.Context) (Version, error) {
 	}
 	for _, f := range v.versionVars() {
 		if strings.ContainsAny(*f.value, "'\x00") {
-			return Version{}, fmt.Errorf("version of %s: %s is %q, which the version file cannot hold", t.Root, f.name, shell.Excerpt(*f.value))
+			return Version{}, fmt.Errorf("version of %s: %s is %q, which the version file cannot hold",
+				t.Root, f.name, shell.Excerpt(*f.value))
 		}
 	}
 	return v, nil
 }
 
 func (t Tree) version(ctx context.Context) (Version, error) {
-	var v Version
-	for _, f := range v.versionVars() {
-		*f.value = t.env(f.name)
+	v, given, err := t.givenVersion()
+	if err != nil || given && t.GitVersion == "" {
+		return v, err
 	}
-	if file := t.env("KUBE_GIT_VERSION_FILE"); file != "" {
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(t.Root, file)
-		}
-		data, err := files.ReadRegular(file, maxFile)
-		if err == nil {
-			err = v.load(data)
-		}
-		if err != nil {
-			return Version{}, withHint(fmt.Errorf("KUBE_GIT_VERSION_FILE: %w", nameFile(file, err)),
-				"KUBE_GIT_VERSION_FILE names a file of lines such as KUBE_GIT_VERSION='v1.2.0'; without it git is asked")
-		}
-		if t.GitVersion == "" {
-			return v, nil
-		}
-	}
-
 	shape, err := t.versionShape()
 	if err != nil {
 		return Version{}, err
 	}
-	if t.env("KUBE_GIT_VERSION_FILE") != "" {
+	if given {
 		v.GitVersion, v.Major, v.Minor = t.GitVersion, "", ""
 		shape.number(&v)
 		return v, nil
 	}
 	if shape.archive != nil {
 		v.Commit, v.TreeState = shape.archive.Commit, shape.archive.TreeState
-		if shape.archive.GitVersion != "" {
-			v.GitVersion = shape.archive.GitVersion
-		}
+		v.GitVersion = cmp.Or(shape.archive.GitVersion, v.GitVersion)
 	}
-	if t.GitVersion != "" {
-		v.GitVersion = t.GitVersion
+	v.GitVersion = cmp.Or(t.GitVersion, v.GitVersion)
+	return t.askGit(ctx, v, shape)
+}
+
+// givenVersion is what the environment says, and whether a version file says so,
+// which is asked instead of git.
+func (t Tree) givenVersion() (v Version, given bool, err error) {
+	for _, f := range v.versionVars() {
+		*f.value = t.env(f.name)
 	}
+	file := t.env(versionFileVariable)
+	if file == "" {
+		return v, false, nil
+	}
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(t.Root, file)
+	}
+	data, err := files.ReadRegular(file, maxFile)
+	if err == nil {
+		err = v.load(data)
+	}
+	if err != nil {
+		return Version{}, true, &VersionFileError{Err: nameFile(file, err)}
+	}
+	return v, true, nil
+}
+
+// askGit completes a version from git, where it is not complete.
+func (t Tree) askGit(ctx context.Context, v Version, shape versionShape) (Version, error) {
 	repository := git.Repository{Root: t.Root}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -193,9 +202,10 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 		}
 	}
 	described, has := v.GitVersion, true
+	var err error
 	if described == "" {
-		described, has, err = repository.Ask(ctx, append(append([]string{"describe", "--tags"}, shape.describe...), "--abbrev=14", v.Commit+"^{commit}")...)
-		if err != nil {
+		describe := slices.Concat([]string{"describe", "--tags"}, shape.describe, []string{"--abbrev=14", v.Commit + "^{commit}"})
+		if described, has, err = repository.Ask(ctx, describe...); err != nil {
 			return Version{}, err
 		}
 	}
@@ -211,10 +221,39 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 	}
 	shape.number(&v)
 	if shape.valid != nil && !shape.valid.MatchString(v.GitVersion) {
-		return Version{}, withHint(fmt.Errorf("%q is not a semantic version, and %s builds no other", shell.Excerpt(v.GitVersion), versionFile),
-			"give one with --git-version or KUBE_GIT_VERSION, such as v1.20.2 or v1.20.2+mine")
+		return Version{}, &VersionError{Version: v.GitVersion, File: versionFile}
 	}
 	return v, nil
+}
+
+// A VersionFileError says that the file which KUBE_GIT_VERSION_FILE names cannot
+// be read.
+type VersionFileError struct {
+	// Err names the file and says what is wrong.
+	Err error
+}
+
+// Error implements error.
+func (e *VersionFileError) Error() string { return fmt.Sprintf("%s: %v", versionFileVariable, e.Err) }
+
+// Unwrap says what is wrong.
+func (e *VersionFileError) Unwrap() error { return e.Err }
+
+// A VersionError says that a version is not one that the tree can be built with.
+type VersionError struct {
+	// Version is it.
+	Version string
+	// File is the script that builds no other than a semantic one; empty of a
+	// version that was given by hand.
+	File string
+}
+
+// Error implements error.
+func (e *VersionError) Error() string {
+	if e.File == "" {
+		return fmt.Sprintf("%q is not a version", shell.Excerpt(e.Version))
+	}
+	return fmt.Sprintf("%q is not a semantic version, and %s builds no other", shell.Excerpt(e.Version), e.File)
 }
 
 // begin starts asking, and returns what waits for the answer.
@@ -237,10 +276,10 @@ func begin(ask func() (string, error)) func() (string, error) {
 // WithGitVersion is the tree with a version given by hand, "v1.20.2", which
 // takes the place of what git, the environment, git archive and
 // KUBE_GIT_VERSION_FILE say; the rest of what they say stays. Anything that is
-// no semantic version is an error.
+// not a semantic version is a *VersionError.
 func (t Tree) WithGitVersion(version string) (Tree, error) {
 	if !semanticVersion().MatchString(version) {
-		return Tree{}, withHint(fmt.Errorf("%q is not a version", shell.Excerpt(version)), "a version is such as v1.20.2 or v1.3.0-beta.1+mine")
+		return Tree{}, &VersionError{Version: version}
 	}
 	t.GitVersion = version
 	return t, nil
@@ -276,115 +315,4 @@ func nameFile(file string, err error) error {
 		return err
 	}
 	return fmt.Errorf("%s: %w", file, err)
-}
-
-// A versionShape is what differs between the version.sh of one age and that of
-// another.
-type versionShape struct {
-	// numbers finds major, minor and, in the fourth group, what makes the
-	// version more than a release.
-	numbers *regexp.Regexp
-	// dashes: distances are told from suffixes by the number of dashes, as
-	// from 1.4 on.
-	dashes bool
-	// plain: what git describe says is left as it is, as before August 2015.
-	plain bool
-	// pluses: a version with a plus sign has no distance to a release.
-	pluses bool
-	// describe are options of git describe: which tags count, and, for some
-	// weeks of 2016, that the distance is told even where it is 0.
-	describe []string
-	// valid is what a version must match; nil where anything goes.
-	valid *regexp.Regexp
-	// archive is what git archive substituted, or nil.
-	archive *Version
-}
-
-var (
-	matchesVersion = late(`(?m)(! )?\[\[ "\$\{KUBE_GIT_VERSION\}" =~ (\^v\(\S+\$) \]\]`)
-	distanceDot    = late(`-([0-9]+)-g([0-9a-f]{14})$`)
-	distancePlus   = late(`-g([0-9a-f]{14})$`)
-	describeLong   = late(`(?m)^[^#\n]*\bdescribe --long --tags`)
-	describeMatch  = late(`(?m)^[^#\n]*\bdescribe --tags --match='([^'\n]+)'`)
-	// git archive puts a percent sign here, and the ref names there.
-	isArchive     = late(`(?m)^[ \t]*if \[\[ '%' == "%" \]\]; then$`)
-	archiveState  = late(`(?m)^[ \t]*KUBE_GIT_TREE_STATE="([a-z ]*archive)"$`)
-	archiveCommit = late(`(?m)^[ \t]*KUBE_GIT_COMMIT='([0-9a-f]+)'$`)
-	archiveTag    = late(`(?m)\[\[ '[^'\n]*?tag: (v[^ ,'\n]+)[^'\n]*' =~ tag:`)
-)
-
-// versionShape reads the tree's version.sh.
-func (t Tree) versionShape() (versionShape, error) {
-	s, err := t.script(versionFile)
-	if err != nil {
-		return versionShape{}, err
-	}
-	shape := versionShape{plain: !s.Has(`\{14\\?\}`), dashes: s.Has(`^[ \t]*DASHES_IN_VERSION=`), pluses: s.Has(`^[ \t]*PLUSES_IN_VERSION=`)}
-	for _, m := range matchesVersion().FindAllStringSubmatch(s.Text, -1) {
-		// The s flag is what bash does: a dot is any character there.
-		expression, err := regexp.Compile("(?s)" + m[2])
-		if err != nil || m[1] == "" && expression.NumSubexp() < 4 {
-			return versionShape{}, fmt.Errorf("%s: cannot read the expression %s", s.Name, m[2])
-		}
-		expression.Longest()
-		if m[1] != "" {
-			shape.valid = expression
-		} else if shape.numbers == nil {
-			shape.numbers = expression
-		}
-	}
-	if shape.numbers == nil {
-		return versionShape{}, fmt.Errorf("%s: cannot find the expression that KUBE_GIT_VERSION is to match", s.Name)
-	}
-	if describeLong().MatchString(s.Text) {
-		shape.describe = append(shape.describe, "--long")
-	}
-	if m := describeMatch().FindStringSubmatch(s.Text); m != nil {
-		shape.describe = append(shape.describe, "--match="+m[1])
-	}
-	if isArchive().MatchString(s.Text) {
-		shape.archive = &Version{TreeState: "archive"}
-		// At first, in 1.9, "git archive".
-		if m := archiveState().FindStringSubmatch(s.Text); m != nil {
-			shape.archive.TreeState = m[1]
-		}
-		if m := archiveCommit().FindStringSubmatch(s.Text); m != nil {
-			shape.archive.Commit = m[1]
-		}
-		if m := archiveTag().FindStringSubmatch(s.Text); m != nil {
-			shape.archive.GitVersion = m[1]
-		}
-	}
-	return shape, nil
-}
-
-// number sets the numbers that follow from the version.
-func (s versionShape) number(v *Version) {
-	if m := s.numbers.FindStringSubmatch(v.GitVersion); m != nil {
-		v.Major, v.Minor = m[1], m[2]
-		if m[4] != "" {
-			v.Minor += "+"
-		}
-	}
-}
-
-// semantic makes a semantic version of what git describe says:
-// v1.2.0-beta.0-246-ge9a3ef28bd9b37 becomes v1.2.0-beta.0.246+e9a3ef28bd9b37.
-func (s versionShape) semantic(described string) string {
-	if s.plain {
-		return described
-	}
-	if s.dashes {
-		switch strings.Count(described, "-") {
-		case 2: // v1.4.0-1-g...
-			if s.pluses && strings.Contains(described, "+") {
-				return described
-			}
-			return distancePlus().ReplaceAllString(described, "+$1")
-		case 3: // v1.4.0-alpha.0-1-g...
-		default:
-			return described
-		}
-	}
-	return distanceDot().ReplaceAllString(described, ".$1+$2")
 }

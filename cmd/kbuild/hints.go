@@ -1,10 +1,6 @@
 package main
 
-import (
-	"slices"
-
-	"github.com/kbuild/kbuild/builder/kube"
-)
+import "slices"
 
 // Libraries return typed errors and sentinels that name no flag and no command
 // of kbuild. What the user can do about one is said here and nowhere else.
@@ -12,15 +8,7 @@ import (
 // hintTable returns the hints, one entry for each kind of error. The order does
 // not matter: see hintFor.
 func hintTable() []hint {
-	return slices.Concat(mirrorHints(), builderHints(), []hint{
-		forType(func(e *kube.WithheldError) string { return "to give it: --env " + e.Name }),
-		forType(func(*kube.UnknownVersionError) string {
-			return "give one, such as --git-version v1.20.2; or build without one: --allow-unknown-version"
-		}),
-		forType(func(e *kube.ForeignTreeError) string {
-			return "if it is the one that is meant: --tree " + e.Dir + "; or git config --global --add safe.directory " + e.Dir
-		}),
-	})
+	return slices.Concat(mirrorHints(), builderHints(), kubeHints())
 }
 
 // A hint returns what the user can do about one error, or "" if it has nothing

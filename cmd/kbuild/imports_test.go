@@ -46,8 +46,9 @@ func TestImports(t *testing.T) {
 		"cmd/kbuild-bench": {"builder/kube", "builder/kube/kubetest", "mirror/mirrortest"},
 		"cmd/kbuild-soak":  {"builder/kube/kubetest", "mirror/mirrortest", "storage"},
 		"cmd/kbuild": {
-			"builder", "builder/container", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube", "builder/kube/kubetest",
-			"builder/kube/sources", "builder/output", "builder/preflight", "builder/trust", "mirror", "mirror/mirrortest", "storage", "storage/namespace",
+			"builder", "builder/container", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube",
+			"builder/kube/git", "builder/kube/kubetest", "builder/kube/shell", "builder/kube/sources", "builder/output",
+			"builder/preflight", "builder/trust", "mirror", "mirror/mirrortest", "storage", "storage/namespace",
 		},
 	}
 	only := map[string][]string{ // library: the packages that may import it

@@ -142,11 +142,6 @@ func (e *Error) Error() string {
 // Unwrap is how the command ended.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Hint says what the user can do.
-func (e *Error) Hint() string {
-	return "repair the repository, or give the version with KUBE_GIT_COMMIT and KUBE_GIT_VERSION or with KUBE_GIT_VERSION_FILE"
-}
-
 func (e *Error) said(messages ...string) bool {
 	return slices.ContainsFunc(messages, func(m string) bool { return strings.Contains(e.Said, m) })
 }
@@ -176,11 +171,6 @@ func (e *OwnerError) Error() string { return e.Err.Error() }
 
 // Unwrap is what git said.
 func (e *OwnerError) Unwrap() error { return e.Err }
-
-// Hint says what the user can do.
-func (e *OwnerError) Hint() string {
-	return "trust the repository with: git config --global --add safe.directory " + e.Path
-}
 
 // A FilterError says that a repository defines a filter that cannot be kept from
 // running.

@@ -1,9 +1,7 @@
 package shell
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"strconv"
 	"strings"
 	"unicode"
@@ -35,13 +33,4 @@ func Excerpt(s string) string {
 // unreadable is the error of something that kbuild does not evaluate.
 func unreadable(what string) error {
 	return fmt.Errorf("only a shell can tell what %s is", Excerpt(what))
-}
-
-// cause is an error of a file without the file's name, for a text that has it.
-func cause(err error) error {
-	var of *fs.PathError
-	if errors.As(err, &of) {
-		return of.Err
-	}
-	return err
 }

@@ -139,14 +139,12 @@ func (r ListReader) words(tokens []Token) ([]string, error) {
 // prints. The scripts take the whole value as the name of one project.
 func (r ListReader) contribPrinted(function string) ([]string, error) {
 	if !contribName().MatchString(r.Contrib) {
-		return nil, withHint(fmt.Errorf("KUBERNETES_CONTRIB=%q is not the name of a directory of contrib", Excerpt(r.Contrib)),
-			"set KUBERNETES_CONTRIB to one name, such as mesos, or unset it")
+		return nil, &ContribError{Name: r.Contrib}
 	}
 	file := path.Join("contrib", r.Contrib, "target.sh")
 	s, err := Read(r.Root, file)
 	if err != nil {
-		return nil, withHint(fmt.Errorf("KUBERNETES_CONTRIB=%s: %w", r.Contrib, err),
-			"set KUBERNETES_CONTRIB to a directory of contrib that has a target.sh, or unset it")
+		return nil, &ContribError{Name: r.Contrib, Err: err}
 	}
 	name := "kube::contrib::" + r.Contrib + "::" + function
 	return ListReader{Root: r.Root}.Printed(s, name)

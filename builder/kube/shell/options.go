@@ -13,8 +13,7 @@ import (
 func (v *Variables) Environment(ctx context.Context, body Script, except string) ([]string, error) {
 	r := optionReader{vars: v, lexer: NewLexer(body.Text, 1), except: except}
 	if err := r.read(ctx); err != nil {
-		return nil, withHint(fmt.Errorf("%s: what is passed to the container: %w", body.Name, err),
-			"kbuild reads the --env options of that file's docker run, and conditions on them such as [[ -v NAME ]]")
+		return nil, &EnvironmentError{Script: body.Name, Err: err}
 	}
 	return r.environment, nil
 }

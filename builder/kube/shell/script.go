@@ -33,23 +33,6 @@ func Read(root *files.Root, name string) (Script, error) {
 	return Script{name, string(data)}, err
 }
 
-// A LineEndError says that a script has the line ends of Windows, as git writes
-// them with core.autocrlf=true. No shell runs it.
-type LineEndError struct {
-	// Name is the path in the tree.
-	Name string
-}
-
-// Error implements error.
-func (e *LineEndError) Error() string {
-	return e.Name + " has the line ends of Windows (CR LF), and no shell runs it so"
-}
-
-// Hint says what the user can do.
-func (e *LineEndError) Hint() string {
-	return "clone the tree anew with git clone -c core.autocrlf=false"
-}
-
 // Matches are the places where the expression matches, each within one line,
 // and those of its groups, as FindAllStringSubmatchIndex has them. Only lines
 // that hold what every match holds are looked at: there are sixty questions to

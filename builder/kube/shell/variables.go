@@ -372,7 +372,7 @@ func (x *expander) command(ctx context.Context) (string, error) {
 	}
 	data, err := x.vars.read(ctx, name)
 	if err != nil {
-		return "", withHint(fmt.Errorf("cannot read %s: %w", Excerpt(name), cause(err)), "the tree is incomplete; in a git checkout, git status tells what is missing")
+		return "", &FileError{Name: name, Err: err}
 	}
 	return strings.TrimRight(strings.ReplaceAll(string(data), "\x00", ""), "\n"), nil
 }
@@ -388,17 +388,6 @@ func (v *Variables) read(ctx context.Context, name string) ([]byte, error) {
 	}
 	return v.tree.ReadFile(filepath.ToSlash(name), maxValue)
 }
-
-// An UnsetError says that a script needs a variable that nothing sets.
-type UnsetError struct {
-	// Name is the variable's.
-	Name string
-
-	written string
-}
-
-// Error implements error.
-func (e *UnsetError) Error() string { return "nothing sets " + Excerpt(e.written) }
 
 // IsName reports whether the text can be the name of a variable.
 func IsName(s string) bool { return s != "" && nameAt(s) == s }

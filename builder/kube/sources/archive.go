@@ -35,21 +35,6 @@ func SourceTime(name string) time.Time {
 	return CanonicalTime
 }
 
-// A ChangedError says that an entry of the sources is not, or no longer, what
-// it was when the sources were first looked at.
-type ChangedError struct {
-	// Path is relative to the tree's root.
-	Path string
-}
-
-// Error implements error.
-func (e *ChangedError) Error() string { return e.Path + " changed while the sources were read" }
-
-// Hint says what the user can do.
-func (e *ChangedError) Hint() string {
-	return "something is writing to the tree; run kbuild again when it has finished"
-}
-
 // WriteArchive writes the sources in dir that m describes to w as a tar.gz, in the
 // order of m. The bytes depend on m alone: every entry has its [SourceTime],
 // belongs to user and group 0 without names, and has mode 0755 or 0644, by the
@@ -81,7 +66,7 @@ func WriteArchive(ctx context.Context, dir string, w io.Writer, m Manifest) erro
 		err = closeErr
 	}
 	if err != nil {
-		return fmt.Errorf("pack the sources of %s: %w", dir, readable(dir, err))
+		return fmt.Errorf("pack the sources of %s: %w", dir, Readable(dir, err))
 	}
 	return nil
 }
@@ -115,7 +100,7 @@ func WriteEntries(ctx context.Context, dir string, w *tar.Writer, prefix string,
 	defer root.Close()
 	a := archiver{root: root, dirs: openDirs{root: root}, tar: w, prefix: prefix, hash: sha256.New(), buffer: make([]byte, 256<<10)}
 	if err := a.pack(ctx, m); err != nil {
-		return fmt.Errorf("pack the sources of %s: %w", dir, readable(dir, err))
+		return fmt.Errorf("pack the sources of %s: %w", dir, Readable(dir, err))
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package sources
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -122,12 +121,4 @@ func readlink(dir int, name string) (string, error) {
 			return string(b[:n]), nil
 		}
 	}
-}
-
-// readable adds what to do to an error of something that may not be read.
-func readable(root string, err error) error {
-	if errors.Is(err, fs.ErrPermission) {
-		return withHint(err, fmt.Sprintf("make the sources readable for yourself: chmod -R u+rX %s", root))
-	}
-	return err
 }

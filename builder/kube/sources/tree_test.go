@@ -54,12 +54,10 @@ func writeFiles(t testing.TB, root string, files map[string]string) {
 	}
 }
 
-func hintOf(err error) string {
-	var hinted interface{ Hint() string }
-	if errors.As(err, &hinted) {
-		return hinted.Hint()
-	}
-	return ""
+// isA reports whether an error of type E is among those that err wraps.
+func isA[E error](err error) bool {
+	var e E
+	return errors.As(err, &e)
 }
 
 func canceled() context.Context {

@@ -49,7 +49,7 @@ func (s Set) Read(ctx context.Context) (Manifest, error) {
 func (s Set) ReadSince(ctx context.Context, before Fingerprint) (Manifest, Fingerprint, error) {
 	m, after, err := s.read(ctx, before, time.Now())
 	if err != nil {
-		return nil, Fingerprint{}, fmt.Errorf("read the sources of %s: %w", s.Root, readable(s.Root, err))
+		return nil, Fingerprint{}, fmt.Errorf("read the sources of %s: %w", s.Root, Readable(s.Root, err))
 	}
 	return m, after, nil
 }
@@ -168,11 +168,10 @@ func (w *sourceWalk) seed(list []string, from string) error {
 			dir.Close()
 		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-			return withHint(fmt.Errorf("%s lists %s, which is not there", from, p),
-				"the tree is incomplete; in a git checkout, git status tells what is missing")
+			return &MissingError{From: from, Path: p}
 		}
 		if errors.Is(err, files.ErrLink) {
-			return withHint(err, "put the directory itself in the place of the link")
+			return &LinkError{Path: p, Err: err}
 		}
 		if err != nil {
 			return err
@@ -209,7 +208,7 @@ func kindOf(name string, mode fs.FileMode) (Kind, error) {
 	default:
 		special = "a special file"
 	}
-	return 0, withHint(fmt.Errorf("%s is %s and cannot be a source", name, special), "move it out of the tree")
+	return 0, &SpecialError{Path: name, Is: special}
 }
 
 // fail makes the walk end with an error, unless it has one.
