@@ -6,13 +6,14 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/containers/image/v5/manifest"
 	"github.com/containers/image/v5/signature"
-	lazy "github.com/containers/storage/pkg/regexp"
 )
 
 // Problem is what kept a source from providing an image, as far as a caller may
@@ -216,21 +217,23 @@ func (e *SourceError) fromReply(r reply, source Source, set settings) {
 }
 
 // prefixes are what the libraries put before what happened.
-var prefixes = lazy.Delayed(`^(?:` + strings.Join([]string{
-	`(?:initializing source|initializing image from source|determining manifest MIME type for|reading manifest for) \S+`,
-	`reading manifest \S+ in \S+`,
-	`reading blob \S+`,
-	`pinging container registry \S+`,
-	`Get "[^"]*"`,
-	`choosing an image from manifest list \S+`,
-	`copying system image from manifest list`,
-	`committing the finished image`,
-	`writing blob`,
-	`storing blob to file "[^"]*"`,
-	`creating temp directory`,
-	`untarring file "[^"]*"`,
-	`\s*\((?:dest|src): [^()]*\)`,
-}, "|") + `): `)
+var prefixes = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:` + strings.Join([]string{
+		`(?:initializing source|initializing image from source|determining manifest MIME type for|reading manifest for) \S+`,
+		`reading manifest \S+ in \S+`,
+		`reading blob \S+`,
+		`pinging container registry \S+`,
+		`Get "[^"]*"`,
+		`choosing an image from manifest list \S+`,
+		`copying system image from manifest list`,
+		`committing the finished image`,
+		`writing blob`,
+		`storing blob to file "[^"]*"`,
+		`creating temp directory`,
+		`untarring file "[^"]*"`,
+		`\s*\((?:dest|src): [^()]*\)`,
+	}, "|") + `): `)
+})
 
 // longest is how much of an unknown error is shown, in bytes. It bounds what a
 // registry can write on the user's screen.
@@ -241,7 +244,7 @@ const longest = 2000
 func plain(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	for {
-		rest := prefixes.ReplaceAllString(text, "")
+		rest := prefixes().ReplaceAllString(text, "")
 		if rest == text || rest == "" {
 			break
 		}

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/containers/image/v5/docker"
-	lazy "github.com/containers/storage/pkg/regexp"
 	"github.com/docker/distribution/registry/api/errcode"
 	v2 "github.com/docker/distribution/registry/api/v2"
 )
@@ -61,7 +62,7 @@ func replyOf(err error) (reply, bool) {
 	case errors.As(err, &bare):
 		r.fromCode(bare.WithMessage(bare.Message()))
 	default:
-		m := bodyStatus.FindStringSubmatch(text)
+		m := bodyStatus().FindStringSubmatch(text)
 		if m == nil {
 			return reply{}, false
 		}
@@ -88,7 +89,7 @@ func (r *reply) fromCode(e errcode.Error) {
 
 // bodyStatus is how the library reports an HTTP status whose body it could not
 // parse.
-var bodyStatus = lazy.Delayed(`StatusCode: ([1-5][0-9]{2})\b`)
+var bodyStatus = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`StatusCode: ([1-5][0-9]{2})\b`) })
 
 // unparsedBody returns the status and the body of an answer that the library
 // could not parse, or 0. Its type for that has exported fields but no exported

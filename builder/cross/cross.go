@@ -18,7 +18,7 @@ import (
 
 	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/builder/image"
-	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/golang"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -96,7 +96,7 @@ func hashInto(ctx context.Context, h hash.Hash, r io.Reader) error {
 // image. dropped is how many devices were left out, which nobody without root
 // may make, and a container has its own of.
 func (c Rootfs) Assemble(ctx context.Context, store *storage.Store, inputs digest.Digest) (img storage.Image, dropped int, err error) {
-	version, ok := kube.ParseGo(c.Version)
+	version, ok := golang.ParseVersion(c.Version)
 	if !ok {
 		return storage.Image{}, 0, fmt.Errorf("a Go toolchain of unknown version %q", c.Version)
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/golang"
 )
 
 // Times of a toolchain's files. Go before 1.10 takes a compiled package for
@@ -29,7 +29,7 @@ type GoFiles func(ctx context.Context, visit func(name string, executable bool, 
 // goLayer is a Go toolchain on its way into the layer above a root file system.
 type goLayer struct {
 	files   GoFiles
-	version kube.GoVersion
+	version golang.Release
 	below   *rootfs // was written before
 
 	tar     *tar.Writer
@@ -124,7 +124,7 @@ func (g *goLayer) directory(name string, mode int64) error {
 }
 
 // goEnvironment is what programs of an image with this toolchain are given.
-func goEnvironment(version kube.GoVersion, arch string, relocated bool) []string {
+func goEnvironment(version golang.Release, arch string, relocated bool) []string {
 	env := []string{
 		"PATH=/go/bin:" + GoRoot + "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"GOPATH=/go",

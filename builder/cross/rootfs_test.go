@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/golang"
 )
 
 func tarOf(t *testing.T, entries ...tar.Header) []byte {
@@ -129,7 +129,7 @@ func TestRootfsLayers(t *testing.T) {
 		t.Errorf("%d devices dropped, want 1", below.dropped)
 	}
 
-	version, _ := kube.ParseGo("go1.4.3")
+	version, _ := golang.ParseVersion("go1.4.3")
 	toolchain := goLayer{version: version, below: below, files: func(_ context.Context, visit func(string, bool, int64, io.Reader) error) error {
 		return errors.Join(
 			visit("VERSION", false, 1, strings.NewReader("x")), visit("bin/go", true, 1, strings.NewReader("x")),

@@ -12,6 +12,7 @@ import (
 	"github.com/containers/image/v5/docker/reference"
 	securejoin "github.com/cyphar/filepath-securejoin"
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/golang"
 	"github.com/kbuild/kbuild/storage"
 )
 
@@ -115,7 +116,7 @@ func (b *Base) look(root string, env []string, arch string) {
 		}
 		first, _, _ := strings.Cut(string(data), "\n")
 		b.Version, b.GoRoot = strings.TrimSpace(first), dir
-		if v, ok := kube.ParseGo(b.Version); ok && v.Major == 1 && v.Minor < 20 {
+		if v, ok := golang.ParseVersion(b.Version); ok && v.Major == 1 && v.Minor < 20 {
 			if host, err := os.Stat(filepath.Join(filepath.Dir(file), "pkg", "linux_"+arch)); err == nil && host.IsDir() {
 				b.CgoStd = path.Join(dir, "pkg", "linux_"+arch+"_cgo")
 			}
@@ -149,7 +150,7 @@ func lookupEnv(env []string, name string) string {
 }
 
 // Go is the toolchain's version, if the image has one that can be read.
-func (b Base) Go() (kube.GoVersion, bool) { return kube.ParseGo(b.Version) }
+func (b Base) Go() (golang.Release, bool) { return golang.ParseVersion(b.Version) }
 
 // WrongBaseError says that an image is not what its name promises.
 type WrongBaseError struct {
@@ -182,7 +183,7 @@ func (b Base) Check(name reference.Named, tools []string) (note string, err erro
 		return "", &WrongBaseError{name, "has no Go toolchain"}
 	case !ok:
 		return "", &WrongBaseError{name, fmt.Sprintf("has a Go toolchain of unknown version %q", b.Version)}
-	case promises && !has.SameMinor(promised):
+	case promises && !has.SameLine(promised):
 		return "", &WrongBaseError{name, fmt.Sprintf("has %s, %s promises %d.%d", b.Version, tag, promised.Major, promised.Minor)}
 	case promises && has != promised:
 		note = fmt.Sprintf("%s has %s, %s promises %s: another patch release, taken", name, b.Version, tag, promised)

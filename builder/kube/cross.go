@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/kbuild/kbuild/builder/kube/dockerfile"
+	"github.com/kbuild/kbuild/builder/kube/golang"
 )
 
 // CrossBases are the images that the tree's own Dockerfile of its base image
@@ -81,7 +82,7 @@ func (t Tree) CrossGo() (string, bool) {
 	image, _, _ := strings.Cut(bases[len(bases)-1], "@")
 	repository, tag, _ := strings.Cut(path.Base(image), ":")
 	tag, _, _ = strings.Cut(tag, "-") // 1.15.5-buster
-	if _, ok := ParseGo("go" + tag); !ok || repository != "golang" {
+	if _, ok := golang.Parse(tag); !ok || repository != "golang" {
 		return "", false
 	}
 	return tag, true

@@ -36,42 +36,6 @@ func TestGoPromised(t *testing.T) {
 	}
 }
 
-func TestParseGo(t *testing.T) {
-	for text, want := range map[string]string{
-		"go1.4.3":                               "1.4.3",
-		"go1.4.2\n":                             "1.4.2",
-		"go1.4":                                 "1.4.0",
-		"go1.21.0\ntime 2023-08-04T20:14:06Z\n": "1.21.0",
-		"go1.26.8 X:nodwarf5":                   "1.26.8",
-		"go1.26rc1":                             "1.26.0",
-		"go1.5beta2":                            "1.5.0",
-		"go1.12.5b4":                            "1.12.5",
-		"go1.24.5-custom":                       "1.24.5",
-		"devel +0123456 Mon Jan 1":              "",
-		"go1":                                   "",
-		"go1.4.3x":                              "",
-		"1.4.3":                                 "",
-		"go version go1.4.3":                    "",
-		"":                                      "",
-	} {
-		v, ok := ParseGo(text)
-		if got := v.String(); ok != (want != "") || ok && got != want {
-			t.Errorf("%q is %s, %v, want %q", text, got, ok, want)
-		}
-	}
-}
-
-func TestSameMinor(t *testing.T) {
-	a := GoVersion{1, 4, 2}
-	for other, want := range map[GoVersion]bool{
-		{1, 4, 2}: true, {1, 4, 3}: true, {1, 6, 2}: false, {2, 4, 2}: false,
-	} {
-		if got := a.SameMinor(other); got != want {
-			t.Errorf("%v and %v: %v", a, other, got)
-		}
-	}
-}
-
 // What the scripts of 1.28 and later do about another Go than they want.
 func TestWantedGo(t *testing.T) {
 	const insists = "GO_VERSION=\"$(cat \"${KUBE_ROOT}/.go-version\")\"\nif [ -n \"${FORCE_HOST_GO:-}\" ]; then\n"

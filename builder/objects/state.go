@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/golang"
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/storage/files"
 	"golang.org/x/sys/unix"
@@ -468,7 +469,7 @@ func Further(goVersion, cgoStd string) (paths, environment []string) {
 		// with the container, which costs 30 s at every kubectl.
 		paths = append(paths, path.Clean(cgoStd))
 	}
-	v, ok := kube.ParseGo(goVersion)
+	v, ok := golang.ParseVersion(goVersion)
 	if !ok || v.Major != 1 || v.Minor < 10 {
 		return paths, nil
 	}

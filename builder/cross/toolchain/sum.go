@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/kbuild/kbuild/storage/files"
 	"golang.org/x/mod/sumdb"
 	"golang.org/x/mod/sumdb/dirhash"
 	"golang.org/x/mod/sumdb/note"
@@ -233,18 +234,10 @@ func (o *clientOps) write(file string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
-	part, err := os.CreateTemp(filepath.Dir(name), "part-*")
-	if err != nil {
+	return files.WriteWhole(name, 0o600, files.Self(), func(w io.Writer) error {
+		_, err := w.Write(data)
 		return err
-	}
-	_, err = part.Write(data)
-	if err = errors.Join(err, part.Close()); err == nil {
-		err = os.Rename(part.Name(), name)
-	}
-	if err != nil {
-		os.Remove(part.Name()) //nolint:errcheck // the first error tells more
-	}
-	return err
+	})
 }
 
 func (o *clientOps) Log(string) {}

@@ -15,10 +15,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 
-	lazy "github.com/containers/storage/pkg/regexp"
+	"github.com/kbuild/kbuild/builder/kube/golang"
 )
 
 // modulePath is the module whose versions are the releases of Go.
@@ -70,56 +69,43 @@ func (o Options) log(format string, args ...any) {
 	}
 }
 
-var releaseForm = lazy.Delayed(`^(?:go)?([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?((?:rc|beta)[0-9]{1,4})?$`)
-
 // IsVersion tells a release of Go, "1.15.15" or "go1.4", from a path.
-func IsVersion(s string) bool { return releaseForm.MatchString(s) }
-
-// release is a release of Go. Before 1.21 the first of a line had no third
-// number; patch is -1 where a request leaves it open.
-type release struct {
-	major, minor, patch int
-	pre                 string // rc1, beta2
+func IsVersion(s string) bool {
+	_, ok := golang.Parse(s)
+	return ok
 }
 
-func parseRelease(s string) (release, bool) {
-	m := releaseForm.FindStringSubmatch(s)
-	if m == nil {
-		return release{}, false
-	}
-	r := release{patch: -1, pre: m[4]}
-	r.major, _ = strconv.Atoi(m[1]) // the expression admits nothing else
-	r.minor, _ = strconv.Atoi(m[2])
-	if m[3] != "" {
-		r.patch, _ = strconv.Atoi(m[3])
-	}
-	return r, true
+// wanted is a release that is asked for.
+type wanted struct {
+	golang.Release
+	anyPatch bool // "1.15": any release of the line will do, the newest best
+}
+
+func parseWanted(version string) (wanted, bool) {
+	r, ok := golang.Parse(version)
+	return wanted{r, strings.Count(version, ".") < 2}, ok
 }
 
 // choose picks the release to take for one that is wanted, out of what a proxy
 // lists: the very one; the newest of its line where the patch is left open;
 // else, unless it has to be exact, the nearest patch release, of two that are
 // equally near the newer.
-func choose(listed []string, want release, exact bool) (string, bool) {
+func choose(listed []string, want wanted, exact bool) (string, bool) {
 	best, distance, newest := "", -1, -1
 	for _, v := range listed {
-		r, ok := parseRelease(v)
-		if !ok || r.major != want.major || r.minor != want.minor || r.pre != want.pre {
+		r, ok := golang.Parse(v)
+		if !ok || !r.SameLine(want.Release) || r.Pre != want.Pre {
 			continue
 		}
-		patch := max(r.patch, 0)
-		d := want.patch - patch
-		if d < 0 {
-			d = -d
-		}
+		d := max(want.Patch-r.Patch, r.Patch-want.Patch)
 		switch {
-		case want.patch < 0:
-			if patch > newest {
-				best, newest = v, patch
+		case want.anyPatch:
+			if r.Patch > newest {
+				best, newest = v, r.Patch
 			}
 		case exact && d != 0:
-		case distance < 0, d < distance, d == distance && patch > newest:
-			best, distance, newest = v, d, patch
+		case distance < 0, d < distance, d == distance && r.Patch > newest:
+			best, distance, newest = v, d, r.Patch
 		}
 	}
 	return best, best != ""
@@ -138,9 +124,9 @@ func Find(ctx context.Context, version string, exact bool, opts Options) (Toolch
 }
 
 func find(ctx context.Context, version string, exact bool, opts Options) (Toolchain, error) {
-	want, ok := parseRelease(version)
+	want, ok := parseWanted(version)
 	if !ok {
-		return Toolchain{}, fmt.Errorf("%q is no release of Go", version)
+		return Toolchain{}, fmt.Errorf("%q is not a release of Go", version)
 	}
 	if strings.HasPrefix(opts.Sum, "h1:") && len(opts.Sum) != len("h1:")+44 {
 		return Toolchain{}, fmt.Errorf("the sum %q is not h1: and 44 characters", opts.Sum)
@@ -158,11 +144,9 @@ func find(ctx context.Context, version string, exact bool, opts Options) (Toolch
 		return Toolchain{}, fmt.Errorf("make the cache: %w", err)
 	}
 	// One that is here asks nobody which others there are.
-	if want.patch >= 0 {
-		for _, name := range spellings(want) {
-			if _, err := os.Stat(f.cached(name)); err == nil {
-				return f.take(ctx, name)
-			}
+	if !want.anyPatch {
+		if _, err := os.Stat(f.cached(want.Name())); err == nil {
+			return f.take(ctx, want.Name())
 		}
 	}
 	name, err := f.choose(ctx, want, exact)
@@ -172,7 +156,7 @@ func find(ctx context.Context, version string, exact bool, opts Options) (Toolch
 	t, err := f.take(ctx, name)
 	for n := 0; err != nil && !exact && refused(err) && n < others; n++ {
 		// Some proxies list more than they hand out.
-		f.log("%s is listed and not to be had: %v", name, err)
+		f.log("%s is listed but not available: %v", name, err)
 		f.unavailable = append(f.unavailable, name)
 		next, chooseErr := f.choose(ctx, want, exact)
 		if chooseErr != nil || slices.Contains(f.unavailable, next) {
@@ -187,22 +171,12 @@ func find(ctx context.Context, version string, exact bool, opts Options) (Toolch
 // others is how many more releases are tried.
 const others = 8
 
-// spellings are the names a release can have: before 1.21, go1.20 and not
-// go1.20.0.
-func spellings(r release) []string {
-	line := fmt.Sprintf("go%d.%d", r.major, r.minor)
-	if r.patch == 0 && r.minor < 21 {
-		return []string{line + r.pre}
-	}
-	return []string{fmt.Sprintf("%s.%d%s", line, r.patch, r.pre)}
-}
-
 // finder is one Find.
 type finder struct {
 	Options
 	proxies []proxy
 	sumdb   string
-	// unavailable are releases that were listed and not to be had.
+	// unavailable are releases that are listed but not available.
 	unavailable []string
 }
 
@@ -216,7 +190,7 @@ func (f *finder) cached(name string) string {
 }
 
 // choose asks the proxies which releases there are.
-func (f *finder) choose(ctx context.Context, want release, exact bool) (string, error) {
+func (f *finder) choose(ctx context.Context, want wanted, exact bool) (string, error) {
 	var listed []string
 	err := f.each(func(p proxy) error {
 		text, err := p.get(ctx, modulePath+"/@v/list", longestList)
@@ -242,9 +216,9 @@ func (f *finder) choose(ctx context.Context, want release, exact bool) (string, 
 		return listed[0], nil
 	case ctx.Err() != nil:
 		return "", ctx.Err()
-	case want.patch >= 0 && errors.Is(err, errNotThere) && !slices.ContainsFunc(listed, IsVersion):
-		// A proxy that lists nothing may have it all the same.
-		return spellings(want)[0], nil
+	case !want.anyPatch && errors.Is(err, errNotThere) && !slices.ContainsFunc(listed, IsVersion):
+		// A proxy that lists nothing may have it anyway.
+		return want.Name(), nil
 	case !errors.Is(err, errNotThere):
 		return "", err
 	}

@@ -147,7 +147,7 @@ func TestFind(t *testing.T) {
 		{want: "1.4.2", exact: true, err: "no module proxy of GOPROXY has it"},
 		{want: "1.15.7", exact: true, err: "403"},
 		{want: "1.99.1", err: "no module proxy of GOPROXY has it"},
-		{want: "one", err: "no release of Go"},
+		{want: "one", err: "not a release of Go"},
 	} {
 		opts := w.options(t)
 		got, err := Find(context.Background(), test.want, test.exact, opts)

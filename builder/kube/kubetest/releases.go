@@ -7,10 +7,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
-
-	lazy "github.com/containers/storage/pkg/regexp"
+	"sync"
 )
 
 // The directory is called testdata so that the go command does not take its
@@ -24,7 +24,9 @@ const embeddedTag = "v1.4.2-1"
 
 // tagSyntax is what a registry accepts as a tag; it also keeps what is written
 // into a shell script harmless.
-var tagSyntax = lazy.Delayed(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+var tagSyntax = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+})
 
 // A release says how the tree of one release comes from the embedded ones.
 type release struct {
@@ -204,7 +206,7 @@ func Write(name, dir, crossTag string) error {
 	if crossTag == "" {
 		crossTag = embeddedTag
 	}
-	if !tagSyntax.MatchString(crossTag) {
+	if !tagSyntax().MatchString(crossTag) {
 		return fmt.Errorf("unpack a tree of %s: %q is not an image tag", name, crossTag)
 	}
 	i := slices.IndexFunc(releases, func(r release) bool { return r.name == name })
