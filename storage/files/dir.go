@@ -1,0 +1,453 @@
+package files
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Dir is an open directory in which things are written, renamed and removed.
+// Each is one entry of it, reached from its descriptor, and no symbolic link is
+// followed, neither on the way to it nor in its place: see [Root]. A name is one
+// element of a path.
+type Dir struct{ f *os.File }
+
+// Dir opens a directory below the root to write in it.
+func (r *Root) Dir(name string) (*Dir, error) {
+	f, err := r.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{f}, nil
+}
+
+// MakeDirs is [Root.Dir] for a directory that need not be there: what is
+// missing is made, and belongs to the owner.
+func (r *Root) MakeDirs(name string, owner Owner) (*Dir, error) {
+	at, err := r.Dir(".")
+	if err != nil {
+		return nil, err
+	}
+	if path.Clean(name) == "." {
+		return at, nil
+	}
+	above := ""
+	for _, element := range strings.Split(path.Clean(name), "/") {
+		above = path.Join(above, element)
+		next, err := at.MakeDir(element, owner)
+		at.Close()
+		if errors.Is(err, ErrLink) {
+			return nil, &LinkError{Path: filepath.Join(r.path, filepath.FromSlash(above))}
+		}
+		if err != nil {
+			return nil, err
+		}
+		at = next
+	}
+	return at, nil
+}
+
+// A LinkError says that a symbolic link is where a directory to write in should
+// be.
+type LinkError struct{ Path string }
+
+// Error implements error.
+func (e *LinkError) Error() string {
+	return e.Path + " is a symbolic link, and nothing is written behind it"
+}
+
+// MakeDir opens a directory in this one, after making it if need be.
+func (d *Dir) MakeDir(name string, owner Owner) (*Dir, error) {
+	made, err := d.Dir(name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return made, err
+	}
+	if err := unix.Mkdirat(d.fd(), name, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+		return nil, d.failed("make", name, err)
+	}
+	if made, err = d.Dir(name); err != nil {
+		return nil, err
+	}
+	if err := made.f.Chown(owner.UID, owner.GID); err != nil {
+		return nil, errors.Join(err, made.Close())
+	}
+	return made, nil
+}
+
+// Close closes the directory.
+func (d *Dir) Close() error { return d.f.Close() }
+
+// Path is what the directory was called when it was opened.
+func (d *Dir) Path() string { return d.f.Name() }
+
+// File is the open directory.
+func (d *Dir) File() *os.File { return d.f }
+
+func (d *Dir) fd() int { return int(d.f.Fd()) }
+
+func (d *Dir) join(name string) string { return filepath.Join(d.f.Name(), name) }
+
+// failed names what an operation on an entry failed on.
+func (d *Dir) failed(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: d.join(name), Err: err}
+}
+
+// element refuses a name that leads anywhere else than to an entry.
+func (d *Dir) element(op, name string) error {
+	if name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
+		return d.failed(op, name, unix.EINVAL)
+	}
+	return nil
+}
+
+// Dir opens a directory in this one.
+func (d *Dir) Dir(name string) (*Dir, error) {
+	fd, err := OpenDirAt(d.fd(), name)
+	if err != nil {
+		return nil, d.failed("open", name, err)
+	}
+	return &Dir{os.NewFile(uintptr(fd), d.join(name))}, nil
+}
+
+// Stat describes an entry itself, which may be a link.
+func (d *Dir) Stat(name string) (unix.Stat_t, error) {
+	var st unix.Stat_t
+	if err := d.element("stat", name); err != nil {
+		return st, err
+	}
+	return st, d.failed("stat", name, unix.Fstatat(d.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW))
+}
+
+// Open opens a regular file to read it. A pipe is never waited for.
+func (d *Dir) Open(name string) (*os.File, error) {
+	st, err := d.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, d.failed("open", name, ErrNotRegular)
+	}
+	fd, err := OpenAt(d.fd(), name, unix.O_RDONLY)
+	if err != nil {
+		return nil, d.failed("open", name, err)
+	}
+	f := os.NewFile(uintptr(fd), d.join(name))
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = d.failed("open", name, ErrNotRegular)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// An Entry is a name in a directory and what kind of thing has it.
+type Entry struct {
+	Name string
+	Stat unix.Stat_t
+}
+
+// Kind is the entry's kind, as of fs.FileMode.Type.
+func (e Entry) Kind() fs.FileMode {
+	switch e.Stat.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return 0
+	case unix.S_IFDIR:
+		return fs.ModeDir
+	case unix.S_IFLNK:
+		return fs.ModeSymlink
+	}
+	return fs.ModeIrregular
+}
+
+// Entries lists the directory in order of the names.
+func (d *Dir) Entries() ([]Entry, error) {
+	if _, err := d.f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	names, err := d.f.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	list := make([]Entry, 0, len(names))
+	for _, name := range names {
+		st, err := d.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // gone meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Entry{name, st})
+	}
+	return list, nil
+}
+
+// Walk calls visit for everything below the directory, parents first, with the
+// directory that an entry is in and its path from this one. Where visit returns
+// fs.SkipDir for a directory, what is below that is left out.
+func (d *Dir) Walk(visit func(at *Dir, entry Entry, path string) error) error {
+	return d.walk("", visit)
+}
+
+func (d *Dir) walk(above string, visit func(*Dir, Entry, string) error) error {
+	entries, err := d.Entries()
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		p := path.Join(above, e.Name)
+		err := visit(d, e, p)
+		if e.Kind().IsDir() && err == nil {
+			err = d.walkInto(e.Name, p, visit)
+		}
+		if err != nil && (!e.Kind().IsDir() || !errors.Is(err, fs.SkipDir)) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Dir) walkInto(name, p string, visit func(*Dir, Entry, string) error) error {
+	sub, err := d.Dir(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // gone meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(sub.walk(p, visit), sub.Close())
+}
+
+// CreateUnfinished makes a file of a random name, to be renamed when it is
+// whole. While it is open it is not taken for what a killed run left.
+func (d *Dir) CreateUnfinished() (*os.File, string, error) {
+	name := Unfinished + rand.Text()
+	f, err := d.Create(name)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := Flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, "", errors.Join(d.failed("lock", name, err), f.Close(), d.Remove(name))
+	}
+	return f, name, nil
+}
+
+// Create makes a file. There may be nothing of its name, not even a link.
+func (d *Dir) Create(name string) (*os.File, error) {
+	if err := d.element("create", name); err != nil {
+		return nil, err
+	}
+	fd, err := unix.Openat(d.fd(), name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, d.failed("create", name, err)
+	}
+	return os.NewFile(uintptr(fd), d.join(name)), nil
+}
+
+// MakeUnfinished is [Dir.CreateUnfinished] for a directory.
+func (d *Dir) MakeUnfinished() (*Dir, string, error) {
+	name := Unfinished + rand.Text()
+	if err := unix.Mkdirat(d.fd(), name, 0o755); err != nil {
+		return nil, "", d.failed("create", name, err)
+	}
+	made, err := d.Dir(name)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := Flock(made.f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, "", errors.Join(d.failed("lock", name, err), made.Close(), d.RemoveAll(name))
+	}
+	return made, name, nil
+}
+
+// RemoveUnfinished removes what killed runs left unfinished: what nobody has
+// locked.
+func (d *Dir) RemoveUnfinished() error {
+	entries, err := d.Entries()
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name, Unfinished) || d.held(e) {
+			continue
+		}
+		if err := d.RemoveAll(e.Name); err != nil {
+			return fmt.Errorf("remove what a killed run left: %w", err)
+		}
+	}
+	return nil
+}
+
+// held is whether a run is writing an entry.
+func (d *Dir) held(e Entry) bool {
+	if kind := e.Kind(); !kind.IsDir() && kind != 0 {
+		return false
+	}
+	fd, err := OpenAt(d.fd(), e.Name, unix.O_RDONLY)
+	if err != nil {
+		return false
+	}
+	f := os.NewFile(uintptr(fd), d.join(e.Name))
+	defer f.Close()
+	return Flock(f, unix.LOCK_SH|unix.LOCK_NB) != nil
+}
+
+// WriteWhole writes a file beside its place and renames it there, so that
+// nobody sees half of it. It is on the disk before it has its name.
+func (d *Dir) WriteWhole(name string, mode os.FileMode, owner Owner, write func(io.Writer) error) error {
+	return d.writeBeside(name, mode, owner, write, (*os.File).Sync)
+}
+
+// WriteCache is [Dir.WriteWhole] for a large file that is made again where its
+// size is not the one on record: it does not wait for the disk.
+func (d *Dir) WriteCache(name string, mode os.FileMode, owner Owner, write func(io.Writer) error) error {
+	return d.writeBeside(name, mode, owner, write, func(*os.File) error { return nil })
+}
+
+func (d *Dir) writeBeside(name string, mode os.FileMode, owner Owner, write func(io.Writer) error, sync func(*os.File) error) error {
+	if err := d.element("write", name); err != nil {
+		return err
+	}
+	f, unfinished, err := d.CreateUnfinished()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	err = write(f)
+	if err == nil {
+		err = errors.Join(f.Chown(owner.UID, owner.GID), f.Chmod(mode), sync(f))
+	}
+	if err == nil {
+		err = d.Rename(unfinished, d, name)
+	}
+	if err != nil {
+		return errors.Join(err, d.Remove(unfinished))
+	}
+	return nil
+}
+
+// Rename moves an entry to a name in another directory of the same file
+// system, over whatever has it but a directory.
+func (d *Dir) Rename(name string, to *Dir, as string) error {
+	if err := errors.Join(d.element("rename", name), to.element("rename", as)); err != nil {
+		return err
+	}
+	return to.failed("rename", as, unix.Renameat(d.fd(), name, to.fd(), as))
+}
+
+// Exchange lets two entries change their names in one step.
+func (d *Dir) Exchange(a, b string) error {
+	if err := errors.Join(d.element("exchange", a), d.element("exchange", b)); err != nil {
+		return err
+	}
+	return d.failed("exchange", b, unix.Renameat2(d.fd(), a, d.fd(), b, unix.RENAME_EXCHANGE))
+}
+
+// Link gives an entry, which may be a link itself, a further name.
+func (d *Dir) Link(name string, to *Dir) error {
+	if err := d.element("link", name); err != nil {
+		return err
+	}
+	return to.failed("link", name, unix.Linkat(d.fd(), name, to.fd(), name, 0))
+}
+
+// Sync returns when everything on the directory's file system has been written to
+// its disk, see [SyncFileSystem].
+func (d *Dir) Sync() error { return d.failed("write to its disk", "", unix.Syncfs(d.fd())) }
+
+// Chown gives an entry, which may be a link itself, to an owner.
+func (d *Dir) Chown(name string, owner Owner) error {
+	if err := d.element("chown", name); err != nil {
+		return err
+	}
+	return d.failed("chown", name, unix.Fchownat(d.fd(), name, owner.UID, owner.GID, unix.AT_SYMLINK_NOFOLLOW))
+}
+
+// Remove removes an entry that is no directory.
+func (d *Dir) Remove(name string) error {
+	if err := d.element("remove", name); err != nil {
+		return err
+	}
+	return d.failed("remove", name, unix.Unlinkat(d.fd(), name, 0))
+}
+
+// RemoveAll removes an entry and all that is below it; a link is removed and
+// what is behind it stays. What is a mount stays, empty. There need not be such
+// an entry.
+func (d *Dir) RemoveAll(name string) error {
+	if err := d.element("remove", name); err != nil {
+		return err
+	}
+	err := unix.Unlinkat(d.fd(), name, 0)
+	if err == nil || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	st, e := d.Stat(name)
+	if e != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return d.failed("remove", name, err)
+	}
+	if err := d.empty(name); err != nil {
+		return err
+	}
+	err = unix.Unlinkat(d.fd(), name, unix.AT_REMOVEDIR)
+	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return d.failed("remove", name, err)
+}
+
+func (d *Dir) empty(name string) error {
+	sub, err := d.Dir(name)
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	entries, err := sub.Entries()
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := sub.RemoveAll(e.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// IsMount is whether an entry is a directory of another mount than this one: it
+// cannot be renamed, and nothing renamed into it.
+func (d *Dir) IsMount(name string) (bool, error) {
+	const mountRoot = 0x2000 // STATX_ATTR_MOUNT_ROOT, since Linux 5.8
+	if err := d.element("stat", name); err != nil {
+		return false, err
+	}
+	var st unix.Statx_t
+	err := unix.Statx(d.fd(), name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS, &st)
+	if err == nil && st.Attributes_mask&mountRoot != 0 {
+		return st.Attributes&mountRoot != 0, nil
+	}
+	entry, err := d.Stat(name)
+	if err != nil {
+		return false, err
+	}
+	var own unix.Stat_t
+	if err := unix.Fstat(d.fd(), &own); err != nil {
+		return false, err
+	}
+	return entry.Dev != own.Dev, nil
+}

@@ -1,0 +1,189 @@
+package files
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// written makes a directory with a link out of it at each level, and one beside
+// it that must stay as it is.
+func written(t *testing.T) (dir, outside string, r *Root) {
+	t.Helper()
+	top := t.TempDir()
+	dir, outside = filepath.Join(top, "tree"), filepath.Join(top, "outside")
+	for _, d := range []string{dir + "/a/b", outside + "/b"} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for file, text := range map[string]string{dir + "/a/file": "old", dir + "/a/.kbuild-old": "half", outside + "/file": "the user's", outside + "/b/file": "the user's"} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, target := range map[string]string{"/out": "../outside", "/a/out": outside, "/a/link": "../../outside/file", "/a/.kbuild-link": outside} {
+		if err := os.Symlink(target, dir+link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		r.Close()
+		for _, file := range []string{"file", "b/file"} {
+			if text, err := os.ReadFile(filepath.Join(outside, file)); string(text) != "the user's" {
+				t.Errorf("%s outside holds %q, %v", file, text, err)
+			}
+		}
+	})
+	return dir, outside, r
+}
+
+func TestMakeDirsFollowsNothing(t *testing.T) {
+	dir, outside, r := written(t)
+	for _, name := range []string{"out", "out/new", "a/out", "a/out/b/c"} {
+		var link *LinkError
+		if d, err := r.MakeDirs(name, Self()); !errors.As(err, &link) || !strings.HasPrefix(filepath.Join(dir, name), link.Path) {
+			t.Errorf("%s: %v, %v", name, d, err)
+		}
+	}
+	for _, name := range []string{"..", "../outside", "a/../../outside", "/", ""} {
+		d, err := r.MakeDirs(name, Self())
+		if err == nil && d.Path() != dir {
+			t.Errorf("%q is %s", name, d.Path())
+		}
+	}
+	if entries, err := os.ReadDir(outside); err != nil || len(entries) != 2 {
+		t.Errorf("outside are %v, %v", entries, err)
+	}
+	d, err := r.MakeDirs("a/new/deep", Self())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if info, err := os.Lstat(dir + "/a/new/deep"); err != nil || !info.IsDir() {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// What is written replaces a link and is not written behind it, also where the
+// directory was exchanged for a link after it was opened.
+func TestDirWrites(t *testing.T) {
+	dir, outside, r := written(t)
+	d, err := r.Dir("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	write := func(name, text string) error {
+		return d.WriteWhole(name, 0o640, Self(), func(w io.Writer) error {
+			_, err := io.WriteString(w, text)
+			return err
+		})
+	}
+	for _, name := range []string{"file", "link", "new"} {
+		if err := write(name, "new"); err != nil {
+			t.Error(err)
+		}
+		info, err := os.Lstat(filepath.Join(dir, "a", name))
+		if err != nil || info.Mode() != 0o640 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	if err := errors.Join(os.Rename(dir+"/a", dir+"/moved"), os.Symlink(outside, dir+"/a")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(write("file", "later"), d.RemoveAll("b"), d.Remove("new"), d.RemoveUnfinished()); err != nil {
+		t.Error(err)
+	}
+	var names []string
+	entries, err := d.Entries()
+	for _, e := range entries {
+		names = append(names, e.Name)
+	}
+	if !slices.Equal(names, []string{"file", "link", "out"}) || err != nil {
+		t.Errorf("it holds %v, %v", names, err)
+	}
+	for _, name := range []string{"../outside/file", "..", ".", "", "b/c"} {
+		if err := errors.Join(write(name, "x")); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("write %q: %v", name, err)
+		}
+		if err := d.RemoveAll(name); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("remove %q: %v", name, err)
+		}
+	}
+	// What failed leaves nothing.
+	broken := errors.New("broken")
+	if err := d.WriteWhole("file", 0o644, Self(), func(io.Writer) error { return broken }); !errors.Is(err, broken) {
+		t.Error(err)
+	}
+	if left, err := filepath.Glob(dir + "/moved/.kbuild-*"); err != nil || left != nil {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// A link is removed, and what is behind it stays.
+func TestDirRemoveAll(t *testing.T) {
+	dir, _, r := written(t)
+	d, err := r.Dir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := errors.Join(d.RemoveAll("a"), d.RemoveAll("out"), d.RemoveAll("nothing")); err != nil {
+		t.Error(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+}
+
+// What a run is writing is not what a killed one left, and only files are read.
+func TestDirUnfinished(t *testing.T) {
+	dir, _, r := written(t)
+	d, err := r.Dir("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	f, file, err := d.CreateUnfinished()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, made, err := d.MakeUnfinished()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.RemoveUnfinished(); err != nil {
+		t.Error(err)
+	}
+	left, err := filepath.Glob(dir + "/a/.kbuild-*")
+	want := []string{filepath.Join(dir, "a", file), filepath.Join(dir, "a", made)}
+	if slices.Sort(want); err != nil || !slices.Equal(left, want) {
+		t.Errorf("left: %v, %v, want %v", left, err, want)
+	}
+	if err := errors.Join(f.Close(), sub.Close(), d.RemoveUnfinished()); err != nil {
+		t.Error(err)
+	}
+	if left, err = filepath.Glob(dir + "/a/.kbuild-*"); err != nil || left != nil {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	if err := unix.Mkfifo(dir+"/a/pipe", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]error{"pipe": ErrNotRegular, "link": ErrNotRegular, "b": ErrNotRegular, "nothing": fs.ErrNotExist} {
+		if f, err := d.Open(name); !errors.Is(err, want) {
+			t.Errorf("open %s: %v, %v", name, f, err)
+		}
+	}
+}
