@@ -2,8 +2,7 @@ package builder
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -92,8 +91,18 @@ func openTree(ctx context.Context, req TreeRequest) (tree kube.Tree, err error) 
 	if errors.As(err, &bad) {
 		return kube.Tree{}, &InputError{InputVariables, err}
 	}
-	if err != nil || req.GitVersion == "" {
-		return tree, err
+	if err != nil {
+		return kube.Tree{}, err
+	}
+	if req.Output != "" {
+		dir, err := filepath.Abs(req.Output)
+		if err != nil {
+			return kube.Tree{}, fmt.Errorf("output directory: %w", err)
+		}
+		tree = tree.WithOutput(dir)
+	}
+	if req.GitVersion == "" {
+		return tree, nil
 	}
 	if tree, err = tree.WithGitVersion(req.GitVersion); err != nil {
 		return kube.Tree{}, &InputError{InputVersion, err}
@@ -105,7 +114,7 @@ func openTree(ctx context.Context, req TreeRequest) (tree kube.Tree, err error) 
 // another kbuild is still publishing is not read half.
 func (c *checker) lock(ctx context.Context, step Step) (*os.File, error) {
 	defer c.Mark("lock")
-	return lockTree(ctx, c.tree.Root, func() {
+	return lockTree(ctx, c.CacheDir, c.tree.Root, func() {
 		c.say(step, "another kbuild works in %s: waiting for it", c.tree.Root)
 	})
 }
@@ -166,11 +175,8 @@ func (c *checker) readTree(ctx context.Context, plan *Plan) (err error) {
 		return err
 	}
 	c.Mark("tree")
-	recipe := c.tree.Recipe
-	for _, dir := range []string{filepath.Join(c.tree.Root, recipe.Context), recipe.Outputs[0].Host} {
-		if err := output.Writable(dir); err != nil {
-			return err
-		}
+	if err := c.checkOutput(); err != nil {
+		return err
 	}
 	if plan.Sources, err = c.seen.look(ctx, c.tree, plan.StateDir); err != nil {
 		return err
@@ -180,6 +186,23 @@ func (c *checker) readTree(ctx context.Context, plan *Plan) (err error) {
 	}
 	plan.Files, err = image.ReadContextFiles(c.tree)
 	return err
+}
+
+// checkOutput says whether what the run leaves can be written where it belongs.
+// Where the user names the directory of the binaries, the tree need not be
+// writable.
+func (c *checker) checkOutput() error {
+	r := c.tree.Recipe
+	if err := output.Of(c.tree, r.Outputs[0]).Check(); err != nil {
+		return err
+	}
+	switch {
+	case r.Way == kube.WayMount:
+		return output.Writable(c.tree.Root)
+	case r.Outputs[0].InTree == "":
+		return nil
+	}
+	return output.InTree(c.tree, r.Context).Check()
 }
 
 // commandLine decides what runs in the container.
@@ -291,8 +314,8 @@ func (p *TreePlan) placeIn(cacheDir string) error {
 	p.StateDir = filepath.Join(treesDir(cacheDir), id)
 	p.TempDir = filepath.Join(p.StateDir, "tmp")
 	if dir := os.Getenv("TMPDIR"); dir != "" {
-		sum := sha256.Sum256([]byte(p.StateDir))
-		p.TempDir = filepath.Join(dir, "kbuild-"+hex.EncodeToString(sum[:])[:16])
+		// Nobody else can have made it before.
+		p.TempDir = filepath.Join(dir, "kbuild-"+rand.Text())
 	}
 	return nil
 }

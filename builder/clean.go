@@ -2,8 +2,11 @@ package builder
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +15,7 @@ import (
 	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/builder/objects"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // Clean removes the tree's output, images and whatever is kept between runs, as
@@ -54,11 +58,10 @@ func cleanInside(ctx context.Context, w *worker, o cleanOrder) (int, error) {
 	return 0, w.inTreeStore(ctx, o.Settings, o.Plan, func(store *storage.Store) error {
 		var removed []string
 		root := o.Plan.Tree.Recipe.OutputRoot
-		dir := filepath.Join(o.Plan.Tree.Root, root)
-		if _, err := os.Lstat(dir); err == nil {
+		if _, err := os.Lstat(filepath.Join(o.Plan.Tree.Root, root)); err == nil {
 			removed = append(removed, root)
 		}
-		if err := os.RemoveAll(dir); err != nil {
+		if err := removeOutput(o.Plan.Tree.Root, root); err != nil {
 			return fmt.Errorf("clean: %w", err)
 		}
 		kept, images := false, 0
@@ -85,6 +88,25 @@ func cleanInside(ctx context.Context, w *worker, o cleanOrder) (int, error) {
 		w.say(StepClean, "removed %s", strings.Join(removed, ", "))
 		return nil
 	})
+}
+
+// removeOutput removes a directory of the tree. A link in its place is removed,
+// and what is behind it stays; behind one above it nothing is touched.
+func removeOutput(tree, name string) error {
+	root, err := files.OpenRoot(tree)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	dir, err := root.Dir(path.Dir(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.RemoveAll(path.Base(name))
 }
 
 // Prune removes what was kept for trees that are no longer there.

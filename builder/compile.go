@@ -15,7 +15,6 @@ import (
 	"github.com/kbuild/kbuild/builder/objects"
 	"github.com/kbuild/kbuild/builder/output"
 	"github.com/kbuild/kbuild/storage"
-	"github.com/kbuild/kbuild/storage/files"
 )
 
 // compile is the compile step: the command runs in the image, and what it leaves
@@ -94,7 +93,7 @@ func (c *compilation) prepare() (mounts []kube.Mount, cold string, err error) {
 	}
 	if !c.own() {
 		for _, o := range r.Outputs {
-			if err := output.Seed(o.Host, c.state.Staging(o)); err != nil {
+			if err := output.Seed(output.Of(c.Plan.Tree, o), c.state.Staging(o)); err != nil {
 				return nil, "", err
 			}
 		}
@@ -168,22 +167,26 @@ func (c *compilation) publish() error {
 		c.done(c.step, c.start, "nothing comes back, as KUBE_RUN_COPY_OUTPUT says")
 		return nil
 	}
-	owner, err := files.OwnerOf(c.Plan.Tree.Root)
-	if err != nil {
-		return err
-	}
+	var made []output.PublishedFile
 	for i, o := range r.Outputs {
-		published, err := output.Publish(c.state.Staging(o), o.Host, owner, c.wanted[i])
+		to := output.Of(c.Plan.Tree, o)
+		owner, err := to.Owner()
 		if err != nil {
 			return err
 		}
+		published, err := output.Publish(c.state.Staging(o), to, owner, c.wanted[i])
+		if err != nil {
+			return err
+		}
+		made = append(made, published.Files...)
+		c.leftOut(c.step, published.LeftOut)
 		c.Published(Published{
 			Step: c.step, Root: c.Plan.Tree.Root, Dir: r.Outputs[0].Host,
-			Asked: c.Plan.Programs, Files: published, Took: time.Since(c.start),
+			Asked: c.Plan.Programs, Files: published.Files, Took: time.Since(c.start),
 		})
 	}
 	c.Mark("binaries published")
-	return nil
+	return c.missing(made)
 }
 
 // isOutput says whether a mount of upstream's is an output directory, for

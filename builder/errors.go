@@ -1,6 +1,9 @@
 package builder
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // An Input is a value of the user's that is held against the tree.
 type Input int
@@ -105,3 +108,18 @@ type TempDirError struct{ Err error }
 
 func (e *TempDirError) Error() string { return fmt.Sprintf("make a temporary directory: %v", e.Err) }
 func (e *TempDirError) Unwrap() error { return e.Err }
+
+// A NothingMadeError says that a command ended well and did not leave what it was
+// to make.
+type NothingMadeError struct {
+	Command  []string
+	Programs []string // those that are not there; none: there is no program at all
+}
+
+func (e *NothingMadeError) Error() string {
+	what := strings.Join(e.Programs, " and no ")
+	if what == "" {
+		what = "program"
+	}
+	return fmt.Sprintf("%s ended well and left no %s", strings.Join(e.Command, " "), what)
+}

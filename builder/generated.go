@@ -64,7 +64,8 @@ func (c *checker) bringBack(ctx context.Context, plan Plan, status int) (err err
 			return err
 		}
 	}
-	written, err := output.BringBack(dir, plan.Tree.Root, names)
+	written, leftOut, err := output.BringBack(dir, plan.Tree.Root, names)
+	c.leftOut(c.Work.step(), leftOut)
 	switch {
 	case len(written) == 0:
 	case len(written) <= 3:

@@ -60,7 +60,7 @@ func (b *build) assemble(ctx context.Context, base base, made image.Context) (st
 			p.Tree.Recipe.Dockerfile, len(steps))
 	}
 	if changed || made.Changed {
-		b.done(StepImage, start, "%s assembled from %s", p.imageNames(), p.Tree.Recipe.Context)
+		b.done(StepImage, start, "%s assembled from %s", p.imageNames(), made.Shown(p.Tree.Root))
 	} else {
 		b.say(StepImage, "%s holds these sources: nothing to do", p.imageNames())
 	}

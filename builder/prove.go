@@ -78,12 +78,10 @@ func (c *checker) proof(plan Plan, b *mirror.Bundle, bundle, dir string) (buildO
 		return buildOrder{}, err
 	}
 	recipe := &plan.Tree.Recipe
-	if recipe.Context, err = filepath.Rel(plan.Tree.Root, filepath.Join(dir, "context")); err != nil {
-		return buildOrder{}, err
-	}
+	recipe.Context = ""
 	recipe.Outputs = slices.Clone(recipe.Outputs)
 	for i := range recipe.Outputs {
-		recipe.Outputs[i].Host = filepath.Join(dir, "output", fmt.Sprint(i))
+		recipe.Outputs[i].Host, recipe.Outputs[i].InTree = filepath.Join(dir, "output", fmt.Sprint(i)), ""
 	}
 	recipe.NoCopyBack = true
 	return buildOrder{Request: req, Plan: plan}, nil

@@ -68,7 +68,7 @@ type Published struct {
 	Root  string   // of the tree
 	Dir   string   // the first output directory
 	Asked []string // names of the programs that were asked for
-	Files []output.Published
+	Files []output.PublishedFile
 	Took  time.Duration
 }
 

@@ -61,6 +61,7 @@ type TreeRequest struct {
 	GitVersion string // that the binaries report; "": what the tree says
 	// UnknownVersion allows binaries that report a placeholder.
 	UnknownVersion bool
+	Output         string // the directory they go to; "": where the tree says
 	// Variables of the environment, NAME or NAME=VALUE, are given to the tree's
 	// scripts besides those that upstream's build reads.
 	Variables []string

@@ -2,18 +2,36 @@ package builder
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/kbuild/kbuild/storage/files"
 )
 
-// lockTree keeps a second kbuild out of a tree. It is a flock(2) on the tree's
-// root directory, which exists before _output does and after clean; the file
+// lockTree keeps a second kbuild of the user's out of a tree. It is a flock(2) on
+// a file in kbuild's own directory, named by the tree's real path: whoever may
+// open the tree's own directory could hold one on that for ever. The file
 // is handed down to the worker, so that the lock lasts as long as anything of
-// the run does. waiting is called once when another kbuild holds it.
-func lockTree(ctx context.Context, root string, waiting func()) (*os.File, error) {
-	f, err := os.Open(root)
+// the run does, and it is never removed. waiting is called once when another
+// kbuild holds it.
+//
+// A kbuild that keeps its things elsewhere, another user's above all, is not kept
+// out: each publishes whole directories, and removes nothing that the other is
+// writing.
+func lockTree(ctx context.Context, cacheDir, root string, waiting func()) (*os.File, error) {
+	real, err := filepath.EvalSymlinks(root)
+	if err != nil {
+		return nil, fmt.Errorf("lock the tree: %w", err)
+	}
+	sum := sha256.Sum256([]byte(real))
+	dir := filepath.Join(cacheDir, "locks")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("lock the tree: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, hex.EncodeToString(sum[:16])), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the tree: %w", err)
 	}

@@ -13,20 +13,21 @@ import (
 )
 
 func TestLock(t *testing.T) {
+	cache := t.TempDir()
 	dir := t.TempDir()
-	first, err := lockTree(context.Background(), dir, func() { t.Error("the first waits") })
+	first, err := lockTree(context.Background(), cache, dir, func() { t.Error("the first waits") })
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	said := 0
-	if _, err := lockTree(ctx, dir, func() { said++; cancel() }); !errors.Is(err, context.Canceled) || said != 1 {
+	if _, err := lockTree(ctx, cache, dir, func() { said++; cancel() }); !errors.Is(err, context.Canceled) || said != 1 {
 		t.Errorf("the second: %v, said %d times", err, said)
 	}
 	waiting := make(chan struct{})
 	got := make(chan error, 1)
 	go func() {
-		f, err := lockTree(context.Background(), dir, func() { close(waiting) })
+		f, err := lockTree(context.Background(), cache, dir, func() { close(waiting) })
 		if err == nil {
 			err = f.Close()
 		}
@@ -42,8 +43,9 @@ func TestLock(t *testing.T) {
 }
 
 func TestLockErrors(t *testing.T) {
+	cache := t.TempDir()
 	never := func() { t.Error("waits") }
-	if _, err := lockTree(context.Background(), filepath.Join(t.TempDir(), "gone"), never); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "lock the tree") {
+	if _, err := lockTree(context.Background(), cache, filepath.Join(t.TempDir(), "gone"), never); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "lock the tree") {
 		t.Errorf("a tree that is not there: %v", err)
 	}
 	// Two trees, and two directories of one, are no matter to each other.
@@ -52,7 +54,7 @@ func TestLockErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, d := range []string{dir, filepath.Join(dir, "sub")} {
-		f, err := lockTree(context.Background(), d, never)
+		f, err := lockTree(context.Background(), cache, d, never)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,15 +66,16 @@ func TestLockErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	if _, err := lockTree(ctx, link, cancel); !errors.Is(err, context.Canceled) {
+	if _, err := lockTree(ctx, cache, link, cancel); !errors.Is(err, context.Canceled) {
 		t.Errorf("through a link: %v", err)
 	}
 }
 
 // What holds the lock's file, holds the lock: the worker, after kbuild is gone.
 func TestLockHandedOn(t *testing.T) {
+	cache := t.TempDir()
 	dir := t.TempDir()
-	first, err := lockTree(context.Background(), dir, func() {})
+	first, err := lockTree(context.Background(), cache, dir, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,11 +85,11 @@ func TestLockHandedOn(t *testing.T) {
 	}
 	first.Close()
 	ctx, cancel := context.WithCancel(context.Background())
-	if _, err := lockTree(ctx, dir, cancel); !errors.Is(err, context.Canceled) {
+	if _, err := lockTree(ctx, cache, dir, cancel); !errors.Is(err, context.Canceled) {
 		t.Errorf("while another has the file: %v", err)
 	}
 	unix.Close(fd)
-	last, err := lockTree(context.Background(), dir, func() { t.Error("waits") })
+	last, err := lockTree(context.Background(), cache, dir, func() { t.Error("waits") })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -179,10 +179,7 @@ func (p TreePlan) makeTemporary() (remove func() error, err error) {
 		}
 		return nil
 	}
-	if err := remove(); err != nil {
-		return nil, err
-	}
-	if err := os.Mkdir(p.TempDir, 0o700); err != nil {
+	if err := p.treeDir().MakeTemporary(p.TempDir); err != nil {
 		return nil, &TempDirError{err}
 	}
 	return remove, os.Setenv("TMPDIR", p.TempDir)

@@ -223,11 +223,12 @@ func sourcesName(r kube.Recipe) string {
 }
 
 // whole runs the whole Dockerfile, which is of a form not known here.
-func (a assembly) whole(ctx context.Context) (string, error) {
-	if err := a.Context.Wait(); err != nil {
-		return "", err
-	}
-	return a.dockerfile(ctx, filepath.Join(a.Context.Dir, "Dockerfile"), a.labels())
+func (a assembly) whole(ctx context.Context) (id string, err error) {
+	err = a.Context.WithArchive(ctx, a.Tree.Recipe.Archive, func() error {
+		id, err = a.dockerfile(ctx, filepath.Join(a.Context.Dir, "Dockerfile"), a.labels())
+		return err
+	})
+	return id, err
 }
 
 // container makes a working container of an image, to be committed.
@@ -323,7 +324,7 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 	}
 	if err != nil {
 		return "", &DockerfileError{
-			Path: filepath.Join(a.Context.Dir, "Dockerfile"), Of: a.Tree.Recipe.Dockerfile,
+			Path: filepath.Join(a.Context.Place, "Dockerfile"), Of: a.Tree.Recipe.Dockerfile,
 			Err: container.ShortError(err), Said: container.LastLines(output.String(), 12),
 		}
 	}

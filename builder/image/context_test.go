@@ -5,8 +5,8 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/storage/files"
 	"github.com/kbuild/kbuild/storage/files/filestest"
 )
 
@@ -149,7 +150,7 @@ func TestWriteContextAlone(t *testing.T) {
 			if slices.Sort(written); !slices.Equal(written, test.want) {
 				t.Errorf("written %v, want %v", written, test.want)
 			}
-			if now.Changed != (test.want != nil) || (now.Digest == first.Digest) != test.same || now.Dir != c.dir() {
+			if now.Changed != (test.want != nil) || (now.Digest == first.Digest) != test.same || now.Place != c.dir() || now.Dir != filepath.Join(c.state, "context") {
 				t.Errorf("%+v, before %+v", now, first)
 			}
 			first = now
@@ -205,14 +206,6 @@ func TestWriteContextFails(t *testing.T) {
 				cancel()
 				return c.sources()
 			}, func(err error) bool { return errors.Is(err, context.Canceled) },
-		},
-		{
-			"kbuild's own directory is gone", func(t *testing.T, c *contextTree, _ func()) sources.Manifest {
-				if err := os.RemoveAll(c.state); err != nil {
-					t.Fatal(err)
-				}
-				return c.sources()
-			}, func(err error) bool { return errors.Is(err, fs.ErrNotExist) },
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -288,6 +281,64 @@ func TestWriteContextOver(t *testing.T) {
 	}
 }
 
+// An image is made from what kbuild wrote and from nothing else, whatever the tree
+// holds where the context is shown.
+func TestContextIsOwn(t *testing.T) {
+	c := newContextTree(t)
+	filestest.Write(t, filepath.Join(c.dir(), "planted"), "x")
+	first := c.mustWrite()
+	want := map[string]string{"Dockerfile": "FROM x\n", "defs": string(c.version.File())}
+	holds := func() {
+		t.Helper()
+		if got, _ := filestest.Read(t, first.Dir); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("the image is made from %q, want %q", got, want)
+		}
+	}
+	holds()
+	filestest.Write(t, filepath.Join(c.dir(), "Dockerfile"), "FROM evil\n")
+	filestest.Write(t, filepath.Join(first.Dir, "stale"), "of another age")
+	c.mustWrite()
+	holds()
+	err := first.WithArchive(context.Background(), "s.tar.gz", func() error {
+		_, err := os.Stat(filepath.Join(first.Dir, "s.tar.gz"))
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	holds()
+}
+
+// No link of the tree leads the context anywhere.
+func TestWriteContextBehindLinks(t *testing.T) {
+	for _, level := range []string{"_output", "_output/images", "_output/images/x"} {
+		c := newContextTree(t)
+		outside := t.TempDir()
+		filestest.Write(t, filepath.Join(outside, "id_rsa"), "s3cr3t")
+		link := filepath.Join(c.tree.Root, level)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(link), 0o755), os.Symlink(outside, link)); err != nil {
+			t.Fatal(err)
+		}
+		c.tree.Recipe.Outputs = []kube.Output{{InTree: "_output/bin"}}
+		var is *files.LinkError
+		if _, err := c.write(context.Background(), c.sources()); !errors.As(err, &is) || is.Path != link {
+			t.Errorf("%s: %v", level, err)
+		}
+		// Where the user says where output goes, the tree is not written to.
+		c.tree.Recipe.Outputs[0].InTree = ""
+		written, err := c.write(context.Background(), c.sources())
+		if err != nil || written.Place != written.Dir {
+			t.Errorf("%s: %+v, %v", level, written, err)
+		}
+		for _, dir := range []string{outside, written.Dir} {
+			got, _ := filestest.Read(t, dir)
+			if got["id_rsa"] != "" && dir != outside || dir == outside && len(got) != 1 {
+				t.Errorf("%s: %s holds %v", level, dir, got)
+			}
+		}
+	}
+}
+
 // Only what differs is written, and an archive somebody touched is not trusted.
 func TestWriteContext(t *testing.T) {
 	root := t.TempDir()
@@ -315,7 +366,7 @@ func TestWriteContext(t *testing.T) {
 	if again := do(); again.Changed || again.Digest != first.Digest {
 		t.Errorf("again: %+v, first %+v", again, first)
 	}
-	archive := filepath.Join(first.Dir, "s.tar.gz")
+	archive := filepath.Join(first.Place, "s.tar.gz")
 	held, err := os.ReadFile(archive)
 	if err != nil {
 		t.Fatal(err)
@@ -324,7 +375,7 @@ func TestWriteContext(t *testing.T) {
 		"touched":  func() error { return os.Chtimes(archive, time.Now(), time.Now().Add(time.Second)) },
 		"removed":  func() error { return os.Remove(archive) },
 		"replaced": func() error { return os.WriteFile(archive, []byte("rubbish"), 0o644) },
-		"defs":     func() error { return os.WriteFile(filepath.Join(first.Dir, "defs"), []byte("x"), 0o644) },
+		"defs":     func() error { return os.WriteFile(filepath.Join(first.Place, "defs"), []byte("x"), 0o644) },
 	} {
 		if err := spoil(); err != nil {
 			t.Fatal(err)
@@ -340,7 +391,7 @@ func TestWriteContext(t *testing.T) {
 	if c := do(); !c.Changed || c.Digest == first.Digest {
 		t.Errorf("after an edit: %+v", c)
 	}
-	entries, err := os.ReadDir(first.Dir)
+	entries, err := os.ReadDir(first.Place)
 	if err != nil {
 		t.Fatal(err)
 	}

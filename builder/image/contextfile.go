@@ -76,25 +76,44 @@ const utc = "TZif" + "\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\
 
 // write writes the file to a context unless it is there already, and says
 // whether it did.
-func (f ContextFile) write(dir string, owner files.Owner) (bool, error) {
-	file := filepath.Join(dir, f.Name)
-	mode, data := os.FileMode(0o644), f.Data
+func (f ContextFile) write(dir *files.Dir, owner files.Owner) (bool, error) {
+	mode := os.FileMode(0o644)
 	switch {
 	case f.Secret:
-		if info, err := os.Lstat(file); err == nil && info.Mode().IsRegular() {
-			return false, nil
-		}
-		mode, data = 0o600, []byte(rand.Text()+"\n")
+		mode = 0o600
 	case f.Exec:
 		mode = 0o755
 	}
-	if held, err := os.ReadFile(file); err == nil && bytes.Equal(held, data) {
+	if held, err := readHeld(dir, f.Name, len(f.Data)); err == nil && bytes.Equal(held, f.Data) {
 		return false, nil
 	}
-	return true, files.WriteWhole(file, mode, owner, func(w io.Writer) error {
-		_, err := w.Write(data)
+	return true, dir.WriteWhole(f.Name, mode, owner, func(w io.Writer) error {
+		_, err := w.Write(f.Data)
 		return err
 	})
+}
+
+// readHeld reads a file of a context, and one byte more than expected at most.
+func readHeld(dir *files.Dir, name string, size int) ([]byte, error) {
+	f, err := dir.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, int64(size)+1))
+}
+
+// filled is the file with its bytes: a secret is what it is in the directory of
+// an earlier context, or is made.
+func (f ContextFile) filled(dir *files.Dir) ContextFile {
+	if !f.Secret {
+		return f
+	}
+	f.Data = []byte(rand.Text() + "\n")
+	if held, err := readHeld(dir, f.Name, len(f.Data)); err == nil && len(held) == len(f.Data) {
+		f.Data = held
+	}
+	return f
 }
 
 // filesDigest identifies files of a context; what a secret is does not matter.

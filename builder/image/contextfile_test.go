@@ -28,9 +28,19 @@ func TestReadContextFiles(t *testing.T) {
 		t.Errorf("%+v", read)
 	}
 	dir := t.TempDir()
+	opened, err := files.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	to, err := opened.Dir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
 	for round := range 2 {
 		for _, f := range read {
-			changed, err := f.write(dir, files.Self())
+			changed, err := f.filled(to).write(to, files.Self())
 			if err != nil || changed != (round == 0) {
 				t.Errorf("round %d, %s: %t, %v", round, f.Name, changed, err)
 			}

@@ -42,20 +42,36 @@ func checkOutputRoot(root *files.Root, name string) error {
 
 // checkBinaries refuses a directory for binaries that is not among the tree's
 // output, unless the user himself said so: a stranger's script may not send them
-// to a home directory.
-func (t Tree) checkBinaries(bin, outputRoot string) error {
+// to a home directory. It returns the directory's path in the tree; none where
+// the user said it.
+func (t Tree) checkBinaries(bin, outputRoot string) (inTree string, err error) {
 	if custom := t.env("CUSTOM_OUTPUT_BINPATH"); custom != "" {
 		if !filepath.IsAbs(custom) {
 			custom = filepath.Join(t.Root, custom)
 		}
 		if bin == filepath.Clean(custom) {
-			return nil
+			return "", nil
 		}
 	}
 	if inOutput, err := filepath.Rel(filepath.Join(t.Root, outputRoot), bin); err == nil && sources.ValidPath(inOutput) {
-		return nil
+		return path.Join(outputRoot, inOutput), nil
 	}
-	return &OutputError{Dir: bin, Variable: "CUSTOM_OUTPUT_BINPATH"}
+	return "", &OutputError{Dir: bin, Variable: "CUSTOM_OUTPUT_BINPATH"}
+}
+
+// WithOutput is the tree with its binaries going to a directory that the user
+// names: an absolute path of the host.
+func (t Tree) WithOutput(dir string) Tree {
+	r := t.Recipe
+	r.Mounts, r.Outputs = slices.Clone(r.Mounts), slices.Clone(r.Outputs)
+	for i, m := range r.Mounts {
+		if m.Container == r.Outputs[0].Container {
+			r.Mounts[i].Host = dir
+		}
+	}
+	r.Outputs[0].Host, r.Outputs[0].InTree = dir, ""
+	t.Recipe = r
+	return t
 }
 
 // An OutputError says that a tree's scripts send output to where it may not go.

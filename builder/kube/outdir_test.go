@@ -86,6 +86,14 @@ func TestBinariesStayInTheOutput(t *testing.T) {
 		if err != nil || tree.Recipe.Outputs[0].Host != want {
 			t.Errorf("%s: %+v, %v", c.path, tree.Recipe.Outputs, err)
 		}
+		// What the tree names is in the tree, and no link is followed to it.
+		if own := tree.Recipe.Outputs[0].InTree; own != "" && own != c.want || (own == "") != (c.env != nil) {
+			t.Errorf("%s: in the tree it is %q", c.path, own)
+		}
+		named := tree.WithOutput("/mnt/out").Recipe
+		if o := named.Outputs[0]; o.Host != "/mnt/out" || o.InTree != "" || named.Mounts[0].Host != "/mnt/out" || tree.Recipe.Mounts[0].Host != want {
+			t.Errorf("with a directory of the user's: %+v, before %+v", named, tree.Recipe)
+		}
 	}
 	for _, out := range []string{"../out", ".", ".git/x", "a/.git", "/etc/../.."} {
 		var output *OutputError

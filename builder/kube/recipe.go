@@ -154,6 +154,10 @@ type Output struct {
 	Container string
 	// Host is the absolute path on the host where they belong.
 	Host string
+	// InTree is Host's path in the tree, with slashes, where the tree says
+	// where they belong; empty where the user does, who may name any
+	// directory.
+	InTree string
 }
 
 // A Fill is a placeholder in the tree's Dockerfile and what stands for it.

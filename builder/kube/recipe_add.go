@@ -62,10 +62,11 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	if err != nil {
 		return Recipe{}, err
 	}
-	if err := t.checkBinaries(bin, r.OutputRoot); err != nil {
-		return Recipe{}, err
+	own, err := t.checkBinaries(bin, r.OutputRoot)
+	if err != nil {
+		return Recipe{}, fmt.Errorf("%s: %w", v.Where("OUTPUT_BINPATH"), err)
 	}
-	r.Outputs[0].Host = bin
+	r.Outputs[0].Host, r.Outputs[0].InTree = bin, own
 	r.Mounts = []Mount{{Host: bin, Container: r.Outputs[0].Container}}
 	if m.common.Has(`^[ \t]*--volume[ \t]+/etc/localtime:/etc/localtime:ro`) {
 		r.Mounts = append(r.Mounts, Mount{Host: "/etc/localtime", Container: "/etc/localtime", ReadOnly: true})
@@ -132,7 +133,9 @@ func common(ctx context.Context, t Tree, m marks, v *shell.Variables) (Recipe, e
 		Context:    path.Join(inTree, "images"),
 		Workdir:    workdir,
 		Persistent: []string{remote + "/go"},
-		Outputs:    []Output{{Container: remote + "/bin", Host: filepath.Join(output, "dockerized", "bin")}},
+		Outputs: []Output{{
+			Container: remote + "/bin", Host: filepath.Join(output, "dockerized", "bin"), InTree: path.Join(inTree, "dockerized", "bin"),
+		}},
 		// [[ ${KUBE_RUN_COPY_OUTPUT:-y} =~ ^[yY]$ ]] in build/run.sh.
 		NoCopyBack: !strings.EqualFold(t.envOr("KUBE_RUN_COPY_OUTPUT", "y"), "y"),
 	}

@@ -140,6 +140,7 @@ func TestOpenTree(t *testing.T) {
 		Outputs: []Output{{
 			Container: "/go/src/k8s.io/kubernetes/_output/dockerized/bin",
 			Host:      root + "/_output/dockerized/bin",
+			InTree:    "_output/dockerized/bin",
 		}},
 	}
 	got := tree.Recipe

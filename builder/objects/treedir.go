@@ -52,6 +52,36 @@ func (d TreeDir) Make() error {
 	})
 }
 
+// temporary is the file that holds where the last run's temporary directory is.
+const temporary = "temporary"
+
+// MakeTemporary makes a directory for the files of one run, and removes that of
+// the last one where a killed run left it. The caller holds the tree's lock.
+func (d TreeDir) MakeTemporary(dir string) error {
+	file := filepath.Join(d.Path, temporary)
+	if last, err := os.ReadFile(file); err == nil && filepath.IsAbs(string(last)) {
+		// In a directory for everybody, somebody else may have its name by now.
+		if owner, err := files.OwnerOf(string(last)); err == nil && owner.UID == files.Self().UID {
+			if err := os.RemoveAll(string(last)); err != nil {
+				return fmt.Errorf("remove what an earlier run left: %w", err)
+			}
+		}
+	}
+	if filepath.Dir(dir) == d.Path {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("remove what an earlier run left: %w", err)
+		}
+	}
+	err := files.WriteWhole(file, 0o600, files.Self(), func(w io.Writer) error {
+		_, err := io.WriteString(w, dir)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return os.Mkdir(dir, 0o700)
+}
+
 // TreeDirs lists the directories of trees in one. Of a tree that was last built
 // when they did not hold yet where it lies, nothing is known.
 func TreeDirs(dir string) ([]TreeDir, error) {

@@ -1,6 +1,8 @@
 package objects
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -82,6 +84,39 @@ func TestStateOfLevel(t *testing.T) {
 		k := keeper{t, filepath.Join(trees, name)}
 		if cold := k.run(m, kube.Version{}, false); cold != want {
 			t.Errorf("%s: cold: %q", name, cold)
+		}
+	}
+}
+
+// Nobody else decides where temporary files lie, and what a killed run left goes
+// with the next one.
+func TestMakeTemporary(t *testing.T) {
+	d := TreeDir{Path: t.TempDir(), Root: "/tree"}
+	shared := t.TempDir()
+	first, second := filepath.Join(shared, "kbuild-1"), filepath.Join(shared, "kbuild-2")
+	for _, dir := range []string{first, second} {
+		if err := d.MakeTemporary(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "left"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := os.ReadDir(shared)
+	if err != nil || len(entries) != 1 || entries[0].Name() != "kbuild-2" {
+		t.Errorf("%s holds %v, %v", shared, entries, err)
+	}
+	// What somebody made of that name is not taken.
+	if err := os.Mkdir(first, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.MakeTemporary(first); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a directory that was there: %v", err)
+	}
+	own := filepath.Join(d.Path, "tmp")
+	for range 2 {
+		if err := d.MakeTemporary(own); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -8,12 +8,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/builder/objects"
 	"github.com/kbuild/kbuild/storage/files"
+	"golang.org/x/sys/unix"
 )
 
 // What upstream brings back into the tree after a command: the worker takes it
@@ -51,9 +51,6 @@ func TakeOut(root string, r kube.Recipe, manifest sources.Manifest, mounts []kub
 
 // comesBack is whether a filter includes a file and every directory above it.
 func comesBack(f sources.Filter, file string) bool {
-	if file == ".git" || strings.HasPrefix(file, ".git/") {
-		return false
-	}
 	for dir := path.Dir(file); dir != "."; dir = path.Dir(dir) {
 		if !f.Includes(dir, true) {
 			return false
@@ -63,11 +60,19 @@ func comesBack(f sources.Filter, file string) bool {
 }
 
 func takeFile(workdir *os.Root, l objects.Leftover, to string) (err error) {
-	in, err := workdir.Open(l.Path)
+	// It was a file when it was listed.
+	in, err := workdir.OpenFile(l.Path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return &fs.PathError{Op: "read", Path: l.Path, Err: files.ErrNotRegular}
+	}
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
@@ -101,63 +106,95 @@ func TakenOut(dir string) ([]string, error) {
 
 // BringBack puts files from a directory of [TakeOut] into the tree, each whole
 // or not at all, and tells which it wrote. What holds the same bytes is left
-// alone, and so is whatever lies at or behind a link.
-func BringBack(dir, root string, names []string) (written []string, err error) {
+// alone, and so is whatever lies at or behind a link. A name that begins with a
+// dot or holds control characters never comes back: leftOut are those.
+func BringBack(dir, root string, names []string) (written, leftOut []string, err error) {
+	if len(names) == 0 {
+		return nil, nil, nil
+	}
 	owner, err := files.OwnerOf(root)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	from, err := files.OpenRoot(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer from.Close()
+	to, err := files.OpenRoot(root)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer to.Close()
 	for _, name := range names {
-		from, to := filepath.Join(dir, filepath.FromSlash(name)), filepath.Join(root, filepath.FromSlash(name))
-		if behindLink(root, name) {
+		if !visible(name) {
+			leftOut = append(leftOut, name)
 			continue
 		}
-		same, err := files.Same(from, to)
-		if err == nil && !same {
-			if err = bringFile(from, to, owner); err == nil {
-				written = append(written, name)
-			}
-		}
+		changed, err := bringFile(from, to, name, owner)
 		if err != nil {
-			return written, fmt.Errorf("bring %s back into the tree: %w", name, err)
+			return written, leftOut, fmt.Errorf("bring %s back into the tree: %w", name, err)
+		}
+		if changed {
+			written = append(written, name)
 		}
 	}
-	return written, nil
+	return written, leftOut, nil
 }
 
-// behindLink is whether a path in the tree, or what leads to it, is neither a
-// plain file nor a directory nor missing.
-func behindLink(root, name string) bool {
-	for p := name; p != "."; p = path.Dir(p) {
-		info, err := os.Lstat(filepath.Join(root, filepath.FromSlash(p)))
-		if err != nil {
-			continue // not there yet
-		}
-		if p == name && !info.Mode().IsRegular() || p != name && !info.IsDir() {
-			return true
-		}
-	}
-	return false
-}
-
-func bringFile(from, to string, owner files.Owner) error {
-	if err := Writable(filepath.Dir(to)); err != nil {
-		return err
-	}
-	if err := files.MakeDirs(filepath.Dir(to), owner); err != nil {
-		return err
-	}
-	in, err := os.Open(from)
+// bringFile brings a file back, unless it is there already or something else
+// than a file or a directory is in its way.
+func bringFile(from, to *files.Root, name string, owner files.Owner) (bool, error) {
+	dir, base := path.Split(name)
+	dir = path.Clean(dir)
+	source, err := from.Dir(dir)
 	if err != nil {
-		return err
+		return false, err
+	}
+	defer source.Close()
+	there, err := to.Dir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := (Destination{to.Path(), dir}).Check(); isInTheWay(err) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+		there, err = to.MakeDirs(dir, owner)
+	}
+	if isInTheWay(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer there.Close()
+	if st, err := there.Stat(base); err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return false, nil
+	}
+	if same, err := sameFile(source, there, base); err != nil || same {
+		return false, err
+	}
+	if err := unix.Faccessat(int(there.File().Fd()), ".", unix.W_OK|unix.X_OK, 0); err != nil {
+		return false, &PlaceError{Path: there.Path(), Why: NotWritable, Err: err}
+	}
+	in, err := source.Open(base)
+	if err != nil {
+		return false, err
 	}
 	defer in.Close()
 	info, err := in.Stat()
 	if err != nil {
-		return err
+		return false, err
 	}
-	return files.WriteWhole(to, info.Mode().Perm(), owner, func(w io.Writer) error {
+	err = there.WriteWhole(base, info.Mode().Perm(), owner, func(w io.Writer) error {
 		_, err := io.Copy(w, in)
 		return err
 	})
+	return err == nil, err
+}
+
+// isInTheWay is whether a link or a file is where a directory should be.
+func isInTheWay(err error) bool {
+	var link *files.LinkError
+	return errors.Is(err, files.ErrLink) || errors.As(err, &link) || errors.Is(err, unix.ENOTDIR)
 }

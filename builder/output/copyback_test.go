@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -107,8 +108,8 @@ func TestCopyBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	written, err := BringBack(dir, tree, taken)
-	if err != nil || fmt.Sprint(written) != "[new/types.go pkg/a/types.go]" {
+	written, leftOut, err := BringBack(dir, tree, taken)
+	if err != nil || leftOut != nil || fmt.Sprint(written) != "[new/types.go pkg/a/types.go]" {
 		t.Errorf("brought back: %v, %v", written, err)
 	}
 	if text, err := os.ReadFile(filepath.Join(outside, "types.go")); string(text) != "not the tree's" {
@@ -116,5 +117,28 @@ func TestCopyBack(t *testing.T) {
 	}
 	if missing, err := TakenOut(filepath.Join(dir, "gone")); err != nil || missing != nil {
 		t.Errorf("of nothing: %v, %v", missing, err)
+	}
+}
+
+// What a shell, git or an editor would read unasked does not come back, and no
+// link of the tree is followed, not even one that is part of the path.
+func TestBringBackLeavesOut(t *testing.T) {
+	dir, tree, outside := t.TempDir(), t.TempDir(), t.TempDir()
+	odd := []string{".git/config", "vendor/x/.git/hooks/pre-commit", "vendor/x/.gitattributes", "a/bell\a.pb.go", "a/zz_generated.\n.go"}
+	names := append([]string{"a/b/zz_generated.x.go", "in/zz_generated.x.go", "up/zz_generated.x.go"}, odd...)
+	for _, name := range names {
+		filestest.Write(t, filepath.Join(dir, name), "left")
+	}
+	if err := errors.Join(os.Mkdir(filepath.Join(tree, "real"), 0o755), os.Symlink("real", filepath.Join(tree, "in")), os.Symlink(outside, filepath.Join(tree, "up"))); err != nil {
+		t.Fatal(err)
+	}
+	written, leftOut, err := BringBack(dir, tree, names)
+	if err != nil || !slices.Equal(written, []string{"a/b/zz_generated.x.go"}) || !slices.Equal(leftOut, odd) {
+		t.Errorf("written %q, left out %q, %v", written, leftOut, err)
+	}
+	for _, d := range []string{outside, filepath.Join(tree, "real")} {
+		if got, _ := filestest.Read(t, d); len(got) > 0 {
+			t.Errorf("%s holds %v", d, got)
+		}
 	}
 }

@@ -7,13 +7,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/storage/files"
-	"golang.org/x/sys/unix"
 )
 
 // Trees of 1.35 and newer are mounted into a container of kube-cross itself.
@@ -29,26 +29,23 @@ func MountTree(tree kube.Tree, version kube.Version, mounts []kube.Mount, temp s
 	if err != nil {
 		return nil, err
 	}
-	inTree := func(container string) (string, bool) {
-		rel, ok := strings.CutPrefix(container, r.Workdir+"/")
-		return filepath.Join(tree.Root, filepath.FromSlash(rel)), ok
+	root, err := files.OpenRoot(tree.Root)
+	if err != nil {
+		return nil, err
 	}
+	defer root.Close()
 	for _, m := range mounts {
-		if dir, ok := inTree(m.Container); ok {
-			if err := files.MakeDirs(dir, owner); err != nil {
+		if name, ok := strings.CutPrefix(m.Container, r.Workdir+"/"); ok {
+			dir, err := root.MakeDirs(name, owner)
+			if err != nil {
 				return nil, fmt.Errorf("make a directory to mount at: %w", err)
 			}
+			dir.Close()
 		}
 	}
-	if file, ok := inTree(r.VersionFile); ok {
-		if held, err := os.ReadFile(file); err != nil || !bytes.Equal(held, version.File()) {
-			err := files.WriteWhole(file, 0o644, owner, func(w io.Writer) error {
-				_, err := w.Write(version.File())
-				return err
-			})
-			if err != nil {
-				return nil, fmt.Errorf("write the version file: %w", err)
-			}
+	if name, ok := strings.CutPrefix(r.VersionFile, r.Workdir+"/"); ok {
+		if err := writeVersion(root, name, version.File(), owner); err != nil {
+			return nil, fmt.Errorf("write the version file: %w", err)
 		}
 	}
 	mounted := []kube.Mount{{Host: tree.Root, Container: r.Workdir}}
@@ -99,6 +96,26 @@ func hideGit(root, temp string) (string, error) {
 	return cover, nil
 }
 
+// writeVersion writes the version file, unless it holds just that.
+func writeVersion(root *files.Root, name string, text []byte, owner files.Owner) error {
+	dir, err := root.Dir(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if f, err := dir.Open(path.Base(name)); err == nil {
+		held, err := io.ReadAll(io.LimitReader(f, int64(len(text))+1))
+		f.Close()
+		if err == nil && bytes.Equal(held, text) {
+			return nil
+		}
+	}
+	return dir.WriteWhole(path.Base(name), 0o644, owner, func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+}
+
 // GiveBack gives what a command made in a mounted tree since a time to the
 // owner of the tree, where that is not who runs kbuild.
 func GiveBack(root string, since time.Time) error {
@@ -106,24 +123,27 @@ func GiveBack(root string, since time.Time) error {
 	if err != nil || owner == files.Self() {
 		return err
 	}
-	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
-			return err
-		}
-		var st unix.Stat_t
-		if err := unix.Lstat(p, &st); err != nil {
-			if errors.Is(err, unix.ENOENT) {
-				return nil
-			}
-			return err
-		}
-		if int(st.Uid) != files.Self().UID || time.Unix(st.Ctim.Unix()).Before(since) {
+	top, err := files.OpenRoot(root)
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	dir, err := top.Dir(".")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	err = dir.Walk(func(at *files.Dir, e files.Entry, _ string) error {
+		if int(e.Stat.Uid) != files.Self().UID || time.Unix(e.Stat.Ctim.Unix()).Before(since) {
 			return nil
 		}
-		return os.Lchown(p, owner.UID, owner.GID)
+		if e.Kind() == 0 && e.Stat.Nlink > 1 {
+			return nil // it may have its other names outside the tree
+		}
+		if err := at.Chown(e.Name, owner); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("give what was made in %s to its owner: %w", root, err)

@@ -25,7 +25,7 @@ const (
 type PlaceError struct {
 	Path string
 	Why  Why
-	Err  error // of NotWritable
+	Err  error
 }
 
 func (e *PlaceError) Error() string {
@@ -61,7 +61,7 @@ func Writable(dir string) error {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
 		if !info.IsDir() {
-			return &PlaceError{Path: d, Why: FileInTheWay}
+			return &PlaceError{Path: d, Why: FileInTheWay, Err: unix.ENOTDIR}
 		}
 		if err := unix.Access(d, unix.W_OK|unix.X_OK); err != nil {
 			return &PlaceError{Path: d, Why: NotWritable, Err: err}

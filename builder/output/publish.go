@@ -4,232 +4,373 @@
 package output
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/kbuild/kbuild/storage/files"
 	"golang.org/x/sys/unix"
 )
 
-// Published tells what became of one file that a command left in an output
+// Published tells what became of the files that a command left in an output
 // directory.
 type Published struct {
+	Files []PublishedFile
+	// LeftOut are the paths of files that are no <os>/<arch>/<name>, or have
+	// a name that begins with a dot or holds control characters.
+	LeftOut []string
+}
+
+// A PublishedFile is a file that a command left.
+type PublishedFile struct {
 	// Path is the file's path on the host.
 	Path string
 	// Changed is false when it already held these bytes.
 	Changed bool
 }
 
-// Publish brings the files below staging to the directory host. Each
-// <os>/<arch> directory appears with all its new files in one step; files of
-// it that staging does not have stay, and so do files whose bytes are the same.
-// A link or a special file in staging is refused, and then nothing is
-// published. With wanted only the files it approves of are published, by their
-// paths below staging.
-func Publish(staging, host string, owner files.Owner, wanted func(file string) bool) (list []Published, err error) {
+// Publish brings the files <os>/<arch>/<name> below staging to the directory
+// to. Each <os>/<arch> directory appears with all its new files in one step;
+// where it is a mount of its own, each file does. Files of it that staging does
+// not have stay, and so do files whose bytes are the same. A link or a special
+// file in staging is refused, and then nothing is published. With wanted only
+// the files it approves of are published, by their paths below staging.
+func Publish(staging string, to Destination, owner files.Owner, wanted func(file string) bool) (p Published, err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("publish to %s: %w", host, err)
+			err = fmt.Errorf("publish to %s: %w", to.Path(), err)
 		}
 	}()
-	groups, err := stagedFiles(staging)
+	from, err := files.OpenRoot(staging)
 	if err != nil {
-		return nil, err
+		return Published{}, err
 	}
-	var dirs []string
-	for dir, names := range groups {
+	defer from.Close()
+	groups, leftOut, err := stagedFiles(from)
+	if err != nil {
+		return Published{}, err
+	}
+	p.LeftOut = leftOut
+	for _, platform := range slices.Sorted(maps.Keys(groups)) {
+		names := groups[platform]
 		if wanted != nil {
-			names = slices.DeleteFunc(names, func(file string) bool { return !wanted(filepath.Join(dir, file)) })
+			names = slices.DeleteFunc(names, func(name string) bool { return !wanted(filepath.Join(platform, name)) })
 		}
-		if groups[dir] = names; len(names) > 0 {
-			dirs = append(dirs, dir)
-		}
-	}
-	sort.Strings(dirs)
-	for _, dir := range dirs {
-		published, err := publishDir(filepath.Join(staging, dir), filepath.Join(host, dir), host, groups[dir], owner)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, published...)
-	}
-	return list, nil
-}
-
-// stagedFiles lists the files below staging by the directory that is to appear
-// at once: two levels deep where there are as many.
-func stagedFiles(staging string) (map[string][]string, error) {
-	groups := map[string][]string{}
-	err := filepath.WalkDir(staging, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(staging, p)
-		if err != nil {
-			return err
-		}
-		if !d.Type().IsRegular() {
-			return fmt.Errorf("%s is neither a file nor a directory", rel)
-		}
-		parts := strings.Split(rel, string(filepath.Separator))
-		depth := min(2, len(parts)-1)
-		dir := filepath.Join(parts[:depth]...)
-		groups[dir] = append(groups[dir], filepath.Join(parts[depth:]...))
-		return nil
-	})
-	return groups, err
-}
-
-func publishDir(from, to, host string, names []string, owner files.Owner) ([]Published, error) {
-	if err := Writable(to); err != nil {
-		return nil, err
-	}
-	if to != host { // what lies beside the output directory is not kbuild's
-		if err := files.RemoveUnfinished(filepath.Dir(to)); err != nil {
-			return nil, err
-		}
-	}
-	list := make([]Published, 0, len(names))
-	changed := map[string]bool{}
-	for _, file := range names {
-		if info, err := os.Lstat(filepath.Join(to, file)); err == nil && info.IsDir() {
-			return nil, &PlaceError{Path: filepath.Join(to, file), Why: DirectoryInTheWay}
-		}
-		same, err := files.Same(filepath.Join(from, file), filepath.Join(to, file))
-		if err != nil {
-			return nil, err
-		}
-		changed[file] = !same
-		list = append(list, Published{Path: filepath.Join(to, file), Changed: !same})
-	}
-	anyChanged := false
-	for _, c := range changed {
-		anyChanged = anyChanged || c
-	}
-	if !anyChanged {
-		return list, nil
-	}
-	if err := files.MakeDirs(filepath.Dir(to), owner); err != nil {
-		return nil, err
-	}
-	next, err := os.MkdirTemp(filepath.Dir(to), files.Unfinished+"*")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(next)
-	if err := os.Chmod(next, 0o755); err != nil {
-		return nil, err
-	}
-	if err := keepOthers(to, next, changed, owner); err != nil {
-		return nil, err
-	}
-	for _, file := range names {
-		if !changed[file] {
+		if len(names) == 0 {
 			continue
 		}
-		if err := files.Copy(filepath.Join(from, file), filepath.Join(next, file), owner); err != nil {
-			return nil, err
+		list, err := publishPlatform(from, to, platform, names, owner)
+		if err != nil {
+			return Published{}, err
 		}
+		p.Files = append(p.Files, list...)
 	}
-	if err := os.Chown(next, owner.UID, owner.GID); err != nil {
-		return nil, err
-	}
-	// A program that is in its place, and not on the disk, is empty after a power
-	// cut.
-	if err := files.SyncFileSystem(next); err != nil {
-		return nil, err
-	}
-	if to == host {
-		// The output directory itself may be a mount or a link: its files
-		// are renamed one by one.
-		return list, renameEach(next, to, names, changed, owner)
-	}
-	return list, exchange(next, to, names, changed, owner)
+	return p, nil
 }
 
-// exchange puts the directory next where to is, in one step.
-func exchange(next, to string, names []string, changed map[string]bool, owner files.Owner) error {
-	err := unix.Renameat2(unix.AT_FDCWD, next, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
-	switch {
-	case err == nil:
+// stagedFiles lists the names of the files to be published by their platform,
+// <os>/<arch>, and the paths of those that are not.
+func stagedFiles(staging *files.Root) (groups map[string][]string, leftOut []string, err error) {
+	top, err := staging.Dir(".")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer top.Close()
+	groups = map[string][]string{}
+	err = top.Walk(func(_ *files.Dir, e files.Entry, path string) error {
+		switch {
+		case e.Kind().IsDir():
+			return nil
+		case e.Kind() != 0:
+			return fmt.Errorf("%s is neither a file nor a directory", path)
+		}
+		platform, name := filepath.Split(path)
+		if strings.Count(path, "/") != 2 || !visible(path) {
+			leftOut = append(leftOut, path)
+			return nil
+		}
+		platform = strings.TrimSuffix(platform, "/")
+		groups[platform] = append(groups[platform], name)
 		return nil
-	case errors.Is(err, unix.ENOENT):
-		return os.Rename(next, to)
-	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EXDEV), errors.Is(err, unix.EBUSY):
-		return renameEach(next, to, names, changed, owner)
+	})
+	return groups, leftOut, err
+}
+
+// A platform is the directory of one platform's files, to be published.
+type platform struct {
+	from    *files.Dir // staging's
+	os      *files.Dir // the directory to publish in
+	arch    string     // the name there
+	at      *files.Dir // what has that name already, or nil
+	names   []string
+	changed map[string]bool
+	owner   files.Owner
+}
+
+func publishPlatform(staging *files.Root, to Destination, name string, names []string, owner files.Owner) (_ []PublishedFile, err error) {
+	p := platform{arch: filepath.Base(name), names: names, changed: map[string]bool{}, owner: owner}
+	if p.from, err = staging.Dir(name); err != nil {
+		return nil, err
+	}
+	defer p.from.Close()
+	root, err := to.open(owner)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	held, err := nearest(root, filepath.Join(to.Dir, name))
+	if err != nil {
+		return nil, err
+	}
+	held.Close()
+	if p.os, err = root.MakeDirs(filepath.Join(to.Dir, filepath.Dir(name)), owner); err != nil {
+		return nil, err
+	}
+	defer p.os.Close()
+	if err := p.os.RemoveUnfinished(); err != nil {
+		return nil, err
+	}
+	p.at, err = p.os.Dir(p.arch)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, inTheWay(root, filepath.Join(to.Dir, name), err)
+	}
+	if p.at != nil {
+		defer p.at.Close()
+	}
+	if err := p.compare(); err != nil || len(p.changed) == 0 {
+		return p.told(to, name), err
+	}
+	if err := p.publish(); err != nil {
+		return nil, err
+	}
+	return p.told(to, name), nil
+}
+
+func (p platform) told(to Destination, name string) []PublishedFile {
+	list := make([]PublishedFile, len(p.names))
+	for i, file := range p.names {
+		list[i] = PublishedFile{filepath.Join(to.Path(), name, file), p.changed[file]}
+	}
+	return list
+}
+
+// compare finds out which files differ from what is published.
+func (p platform) compare() error {
+	if p.at == nil {
+		for _, name := range p.names {
+			p.changed[name] = true
+		}
+		return nil
+	}
+	if err := p.at.RemoveUnfinished(); err != nil {
+		return err
+	}
+	for _, name := range p.names {
+		st, err := p.at.Stat(name)
+		if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			return &PlaceError{Path: filepath.Join(p.at.Path(), name), Why: DirectoryInTheWay}
+		}
+		same, err := sameFile(p.from, p.at, name)
+		if err != nil {
+			return err
+		}
+		if !same {
+			p.changed[name] = true
+		}
+	}
+	return nil
+}
+
+// publish lets the platform's directory appear with the new files.
+func (p platform) publish() error {
+	if p.at != nil {
+		mount, err := p.os.IsMount(p.arch)
+		if err != nil {
+			return err
+		}
+		if mount {
+			return p.each()
+		}
+	}
+	err := p.whole()
+	for _, cannot := range []error{unix.EINVAL, unix.ENOSYS, unix.EXDEV, unix.EBUSY, unix.EMLINK, unix.EPERM, unix.ENOTSUP} {
+		if p.at != nil && errors.Is(err, cannot) {
+			return p.each()
+		}
 	}
 	return err
 }
 
-func renameEach(next, to string, names []string, changed map[string]bool, owner files.Owner) error {
-	for _, file := range names {
-		if !changed[file] {
-			continue
-		}
-		if err := files.MakeDirs(filepath.Dir(filepath.Join(to, file)), owner); err != nil {
+// whole makes a directory of what is published and what is new, and exchanges
+// it for the one that is there.
+func (p platform) whole() (err error) {
+	next, name, err := p.os.MakeUnfinished()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, next.Close(), p.os.RemoveAll(name)) }()
+	if p.at != nil {
+		if err := keepOthers(p.at, next, p.changed, p.owner); err != nil {
 			return err
 		}
-		if err := os.Rename(filepath.Join(next, file), filepath.Join(to, file)); err != nil {
+	}
+	for file := range p.changed {
+		if err := copyFile(p.from, next, file, p.owner); err != nil {
 			return err
 		}
+	}
+	if err := errors.Join(next.File().Chmod(0o755), next.File().Chown(p.owner.UID, p.owner.GID)); err != nil {
+		return err
+	}
+	// A program that is in its place, and not on the disk, is empty after a power
+	// cut.
+	if err := next.Sync(); err != nil {
+		return err
+	}
+	if p.at == nil {
+		return p.os.Rename(name, p.os, p.arch)
+	}
+	return p.os.Exchange(name, p.arch)
+}
+
+// each puts the new files one by one into the directory that is there, each
+// whole, when all of them lie beside their places.
+func (p platform) each() (err error) {
+	unfinished := map[string]string{} // by the name it is to have
+	defer func() {
+		for _, name := range unfinished {
+			err = errors.Join(err, p.at.RemoveAll(name))
+		}
+	}()
+	for file := range p.changed {
+		out, name, err := p.at.CreateUnfinished()
+		if err != nil {
+			return err
+		}
+		defer out.Close() // its lock lasts until then
+		unfinished[file] = name
+		if err := fill(out, p.from, file, p.owner); err != nil {
+			return err
+		}
+	}
+	if err := p.at.Sync(); err != nil {
+		return err
+	}
+	for file, name := range unfinished {
+		if err := p.at.Rename(name, p.at, file); err != nil {
+			return err
+		}
+		delete(unfinished, file)
 	}
 	return nil
 }
 
 // keepOthers links what is published already, and stays, into next.
-func keepOthers(to, next string, changed map[string]bool, owner files.Owner) error {
-	return filepath.WalkDir(to, func(p string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) && p == to {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(to, p)
-		if err != nil || rel == "." || changed[rel] {
-			return err
-		}
-		if d.IsDir() {
-			return files.MakeDirs(filepath.Join(next, rel), owner)
-		}
-		return os.Link(p, filepath.Join(next, rel))
-	})
-}
-
-// Seed copies what is published into staging, for commands that use
-// the binaries of earlier ones. Times are not kept: a tool that compares sizes
-// and times takes none of them for its own output.
-func Seed(host, staging string) error {
-	err := filepath.WalkDir(host, func(p string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) && p == host {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(host, p)
-		if err != nil {
-			return err
-		}
-		if !d.Type().IsRegular() {
-			return nil
-		}
-		if same, err := files.Same(p, filepath.Join(staging, rel)); err != nil || same {
-			return err
-		}
-		if err := os.Remove(filepath.Join(staging, rel)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return files.Copy(p, filepath.Join(staging, rel), files.Self())
-	})
+func keepOthers(at, next *files.Dir, changed map[string]bool, owner files.Owner) error {
+	entries, err := at.Entries()
 	if err != nil {
-		return fmt.Errorf("bring %s into the container: %w", host, err)
+		return err
+	}
+	for _, e := range entries {
+		switch {
+		case changed[e.Name], strings.HasPrefix(e.Name, files.Unfinished):
+		case e.Kind().IsDir():
+			err = keepDir(at, next, e.Name, owner)
+		default:
+			err = at.Link(e.Name, next)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func keepDir(at, next *files.Dir, name string, owner files.Owner) error {
+	from, err := at.Dir(name)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := next.MakeDir(name, owner)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	return keepOthers(from, to, nil, owner)
+}
+
+// copyFile copies rather than links: what is published must not change when the
+// container writes to its own file again.
+func copyFile(from, to *files.Dir, name string, owner files.Owner) error {
+	out, err := to.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fill(out, from, name, owner), out.Close())
+}
+
+// fill copies a file's bytes and what may be kept of its mode.
+func fill(out *os.File, from *files.Dir, name string, owner files.Owner) error {
+	in, err := from.Open(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	return errors.Join(out.Chown(owner.UID, owner.GID), out.Chmod(info.Mode().Perm()&0o755|0o600))
+}
+
+// sameFile compares the files of a name in two directories; a second one that is
+// missing or no plain file is another.
+func sameFile(a, b *files.Dir, name string) (bool, error) {
+	fa, err := a.Open(name)
+	if err != nil {
+		return false, err
+	}
+	defer fa.Close()
+	fb, err := b.Open(name)
+	if err != nil {
+		return false, nil //nolint:nilerr // then it is written anew
+	}
+	defer fb.Close()
+	infoA, err := fa.Stat()
+	if err != nil {
+		return false, err
+	}
+	infoB, err := fb.Stat()
+	if err != nil {
+		return false, err
+	}
+	if infoA.Size() != infoB.Size() || infoA.Mode().Perm()&0o100 != infoB.Mode().Perm()&0o100 {
+		return false, nil
+	}
+	bufA, bufB := make([]byte, 1<<18), make([]byte, 1<<18)
+	for {
+		n, errA := io.ReadFull(fa, bufA)
+		m, errB := io.ReadFull(fb, bufB)
+		switch {
+		case n != m || !bytes.Equal(bufA[:n], bufB[:m]):
+			return false, nil
+		case errA == io.EOF || errA == io.ErrUnexpectedEOF:
+			return errB == errA, nil
+		case errA != nil:
+			return false, errA
+		case errB != nil:
+			return false, nil
+		}
+	}
 }

@@ -58,7 +58,7 @@ func published(t *testing.T, host string, want map[string]string) {
 
 func mustPublish(t *testing.T, staging, host string) {
 	t.Helper()
-	if _, err := Publish(staging, host, files.Self(), nil); err != nil {
+	if _, err := Publish(staging, destination(host), files.Self(), nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -82,11 +82,11 @@ func TestPublishLeavesAlone(t *testing.T) {
 	for _, content := range []string{"1", "2", "3"} {
 		filestest.Write(t, filepath.Join(staging, "linux/amd64/kubelet"), content)
 		before := stat(t, filepath.Join(host, "linux/amd64/kubelet"))
-		list, err := Publish(staging, host, files.Self(), nil)
+		list, err := Publish(staging, destination(host), files.Self(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range list {
+		for _, p := range list.Files {
 			if want := content != "1" && filepath.Base(p.Path) == "kubelet"; p.Changed != want {
 				t.Errorf("%s: %s changed: %t", content, p.Path, p.Changed)
 			}
@@ -192,9 +192,6 @@ func TestPublishOver(t *testing.T) {
 			name: "a file at the top of it", staged: staged, published: map[string]string{"linux": "mine"}, hint: true,
 		},
 		{
-			name: "a file inside", staged: map[string]string{"linux/amd64/a/b": "new"}, published: map[string]string{"linux/amd64/a": "mine"},
-		},
-		{
 			name: "a special file beside", staged: staged, published: map[string]string{"linux/amd64/kubelet": "old"},
 			prepare: func(host string) error { return unix.Mkfifo(host+"/linux/arm", 0o644) },
 			want:    map[string]string{"linux/amd64/kubelet": "new"},
@@ -217,7 +214,7 @@ func TestPublishOver(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			_, err := Publish(staging, host, files.Self(), nil)
+			_, err := Publish(staging, destination(host), files.Self(), nil)
 			if test.want == nil {
 				var place *PlaceError
 				if err == nil || !strings.Contains(err.Error(), "publish to "+host) || test.hint && !errors.As(err, &place) {
@@ -248,7 +245,7 @@ func TestSeedStaging(t *testing.T) {
 	want := map[string]string{"linux/amd64/kubelet": "built", "linux/amd64/kubectl": "kubectl", "linux/amd64/own": "own", "top": "t"}
 	var inodes map[string]uint64
 	for round := range 2 {
-		if err := Seed(host, staging); err != nil {
+		if err := Seed(destination(host), staging); err != nil {
 			t.Fatal(err)
 		}
 		got, now := filestest.Read(t, staging)
@@ -263,8 +260,76 @@ func TestSeedStaging(t *testing.T) {
 	if a, b := stat(t, filepath.Join(host, "top")), stat(t, filepath.Join(staging, "top")); a.Ino == b.Ino || b.Mode&0o100 == 0 || b.Nlink != 1 {
 		t.Errorf("the copy: %+v of %+v", b, a)
 	}
-	if err := Seed(filepath.Join(host, "gone"), staging); err != nil {
+	if err := Seed(destination(filepath.Join(host, "gone")), staging); err != nil {
 		t.Errorf("from nothing: %v", err)
+	}
+}
+
+// What was published goes behind no link of the container's, and no link of the
+// tree's is followed to it.
+func TestSeedBehindLinks(t *testing.T) {
+	staging, host := stage(t, nil, map[string]string{"linux/amd64/kubelet": "built"})
+	outside := t.TempDir()
+	if err := os.Symlink(outside, filepath.Join(staging, "linux")); err != nil {
+		t.Fatal(err)
+	}
+	if err := Seed(destination(host), staging); err == nil {
+		t.Error("a link in staging was followed")
+	}
+	if got, _ := filestest.Read(t, outside); len(got) > 0 {
+		t.Errorf("written outside: %v", got)
+	}
+	filestest.Write(t, filepath.Join(outside, "linux/amd64/secret"), "s3cr3t")
+	staging, host = stage(t, nil, nil)
+	if err := errors.Join(os.Remove(host), os.Symlink(outside, host)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Seed(destination(host), staging); err == nil {
+		t.Error("a link in the tree was followed")
+	}
+	if got, _ := filestest.Read(t, staging); len(got) > 0 {
+		t.Errorf("brought into the container: %v", got)
+	}
+}
+
+// Any directory on the way may be a volume, the one that is published too: its
+// files are put in place one by one, each whole.
+func TestPublishIntoMounts(t *testing.T) {
+	for _, level := range []string{"..", ".", "linux", "linux/amd64"} {
+		for _, how := range []string{"tmpfs", "bind"} {
+			t.Run(level+" "+how, func(t *testing.T) {
+				staging, host := stage(t, map[string]string{"linux/amd64/kubelet": "new", "linux/amd64/kubectl": "k"}, nil)
+				at := filepath.Join(host, level)
+				if err := os.MkdirAll(at, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				err := unix.Mount("tmpfs", at, "tmpfs", 0, "")
+				if how == "bind" {
+					err = errors.Join(unix.Unmount(at, 0), unix.Mount(t.TempDir(), at, "", unix.MS_BIND, ""))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() {
+					if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
+						t.Error(err)
+					}
+				})
+				filestest.Write(t, filepath.Join(host, "linux/amd64/kubelet"), "old")
+				filestest.Write(t, filepath.Join(host, "linux/amd64/mine"), "m")
+				filestest.Write(t, filepath.Join(host, "linux/amd64/.kbuild-1"), "half")
+				held := stat(t, filepath.Join(host, "linux/amd64/mine"))
+				mustPublish(t, staging, host)
+				want := map[string]string{"linux/amd64/kubelet": "new", "linux/amd64/kubectl": "k", "linux/amd64/mine": "m"}
+				if level != "linux/amd64" {
+					delete(want, "linux/amd64/.kbuild-1")
+				}
+				published(t, host, want)
+				if now := stat(t, filepath.Join(host, "linux/amd64/mine")); now.Ino != held.Ino {
+					t.Error("the other file is another")
+				}
+			})
+		}
 	}
 }
 
@@ -284,7 +349,10 @@ func TestReadOnly(t *testing.T) {
 	if err := Writable(filepath.Join(host, "linux/arm")); !errors.Is(err, unix.EROFS) || !errors.As(err, &place) {
 		t.Errorf("Writable: %v", err)
 	}
-	if _, err := Publish(staging, host, files.Self(), nil); !errors.Is(err, unix.EROFS) {
+	if err := destination(host).Check(); !errors.Is(err, unix.EROFS) || !errors.As(err, &place) {
+		t.Errorf("Check: %v", err)
+	}
+	if _, err := Publish(staging, destination(host), files.Self(), nil); !errors.Is(err, unix.EROFS) {
 		t.Errorf("Publish: %v", err)
 	}
 	published(t, host, map[string]string{"linux/amd64/kubelet": "old"})

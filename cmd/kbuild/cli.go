@@ -78,6 +78,7 @@ func (a *app) root() *cobra.Command {
 	a.global(root.PersistentFlags())
 	a.mirrorFlags(root.Flags())
 	a.networkFlag(root.Flags())
+	a.outputFlag(root.Flags())
 	a.platformFlag(root.Flags())
 	a.upstreamFlag(root.Flags())
 	root.AddCommand(

@@ -103,6 +103,11 @@ func (f *flags) networkFlag(set *pflag.FlagSet) {
 	set.StringVar(&f.network, "network", "none", "`network` of the container: none or host")
 }
 
+// outputFlag is for the commands that leave binaries.
+func (f *flags) outputFlag(set *pflag.FlagSet) {
+	set.StringVar(&f.tree.Output, "output", "", "`directory` that binaries go to, as <os>/<arch>/<name> (default: where the tree says)")
+}
+
 // platformFlag is for the commands that compile targets.
 func (f *flags) platformFlag(set *pflag.FlagSet) {
 	set.StringSliceVar(&f.platforms, "build-platform", nil, "`platform` to compile for, as os/arch; repeatable, or separated by commas "+

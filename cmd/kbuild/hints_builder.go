@@ -9,6 +9,7 @@ import (
 	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/builder/output"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // builderHints returns the hints for errors of the flow and of its rooms.
@@ -37,6 +38,13 @@ func builderHints() []hint {
 				return force
 			}
 			return "a root file system that has all the tree needs:\n" + cross.Mmdebstrap(e.Packages) + "\n" + force
+		}),
+		forType(func(*builder.NothingMadeError) string {
+			return "programs are expected in <os>/<arch>/ of the tree's output directory; kbuild run -- COMMAND runs anything else"
+		}),
+		forType(func(*files.LinkError) string {
+			return "remove the link, or say yourself where output goes: OUT_DIR=DIRECTORY for one in the tree, " +
+				"--output DIRECTORY for binaries anywhere"
 		}),
 		forType(func(*builder.TempDirError) string { return "TMPDIR names the directory it is made in" }),
 		forType(func(*image.WrongBaseError) string {

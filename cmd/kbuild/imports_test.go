@@ -52,7 +52,7 @@ func TestImports(t *testing.T) {
 		"cmd/kbuild": {
 			"builder", "builder/container", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube",
 			"builder/kube/git", "builder/kube/kubetest", "builder/kube/shell", "builder/kube/sources", "builder/output",
-			"builder/preflight", "builder/trust", "mirror", "mirror/mirrortest", "storage", "storage/namespace",
+			"builder/preflight", "builder/trust", "mirror", "mirror/mirrortest", "storage", "storage/files", "storage/namespace",
 		},
 	}
 	only := map[string][]string{ // library: the packages that may import it

@@ -97,7 +97,7 @@ func (a *app) inspect(cmd *cobra.Command, args []string) error {
 		i.Mounts = append(i.Mounts, inspectMount(m))
 	}
 	for _, o := range r.Outputs {
-		i.Outputs = append(i.Outputs, inspectOutput(o))
+		i.Outputs = append(i.Outputs, inspectOutput{o.Container, o.Host})
 	}
 	if a.format == "json" {
 		enc := json.NewEncoder(a.stdout)

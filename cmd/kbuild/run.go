@@ -23,6 +23,7 @@ func (a *app) runCommand() *cobra.Command {
 	cmd.Flags().SetInterspersed(false)
 	a.mirrorFlags(cmd.Flags())
 	a.networkFlag(cmd.Flags())
+	a.outputFlag(cmd.Flags())
 	a.upstreamFlag(cmd.Flags())
 	return cmd
 }
@@ -40,6 +41,7 @@ func (a *app) shellCommand() *cobra.Command {
 	}
 	a.mirrorFlags(cmd.Flags())
 	a.networkFlag(cmd.Flags())
+	a.outputFlag(cmd.Flags())
 	a.upstreamFlag(cmd.Flags())
 	return cmd
 }

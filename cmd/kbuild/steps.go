@@ -78,6 +78,7 @@ func (a *app) compileCommand() *cobra.Command {
 		},
 	}
 	a.networkFlag(cmd.Flags())
+	a.outputFlag(cmd.Flags())
 	a.platformFlag(cmd.Flags())
 	a.upstreamFlag(cmd.Flags())
 	a.frozenFlag(cmd.Flags())

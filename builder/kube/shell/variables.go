@@ -148,6 +148,17 @@ func (v *Variables) assigned(ctx context.Context, s Script, name string) (string
 	return value, nil
 }
 
+// Where is the place at which the scripts set a variable, for a person:
+// "build/common.sh: line 12: NAME".
+func (v *Variables) Where(name string) string {
+	for _, s := range v.scripts {
+		if at, err := s.only(name+"=", topLevel(name)); err == nil {
+			return fmt.Sprintf("%s: line %d: %s", s.Name, s.LineOf(at), name)
+		}
+	}
+	return name
+}
+
 // isSplit is whether the scripts split the variable into words, by
 //
 //	IFS=" " read -ra NAME <<< "${NAME:-}"
