@@ -97,6 +97,9 @@ func (s shelf) arriving(name reference.Named, img storage.Image) error {
 		return err
 	}
 	usable, _, err := image.Usable(s.store, held.ID, level)
+	if errors.Is(err, storage.ErrGone) {
+		return nil
+	}
 	if !usable && held.ID != img.ID {
 		s.tellMoved(name, held)
 	}

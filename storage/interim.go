@@ -2,6 +2,7 @@ package storage
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,7 +61,7 @@ func (s *Store) RemoveInterim(owner string) error {
 			}
 			continue
 		}
-		if err := s.Delete(img.ID); err != nil {
+		if err := s.Delete(img.ID); err != nil && !errors.Is(err, ErrGone) {
 			return err
 		}
 	}

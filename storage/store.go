@@ -24,6 +24,18 @@ import (
 // store does not hold.
 var ErrNotFound = errors.New("not in the store")
 
+// ErrGone is wrapped by errors about an image that was removed after it was looked
+// up: several kbuilds, podmans and users work on one store. It wraps [ErrNotFound].
+var ErrGone = fmt.Errorf("removed meanwhile: %w", ErrNotFound)
+
+// gone gives an error about an image a type where the image is no longer there.
+func gone(err error) error {
+	if errors.Is(err, cstorage.ErrImageUnknown) || errors.Is(err, cstorage.ErrNotAnImage) {
+		return fmt.Errorf("%w (%w)", ErrGone, err)
+	}
+	return err
+}
+
 // ErrInUse is wrapped by errors about an image that a container was made from.
 var ErrInUse = errors.New("in use")
 
@@ -231,14 +243,15 @@ func (s *Store) RemoveName(id string, name reference.Named) error {
 }
 
 // Delete removes an image with all its names and the layers nothing else uses.
-// The error wraps [ErrInUse] when a container was made from it.
+// The error wraps [ErrInUse] when a container was made from it, and [ErrGone] when
+// somebody else removed it.
 func (s *Store) Delete(id string) error {
 	_, err := s.store.DeleteImage(id, true)
 	if errors.Is(err, cstorage.ErrImageUsedByContainer) {
 		return fmt.Errorf("delete image %s: %w: %w", id, ErrInUse, err)
 	}
 	if err != nil {
-		return fmt.Errorf("delete image %s: %w", id, err)
+		return fmt.Errorf("delete image %s: %w", id, gone(err))
 	}
 	return nil
 }
@@ -298,20 +311,20 @@ func (s *Store) DiffIDs(id string) ([]digest.Digest, error) {
 // never in the metadata, which containers/image uses itself.
 func (s *Store) SetRecord(id, key string, data []byte) error {
 	if err := s.store.SetImageBigData(id, recordPrefix+key, data, nil); err != nil {
-		return fmt.Errorf("keep %s with image %s: %w", key, id, err)
+		return fmt.Errorf("keep %s with image %s: %w", key, id, gone(err))
 	}
 	return nil
 }
 
 // Record reads a note that [Store.SetRecord] kept. The error wraps
-// [ErrNotFound] when there is none.
+// [ErrNotFound] when there is none, and [ErrGone] when there is no such image.
 func (s *Store) Record(id, key string) ([]byte, error) {
 	data, err := s.store.ImageBigData(id, recordPrefix+key)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s of image %s: %w", key, id, ErrNotFound)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s of image %s: %w", key, id, err)
+		return nil, fmt.Errorf("%s of image %s: %w", key, id, gone(err))
 	}
 	return data, nil
 }

@@ -141,7 +141,7 @@ func DropSuperseded(store *storage.Store, id, level string) error {
 	if gone, err := image.Superseded(store, img, level); err != nil || !gone {
 		return err
 	}
-	if err := store.Delete(id); err != nil && !errors.Is(err, storage.ErrInUse) {
+	if err := store.Delete(id); err != nil && !errors.Is(err, storage.ErrInUse) && !errors.Is(err, storage.ErrGone) {
 		return err
 	}
 	return nil

@@ -148,6 +148,9 @@ func dropOlder(store *storage.Store, m Maker, keep string) error {
 	}
 	for _, img := range images {
 		p, known, err := readProvenance(store, img.ID)
+		if errors.Is(err, storage.ErrGone) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -161,7 +164,7 @@ func dropOlder(store *storage.Store, m Maker, keep string) error {
 			err = store.Delete(img.ID)
 		}
 		// One that another tree's kbuild is building on goes next time.
-		if err != nil && !errors.Is(err, storage.ErrInUse) {
+		if err != nil && !errors.Is(err, storage.ErrInUse) && !errors.Is(err, storage.ErrGone) {
 			return err
 		}
 	}

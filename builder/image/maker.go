@@ -39,9 +39,11 @@ type provenance struct {
 // makerRecord is the key under which the store keeps a provenance.
 const makerRecord = "maker"
 
+// readProvenance reads what is kept with an image; known is false where that is
+// nothing. The error wraps [storage.ErrGone] when the image is no longer there.
 func readProvenance(store *storage.Store, id string) (p provenance, known bool, err error) {
 	data, err := store.Record(id, makerRecord)
-	if errors.Is(err, storage.ErrNotFound) {
+	if errors.Is(err, storage.ErrNotFound) && !errors.Is(err, storage.ErrGone) {
 		return provenance{}, false, nil
 	}
 	if err != nil {
@@ -121,6 +123,16 @@ func (e *LevelError) Unwrap() error { return storage.ErrNotFound }
 // it was taken at another level. The error wraps [storage.ErrNotFound], and is a
 // [*LevelError] if it is not for the level.
 func Find(store *storage.Store, name reference.Named, level string) (storage.Image, error) {
+	for {
+		img, err := find(store, name, level)
+		if !errors.Is(err, storage.ErrGone) {
+			return img, err
+		}
+		// Whoever removed it may have given the name to another.
+	}
+}
+
+func find(store *storage.Store, name reference.Named, level string) (storage.Image, error) {
 	img, err := store.Lookup(name)
 	if err != nil {
 		return storage.Image{}, err
@@ -136,6 +148,9 @@ func Find(store *storage.Store, name reference.Named, level string) (storage.Ima
 	var given storage.Image
 	for _, img := range all {
 		p, _, err := readProvenance(store, img.ID)
+		if errors.Is(err, storage.ErrGone) {
+			continue
+		}
 		if err != nil {
 			return storage.Image{}, err
 		}
@@ -175,6 +190,9 @@ func Lose(store *storage.Store, id string, name reference.Named, level string) (
 // any more.
 func Superseded(store *storage.Store, img storage.Image, level string) (bool, error) {
 	p, _, err := readProvenance(store, img.ID)
+	if errors.Is(err, storage.ErrGone) {
+		return false, nil
+	}
 	return len(img.Names) == 0 && p.madeOnly(func(m Maker) bool { return m.Level == level }), err
 }
 
@@ -201,6 +219,9 @@ func Assembled(store *storage.Store, m Maker, name reference.Named) (storage.Ima
 	m.Name = name.String()
 	made := func(img storage.Image) (bool, error) {
 		p, _, err := readProvenance(store, img.ID)
+		if errors.Is(err, storage.ErrGone) {
+			return false, nil
+		}
 		return slices.Contains(p.Makers, m), err
 	}
 	img, err := store.Lookup(name)

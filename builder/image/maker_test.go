@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 	"testing"
 
 	"archive/tar"
@@ -168,5 +169,48 @@ func TestOfTreeByRecord(t *testing.T) {
 	}
 	if slices.Contains(ids, older.ID) {
 		t.Error("the older one is not gone")
+	}
+}
+
+// An image that somebody else removed while the list was read is not there, and
+// nothing else is wrong.
+func TestRemovedMeanwhile(t *testing.T) {
+	store := storagetest.Open(t)
+	name, err := reference.ParseNormalizedNamed("localhost/kube-build:build-x")
+	must(t, err)
+	img := compose(t, store, "removed")
+	must(t, SetMaker(store, img.ID, Maker{Tree: "tree", Level: "level"}, false))
+	must(t, store.Delete(img.ID))
+	for what, err := range map[string]error{
+		"delete": store.Delete(img.ID),
+		"record": store.SetRecord(img.ID, makerRecord, nil),
+		"maker":  SetMaker(store, img.ID, Maker{}, false),
+		"share":  Share(store, img.ID),
+		"usable": func() error { _, _, err := Usable(store, img.ID, "level"); return err }(),
+		"lose":   func() error { _, err := Lose(store, img.ID, name, "level"); return err }(),
+	} {
+		if !errors.Is(err, storage.ErrGone) || !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if superseded, err := Superseded(store, img, "level"); superseded || err != nil {
+		t.Errorf("superseded: %t, %v", superseded, err)
+	}
+}
+
+// Two kbuilds that remove the same images do not stumble over each other.
+func TestDropOlderTwice(t *testing.T) {
+	store := storagetest.Open(t)
+	mine := Maker{Tree: "tree", Level: "level", Called: "x", Name: "x"}
+	for i := range 4 {
+		must(t, SetMaker(store, compose(t, store, strconv.Itoa(i)).ID, mine, false))
+	}
+	done := make(chan error)
+	for range 2 {
+		go func() { done <- dropOlder(store, mine, "") }()
+	}
+	must(t, errors.Join(<-done, <-done))
+	if left, err := store.Images(); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
