@@ -14,6 +14,7 @@ import (
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/golang"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // Base is what an image holds that a compile needs.
@@ -83,6 +84,9 @@ func containsAll(have, want []string) bool {
 	return true
 }
 
+// maxVersionFile is more than any toolchain's VERSION has, in bytes.
+const maxVersionFile = 64 << 10
+
 // look reads the mounted image. Links are resolved inside it, never out of it.
 func (b *Base) look(root string, env []string, arch string) {
 	search := filepath.SplitList(lookupEnv(env, "PATH"))
@@ -106,11 +110,9 @@ func (b *Base) look(root string, env []string, arch string) {
 		if err != nil {
 			continue
 		}
-		// A foreign image may have a pipe or a device there.
-		if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
-			continue
-		}
-		data, err := os.ReadFile(file)
+		// A foreign image may have a pipe or a device there, or more bytes than
+		// there is memory.
+		data, err := files.ReadRegular(file, maxVersionFile)
 		if err != nil {
 			continue
 		}

@@ -279,7 +279,7 @@ func cacheHolds(dir, name string, sum [sha256.Size]byte) bool {
 	if parts[2] == "d" {
 		return parts[1] == hex.EncodeToString(sum[:])
 	}
-	data, err := os.ReadFile(filepath.Join(dir, name))
+	data, err := files.ReadRegular(filepath.Join(dir, name), cacheEntrySize)
 	return err == nil && len(data) == cacheEntrySize && strings.HasPrefix(string(data), "v1 "+parts[1]+" ")
 }
 

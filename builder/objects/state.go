@@ -484,24 +484,47 @@ func Further(goVersion, cgoStd string) (paths, environment []string) {
 
 // ExpireTests makes Go run every test again: it would take a test's data file
 // of the same size and time for unchanged. This is what "go clean -testcache"
-// writes.
+// writes. Whatever ran in the container before could put links there: none is
+// followed.
 func (s *State) ExpireTests() error {
 	caches := []string{s.kept(goCache)}
 	for _, p := range s.recipe.Persistent {
 		// Where the scripts of 1.12 and newer put Go's cache themselves.
 		caches = append(caches, filepath.Join(s.kept(p), "cache"), filepath.Join(s.kept(p), "cache", "build"))
 	}
-	for _, dir := range caches {
-		if _, err := os.Stat(dir); err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			return err
-		}
-		err := os.WriteFile(filepath.Join(dir, "testexpire.txt"), fmt.Appendf(nil, "%d\n", time.Now().UnixNano()), 0o666)
+	root, err := files.OpenRoot(s.dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, cache := range caches {
+		name, err := filepath.Rel(s.dir, cache)
 		if err != nil {
 			return err
 		}
+		if err := expireTests(root, filepath.ToSlash(name)); err != nil {
+			return fmt.Errorf("make tests run again: %w", err)
+		}
 	}
 	return nil
+}
+
+// expireTests does so in one cache. What is no directory is none.
+func expireTests(root *files.Root, cache string) error {
+	dir, err := root.Dir(cache)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, files.ErrLink) || errors.Is(err, unix.ENOTDIR) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	const name = "testexpire.txt"
+	if err := dir.RemoveAll(name); err != nil {
+		return err
+	}
+	return dir.WriteCache(name, 0o644, files.Self(), func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%d\n", time.Now().UnixNano())
+		return err
+	})
 }

@@ -402,3 +402,40 @@ func TestStatePrunedByUse(t *testing.T) {
 		}
 	}
 }
+
+// A command may put anything in the place of Go's cache and in it; nothing is
+// written behind it.
+func TestExpireTestsBehindLinks(t *testing.T) {
+	cache := filepath.Join("cache", "build")
+	for name, put := range map[string]func(kept, outside string) error{
+		"file": func(kept, outside string) error {
+			return errors.Join(os.MkdirAll(filepath.Join(kept, cache), 0o755),
+				os.Symlink(filepath.Join(outside, "mine"), filepath.Join(kept, cache, "testexpire.txt")))
+		},
+		"cache": func(kept, outside string) error {
+			return errors.Join(os.Mkdir(filepath.Join(kept, "cache"), 0o755), os.Symlink(outside, filepath.Join(kept, cache)))
+		},
+		"above it":    func(kept, outside string) error { return os.Symlink(outside, filepath.Join(kept, "cache")) },
+		"a file":      func(kept, _ string) error { return os.WriteFile(filepath.Join(kept, "cache"), nil, 0o644) },
+		"a directory": func(kept, _ string) error { return os.MkdirAll(filepath.Join(kept, cache, "testexpire.txt/x"), 0o755) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			outside := t.TempDir()
+			filestest.Write(t, filepath.Join(outside, "mine"), "mine")
+			s := newKeeper(t).open()
+			defer s.Close()
+			if _, _, err := s.Prepare(nil, kube.Version{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := put(s.kept(gopathIn), outside); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.ExpireTests(); err != nil {
+				t.Error(err)
+			}
+			if got, _ := filestest.Read(t, outside); len(got) != 1 || got["mine"] != "mine" {
+				t.Errorf("outside are %v", got)
+			}
+		})
+	}
+}
