@@ -27,6 +27,10 @@ func Build(ctx context.Context, req Request, report Reporter) (status int, err e
 	if req.DryRun {
 		return 0, c.dry(ctx)
 	}
+	// A wrong command line leaves nothing behind, not even a lock.
+	if err := c.commandLine(&Plan{TreePlan: TreePlan{Tree: c.tree}}); err != nil {
+		return 0, err
+	}
 	lock, err := c.lock(ctx, StepCheck)
 	if err != nil {
 		return 0, err

@@ -199,7 +199,7 @@ func (c *checker) checkOutput() error {
 	switch {
 	case r.Way == kube.WayMount:
 		return output.Writable(c.tree.Root)
-	case r.Outputs[0].InTree == "":
+	case r.Outputs[0].Named:
 		return nil
 	}
 	return output.InTree(c.tree, r.Context).Check()

@@ -21,7 +21,7 @@ import (
 // Clean removes the tree's output, images and whatever is kept between runs, as
 // upstream's make-clean does: nothing of its builds remains but the base image.
 func Clean(ctx context.Context, req CleanRequest, report Reporter) (status int, err error) {
-	c := checker{voice: voice{report}}
+	c := checker{voice: voice{report}, Request: Request{Settings: req.Settings}}
 	if err := c.open(ctx, req.Tree); err != nil {
 		return 0, err
 	}
@@ -159,7 +159,7 @@ func removeTree(store *storage.Store, d objects.TreeDir) (images int, err error)
 		return 0, err
 	}
 	for _, img := range of {
-		if err := store.Delete(img.ID); err != nil {
+		if err := store.Delete(img.ID); err != nil && !errors.Is(err, storage.ErrGone) {
 			return 0, err
 		}
 	}

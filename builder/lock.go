@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"time"
 
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
-	"github.com/kbuild/kbuild/storage/files"
 	"github.com/kbuild/kbuild/storage/namespace"
 )
 
@@ -90,21 +87,13 @@ func (l locker) write(ctx context.Context) error {
 			l.say(StepLock, "%s for %s is no longer asked for: its entry goes", e.Name, e.Platform)
 		}
 	}
-	data := next.Marshal()
-	if old, err := os.ReadFile(file); err == nil && string(old) == string(data) {
+	changed, err := writeLock(plan.Tree.Root, next.Marshal())
+	if err != nil {
+		return fmt.Errorf("write the lock: %w", err)
+	}
+	if !changed {
 		l.say(StepLock, "%s says so already: nothing to do", file)
 		return nil
-	}
-	owner, err := files.OwnerOf(plan.Tree.Root)
-	if err != nil {
-		return err
-	}
-	err = files.WriteWhole(file, 0o644, owner, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("write the lock %s: %w", file, err)
 	}
 	l.say(StepLock, "%s written: commit it", file)
 	return nil

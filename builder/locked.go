@@ -39,6 +39,26 @@ func readLock(root string) (mirror.Lock, error) {
 	return lock, nil
 }
 
+// writeLock writes a tree's lock, and replaces a link in its place rather than
+// writing behind it. It tells whether the file did not hold just that.
+func writeLock(root string, data []byte) (changed bool, err error) {
+	tree, err := files.OpenRoot(root)
+	if err != nil {
+		return false, err
+	}
+	defer tree.Close()
+	dir, err := tree.Dir(".")
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	owner, err := files.OwnerOf(root)
+	if err != nil {
+		return false, err
+	}
+	return dir.WriteChanged(mirror.LockFile, 0o644, owner, data)
+}
+
 // locked is what an image of the build has to be, or nothing.
 func (p TreePlan) locked(m Mirrors, name reference.Named) (mirror.LockEntry, bool) {
 	return p.Lock.Entry(reference.TagNameOnly(name).String(), m.Platform)

@@ -81,7 +81,8 @@ func (c *checker) proof(plan Plan, b *mirror.Bundle, bundle, dir string) (buildO
 	recipe.Context = ""
 	recipe.Outputs = slices.Clone(recipe.Outputs)
 	for i := range recipe.Outputs {
-		recipe.Outputs[i].Host, recipe.Outputs[i].InTree = filepath.Join(dir, "output", fmt.Sprint(i)), ""
+		o := &recipe.Outputs[i]
+		o.Host, o.InTree, o.Named = filepath.Join(dir, "output", fmt.Sprint(i)), "", true
 	}
 	recipe.NoCopyBack = true
 	return buildOrder{Request: req, Plan: plan}, nil

@@ -22,6 +22,9 @@ import (
 // out: each publishes whole directories, and removes nothing that the other is
 // writing.
 func lockTree(ctx context.Context, cacheDir, root string, waiting func()) (*os.File, error) {
+	if !filepath.IsAbs(cacheDir) {
+		return nil, fmt.Errorf("lock the tree %s: no directory for the lock: %q", root, cacheDir)
+	}
 	real, err := filepath.EvalSymlinks(root)
 	if err != nil {
 		return nil, fmt.Errorf("lock the tree: %w", err)

@@ -115,7 +115,7 @@ func WriteContext(ctx context.Context, tree kube.Tree, manifest sources.Manifest
 	}
 	defer root.Close()
 	place, err := root.MakeDirs(r.Context, owner)
-	if err != nil && len(r.Outputs) > 0 && r.Outputs[0].InTree == "" && cannotWrite(err) {
+	if err != nil && len(r.Outputs) > 0 && r.Outputs[0].Named && cannotWrite(err) {
 		// The user says where output goes, and needs nothing of the tree.
 		c.Place = c.Dir
 		close(c.archive)

@@ -325,7 +325,7 @@ func TestWriteContextBehindLinks(t *testing.T) {
 			t.Errorf("%s: %v", level, err)
 		}
 		// Where the user says where output goes, the tree is not written to.
-		c.tree.Recipe.Outputs[0].InTree = ""
+		c.tree.Recipe.Outputs[0].InTree, c.tree.Recipe.Outputs[0].Named = "", true
 		written, err := c.write(context.Background(), c.sources())
 		if err != nil || written.Place != written.Dir {
 			t.Errorf("%s: %+v, %v", level, written, err)

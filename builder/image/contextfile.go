@@ -1,13 +1,11 @@
 package image
 
 import (
-	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -84,23 +82,7 @@ func (f ContextFile) write(dir *files.Dir, owner files.Owner) (bool, error) {
 	case f.Exec:
 		mode = 0o755
 	}
-	if held, err := readHeld(dir, f.Name, len(f.Data)); err == nil && bytes.Equal(held, f.Data) {
-		return false, nil
-	}
-	return true, dir.WriteWhole(f.Name, mode, owner, func(w io.Writer) error {
-		_, err := w.Write(f.Data)
-		return err
-	})
-}
-
-// readHeld reads a file of a context, and one byte more than expected at most.
-func readHeld(dir *files.Dir, name string, size int) ([]byte, error) {
-	f, err := dir.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, int64(size)+1))
+	return dir.WriteChanged(f.Name, mode, owner, f.Data)
 }
 
 // filled is the file with its bytes: a secret is what it is in the directory of
@@ -110,7 +92,7 @@ func (f ContextFile) filled(dir *files.Dir) ContextFile {
 		return f
 	}
 	f.Data = []byte(rand.Text() + "\n")
-	if held, err := readHeld(dir, f.Name, len(f.Data)); err == nil && len(held) == len(f.Data) {
+	if held, err := dir.Read(f.Name, int64(len(f.Data))); err == nil && len(held) == len(f.Data) {
 		f.Data = held
 	}
 	return f

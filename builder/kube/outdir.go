@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -40,36 +41,62 @@ func checkOutputRoot(root *files.Root, name string) error {
 	return &OutDirError{Dir: name}
 }
 
-// checkBinaries refuses a directory for binaries that is not among the tree's
-// output, unless the user himself said so: a stranger's script may not send them
-// to a home directory. It returns the directory's path in the tree; none where
-// the user said it.
-func (t Tree) checkBinaries(bin, outputRoot string) (inTree string, err error) {
+// binaries is where a tree's binaries go by what its scripts say. That has to be
+// among the tree's output, unless the user himself said so: a stranger's script
+// may not send them to a home directory.
+func (t Tree) binaries(bin, outputRoot string) (Output, error) {
 	if custom := t.env("CUSTOM_OUTPUT_BINPATH"); custom != "" {
 		if !filepath.IsAbs(custom) {
 			custom = filepath.Join(t.Root, custom)
 		}
 		if bin == filepath.Clean(custom) {
-			return "", nil
+			return t.named(bin), nil
 		}
 	}
 	if inOutput, err := filepath.Rel(filepath.Join(t.Root, outputRoot), bin); err == nil && sources.ValidPath(inOutput) {
-		return path.Join(outputRoot, inOutput), nil
+		return Output{Host: bin, InTree: path.Join(outputRoot, inOutput)}, nil
 	}
-	return "", &OutputError{Dir: bin, Variable: "CUSTOM_OUTPUT_BINPATH"}
+	return Output{}, &OutputError{Dir: bin, Variable: "CUSTOM_OUTPUT_BINPATH"}
+}
+
+// named is a directory that the user names. What lies in the tree is the tree's
+// all the same: one who says out in a script of his own does not mean the link
+// that a stranger puts there.
+func (t Tree) named(dir string) Output {
+	return Output{Host: dir, InTree: pathIn(t.Root, dir), Named: true}
+}
+
+// pathIn is the path below root that a clean absolute path names, by whatever
+// other path of root it does; empty where it does not lead through it.
+func pathIn(root, dir string) string {
+	is, err := os.Stat(root)
+	if err != nil {
+		return ""
+	}
+	for i := 0; i < len(dir); i++ {
+		if dir[i] != '/' {
+			continue
+		}
+		if above, err := os.Stat(dir[:i] + "/"); err == nil && os.SameFile(above, is) {
+			return dir[i+1:]
+		}
+	}
+	return ""
 }
 
 // WithOutput is the tree with its binaries going to a directory that the user
-// names: an absolute path of the host.
+// names: a clean absolute path of the host.
 func (t Tree) WithOutput(dir string) Tree {
 	r := t.Recipe
 	r.Mounts, r.Outputs = slices.Clone(r.Mounts), slices.Clone(r.Outputs)
+	named := t.named(dir)
+	named.Container = r.Outputs[0].Container
 	for i, m := range r.Mounts {
-		if m.Container == r.Outputs[0].Container {
+		if m.Container == named.Container {
 			r.Mounts[i].Host = dir
 		}
 	}
-	r.Outputs[0].Host, r.Outputs[0].InTree = dir, ""
+	r.Outputs[0] = named
 	t.Recipe = r
 	return t
 }

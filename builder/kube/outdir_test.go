@@ -87,11 +87,11 @@ func TestBinariesStayInTheOutput(t *testing.T) {
 			t.Errorf("%s: %+v, %v", c.path, tree.Recipe.Outputs, err)
 		}
 		// What the tree names is in the tree, and no link is followed to it.
-		if own := tree.Recipe.Outputs[0].InTree; own != "" && own != c.want || (own == "") != (c.env != nil) {
+		if own := tree.Recipe.Outputs[0].InTree; own != "" && own != c.want || (own == "") != (c.env != nil) || tree.Recipe.Outputs[0].Named != (c.env != nil) {
 			t.Errorf("%s: in the tree it is %q", c.path, own)
 		}
 		named := tree.WithOutput("/mnt/out").Recipe
-		if o := named.Outputs[0]; o.Host != "/mnt/out" || o.InTree != "" || named.Mounts[0].Host != "/mnt/out" || tree.Recipe.Mounts[0].Host != want {
+		if o := named.Outputs[0]; o.Host != "/mnt/out" || o.InTree != "" || !o.Named || named.Mounts[0].Host != "/mnt/out" || tree.Recipe.Mounts[0].Host != want {
 			t.Errorf("with a directory of the user's: %+v, before %+v", named, tree.Recipe)
 		}
 	}
@@ -100,5 +100,36 @@ func TestBinariesStayInTheOutput(t *testing.T) {
 		if _, err := OpenTree(context.Background(), releaseTree(t, "1.28"), environment("OUT_DIR="+out)); !errors.As(err, &output) || output.Variable != "OUT_DIR" {
 			t.Errorf("OUT_DIR=%s: %v", out, err)
 		}
+	}
+}
+
+// A directory that the user names lies in the tree where its path leads through
+// the tree's root, whatever the root is called there and whatever a stranger put
+// below it.
+func TestNamedDirectoryInTheTree(t *testing.T) {
+	top := t.TempDir()
+	root, other := filepath.Join(top, "k"), filepath.Join(top, "alias")
+	if err := errors.Join(os.MkdirAll(filepath.Join(root, "bin"), 0o755), os.Symlink("k", other), os.Symlink("/", filepath.Join(root, "out")),
+		os.Symlink("k/bin", filepath.Join(top, "inner"))); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]string{
+		root + "/out":                  "out",
+		root + "/out/bin":              "out/bin",
+		root + "/new/bin":              "new/bin",
+		other + "/out/bin":             "out/bin",
+		root + "/out" + top + "/k/bin": "out" + top + "/k/bin",
+		root:                           "",
+		top + "/elsewhere":             "",
+		top + "/inner/bin":             "",
+		top + "/new/k/bin":             "",
+		"/":                            "",
+	} {
+		if got := pathIn(root, dir); got != want {
+			t.Errorf("%s is %q in the tree, want %q", dir, got, want)
+		}
+	}
+	if got := pathIn("/", "/out/bin"); got != "out/bin" {
+		t.Errorf("in a tree at /: %q", got)
 	}
 }

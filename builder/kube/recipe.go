@@ -154,10 +154,11 @@ type Output struct {
 	Container string
 	// Host is the absolute path on the host where they belong.
 	Host string
-	// InTree is Host's path in the tree, with slashes, where the tree says
-	// where they belong; empty where the user does, who may name any
-	// directory.
+	// InTree is Host's path in the tree, with slashes; empty where it is none,
+	// which only the user can say.
 	InTree string
+	// Named is whether the user says where they belong, not the tree.
+	Named bool
 }
 
 // A Fill is a placeholder in the tree's Dockerfile and what stands for it.

@@ -62,12 +62,13 @@ func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
 	if err != nil {
 		return Recipe{}, err
 	}
-	own, err := t.checkBinaries(bin, r.OutputRoot)
+	binaries, err := t.binaries(bin, r.OutputRoot)
 	if err != nil {
 		return Recipe{}, fmt.Errorf("%s: %w", v.Where("OUTPUT_BINPATH"), err)
 	}
-	r.Outputs[0].Host, r.Outputs[0].InTree = bin, own
-	r.Mounts = []Mount{{Host: bin, Container: r.Outputs[0].Container}}
+	binaries.Container = r.Outputs[0].Container
+	r.Outputs[0] = binaries
+	r.Mounts = []Mount{{Host: bin, Container: binaries.Container}}
 	if m.common.Has(`^[ \t]*--volume[ \t]+/etc/localtime:/etc/localtime:ro`) {
 		r.Mounts = append(r.Mounts, Mount{Host: "/etc/localtime", Container: "/etc/localtime", ReadOnly: true})
 	}

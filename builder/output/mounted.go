@@ -1,10 +1,8 @@
 package output
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -103,17 +101,8 @@ func writeVersion(root *files.Root, name string, text []byte, owner files.Owner)
 		return err
 	}
 	defer dir.Close()
-	if f, err := dir.Open(path.Base(name)); err == nil {
-		held, err := io.ReadAll(io.LimitReader(f, int64(len(text))+1))
-		f.Close()
-		if err == nil && bytes.Equal(held, text) {
-			return nil
-		}
-	}
-	return dir.WriteWhole(path.Base(name), 0o644, owner, func(w io.Writer) error {
-		_, err := w.Write(text)
-		return err
-	})
+	_, err = dir.WriteChanged(path.Base(name), 0o644, owner, text)
+	return err
 }
 
 // GiveBack gives what a command made in a mounted tree since a time to the

@@ -105,7 +105,8 @@ func (f *flags) networkFlag(set *pflag.FlagSet) {
 
 // outputFlag is for the commands that leave binaries.
 func (f *flags) outputFlag(set *pflag.FlagSet) {
-	set.StringVar(&f.tree.Output, "output", "", "`directory` that binaries go to, as <os>/<arch>/<name> (default: where the tree says)")
+	set.StringVar(&f.tree.Output, "output", "",
+		"`directory` for the binaries, as <os>/<arch>/<name> (default: where the tree's scripts put them)")
 }
 
 // platformFlag is for the commands that compile targets.

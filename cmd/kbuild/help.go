@@ -34,7 +34,7 @@ func commandGroups() []helpGroup {
 func flagGroups() []helpGroup {
 	return []helpGroup{
 		{"What is built", []string{
-			"tree", "build-platform", "git-version", "allow-unknown-version", "env", "as-upstream",
+			"tree", "build-platform", "output", "git-version", "allow-unknown-version", "env", "as-upstream",
 		}},
 		{"Where the base image comes from", []string{
 			"mirror", "authfile", "creds", "cert-dir", "tls-verify", "platform", "registries-conf", "retry", "retry-delay",

@@ -1,7 +1,6 @@
 package files
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -53,50 +52,4 @@ func MakeDirs(dir string, owner Owner) error {
 		return err
 	}
 	return os.Chown(dir, owner.UID, owner.GID)
-}
-
-// Same compares two files; a second one that is missing or no plain file
-// is another.
-func Same(a, b string) (bool, error) {
-	infoA, err := os.Lstat(a)
-	if err != nil {
-		return false, err
-	}
-	infoB, err := os.Lstat(b)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	if !infoB.Mode().IsRegular() || infoA.Size() != infoB.Size() || infoA.Mode().Perm()&0o100 != infoB.Mode().Perm()&0o100 {
-		return false, nil
-	}
-	fa, err := os.Open(a)
-	if err != nil {
-		return false, err
-	}
-	defer fa.Close()
-	fb, err := os.Open(b)
-	if err != nil {
-		return false, nil
-	}
-	defer fb.Close()
-	bufA, bufB := make([]byte, 1<<18), make([]byte, 1<<18)
-	for {
-		n, errA := io.ReadFull(fa, bufA)
-		m, errB := io.ReadFull(fb, bufB)
-		if n != m || !bytes.Equal(bufA[:n], bufB[:m]) {
-			return false, nil
-		}
-		if errA == io.EOF || errA == io.ErrUnexpectedEOF {
-			return errB == errA, nil
-		}
-		if errA != nil {
-			return false, errA
-		}
-		if errB != nil {
-			return false, nil
-		}
-	}
 }

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -317,6 +318,36 @@ func (d *Dir) WriteWhole(name string, mode os.FileMode, owner Owner, write func(
 // size is not the one on record: it does not wait for the disk.
 func (d *Dir) WriteCache(name string, mode os.FileMode, owner Owner, write func(io.Writer) error) error {
 	return d.writeBeside(name, mode, owner, write, func(*os.File) error { return nil })
+}
+
+// WriteChanged is [Dir.WriteWhole] for a file that may be there already. One
+// that holds these bytes is left alone, whatever its mode and its owner; changed
+// says whether anything was written.
+func (d *Dir) WriteChanged(name string, mode os.FileMode, owner Owner, data []byte) (changed bool, err error) {
+	if held, err := d.Read(name, int64(len(data))); err == nil && bytes.Equal(held, data) {
+		return false, nil
+	}
+	return true, d.WriteWhole(name, mode, owner, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// Read reads a regular file of at most limit bytes.
+func (d *Dir) Read(name string, limit int64) ([]byte, error) {
+	f, err := d.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = d.failed("read", name, ErrTooLarge)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
 }
 
 func (d *Dir) writeBeside(name string, mode os.FileMode, owner Owner, write func(io.Writer) error, sync func(*os.File) error) error {

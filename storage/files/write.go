@@ -8,33 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // Unfinished begins the names of files and directories that are being written
 // beside their places.
 const Unfinished = ".kbuild-"
-
-// RemoveUnfinished removes what a killed run left unfinished in a directory,
-// which need not exist. The caller holds the tree's lock, so that nobody is
-// still writing it.
-func RemoveUnfinished(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), Unfinished) {
-			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-				return fmt.Errorf("remove what a killed run left: %w", err)
-			}
-		}
-	}
-	return nil
-}
 
 // WriteWhole writes a file beside its place and renames it there, so that
 // nobody sees half of it. It is on the disk before it has its name: a file that
