@@ -39,6 +39,7 @@ type Options struct {
 const (
 	middleName = "kbuild-namespace" // argv[0] between the user namespace and the worker
 	workerName = "kbuild-worker"    // argv[0] of the worker
+	idleName   = "kbuild-idle"      // argv[0] of a process that only is there
 	controlFD  = 3                  // the request, then silence until the outer process wants an end
 	grace      = 8 * time.Second    // for a container to stop after the worker was asked to
 )
@@ -47,6 +48,10 @@ const (
 // main, before the library's own re-execution hook, since the worker is this
 // program started again under another name.
 func Register(work Worker) {
+	if err := CloseOnExec(controlFD); err != nil {
+		os.Exit(fail(fmt.Errorf("keep inherited files from what is started: %w", err)))
+	}
+	reexec.Register(idleName, func() { os.Exit(idle()) })
 	reexec.Register(middleName, func() { os.Exit(middleMain()) })
 	reexec.Register(workerName, func() { os.Exit(workerMain(work)) })
 }
@@ -70,16 +75,29 @@ type Waiting struct {
 	// What came of it, once done is closed.
 	status int
 	err    error
+	// lost is what the worker does without, once begun is closed.
+	begun chan struct{}
+	lost  string
+}
+
+// Lost waits until the worker is started and says what it does without, of what
+// [Mappings] promised; "" when nothing.
+func (w *Waiting) Lost() string {
+	select {
+	case <-w.begun:
+	case <-w.done:
+	}
+	return w.lost
 }
 
 // Begin is [Enter] in two: the worker is started at once, so that its
 // namespaces are made while the caller finds out what to ask for. The caller
 // has to call Close. Why it could not be started is for Do to say.
 func Begin(ctx context.Context, own Options, files ...*os.File) *Waiting {
-	w := &Waiting{request: make(chan []byte, 1), done: make(chan struct{})}
+	w := &Waiting{request: make(chan []byte, 1), done: make(chan struct{}), begun: make(chan struct{})}
 	go func() {
 		defer close(w.done)
-		w.status, w.err = enter(ctx, own, w.request, files)
+		w.status, w.err = w.enter(ctx, own, files)
 	}()
 	return w
 }
@@ -102,7 +120,7 @@ func (w *Waiting) Close() {
 	<-w.done
 }
 
-func enter(ctx context.Context, own Options, request <-chan []byte, files []*os.File) (status int, err error) {
+func (w *Waiting) enter(ctx context.Context, own Options, files []*os.File) (status int, err error) {
 	control, feed, err := os.Pipe()
 	if err != nil {
 		return 0, fmt.Errorf("start the worker: %w", err)
@@ -110,27 +128,18 @@ func enter(ctx context.Context, own Options, request <-chan []byte, files []*os.
 	defer feed.Close()
 	extra := append([]*os.File{control}, files...)
 
-	// The parent death signal belongs to the thread that starts the child.
+	// The parent death signal belongs to the thread that starts the child. So
+	// does the session keyring, which is therefore another one for all that is
+	// started from here; with it this thread serves nothing else, and ends.
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var cmd *exec.Cmd
-	switch needed, err := needsUserNamespace(); {
-	case err != nil:
-		return 0, err
-	case needed:
-		cmd, err = startMiddle(own, extra)
-		if err != nil {
-			control.Close()
-			return 0, err
-		}
-	default:
-		cmd, err = startWorker(own, extra)
-		if err != nil {
-			control.Close()
-			return 0, err
-		}
-	}
+	leaveSessionKeyring()
+	cmd, lost, err := start(own, extra)
 	control.Close()
+	if err != nil {
+		return 0, err
+	}
+	w.lost = lost
+	close(w.begun)
 
 	done := make(chan struct{})
 	stopped := make(chan struct{})
@@ -139,7 +148,7 @@ func enter(ctx context.Context, own Options, request <-chan []byte, files []*os.
 		select {
 		case <-done:
 			return
-		case data, ok := <-request:
+		case data, ok := <-w.request:
 			if !ok {
 				feed.Close() // the worker ends
 				<-done
@@ -166,6 +175,31 @@ func enter(ctx context.Context, own Options, request <-chan []byte, files []*os.
 	return exitStatus(err)
 }
 
+// start starts the worker, or the process that does.
+func start(own Options, files []*os.File) (cmd *exec.Cmd, lost string, err error) {
+	needed, err := Needed()
+	if err != nil {
+		return nil, "", err
+	}
+	if !needed {
+		cmd, err = startWorker(own, files)
+		return cmd, "", err
+	}
+	ids := Mappings()
+	if cmd, err = startMiddle(own, ids, files); err != nil {
+		return nil, "", err
+	}
+	return cmd, fewer(cmd.Process.Pid, ids), nil
+}
+
+// leaveSessionKeyring gives this thread, and what it starts, an empty session
+// keyring in the place of the user's, which holds Kerberos tickets and the like,
+// see session-keyring(7). Where there are no keys, or a filter keeps them from
+// this process, they are kept from a container, too.
+func leaveSessionKeyring() {
+	unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0) //nolint:errcheck // see above
+}
+
 // exitStatus tells a worker's exit status from the error of Wait.
 func exitStatus(err error) (int, error) {
 	var exit *exec.ExitError
@@ -181,31 +215,17 @@ func exitStatus(err error) (int, error) {
 	return 0, fmt.Errorf("run the worker: %w", err)
 }
 
-// needsUserNamespace: mounting needs CAP_SYS_ADMIN, which only root has, and
-// root in an unprivileged container lacks.
-func needsUserNamespace() (bool, error) {
-	if os.Geteuid() != 0 {
-		return true, nil
-	}
-	has, err := unshare.HasCapSysAdmin()
-	if err != nil {
-		return false, fmt.Errorf("read this process's capabilities: %w", err)
-	}
-	return !has, nil
-}
-
 // startMiddle starts the process that lives in the new user and mount
 // namespaces and starts the worker. It cannot be the worker itself: Go is
 // multithreaded, and the kernel puts only children into a new PID namespace.
-func startMiddle(own Options, files []*os.File) (*exec.Cmd, error) {
+func startMiddle(own Options, ids IDMappings, files []*os.File) (*exec.Cmd, error) {
 	cmd := unshare.Command(middleName, strconv.Itoa(len(files)), strconv.FormatBool(own.Network))
 	cmd.UnshareFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	ids := Mappings()
 	cmd.UidMappings, cmd.GidMappings = ids.UID, ids.GID
-	cmd.UseNewuidmap, cmd.UseNewgidmap = !ids.Single, !ids.Single
+	cmd.UseNewuidmap, cmd.UseNewgidmap = !ids.Direct, !ids.Direct
 	cmd.GidMappingsEnableSetgroups = !ids.Single
 	cmd.Env = os.Environ()
 	if os.Getenv("XDG_RUNTIME_DIR") == "" {
@@ -255,37 +275,32 @@ func middleMain() int {
 	return status
 }
 
-// startWorker starts the worker in a PID namespace of its own. Where the
-// kernel refuses a fresh /proc, as it does inside containers that mask a part
-// of theirs, it is started without one: then a killed kbuild may leave
-// processes behind.
+// startWorker starts the worker in a mount and a PID namespace of its own, and
+// returns when it has prepared them.
 func startWorker(own Options, files []*os.File) (*exec.Cmd, error) {
-	for _, flags := range []uintptr{unix.CLONE_NEWNS | unix.CLONE_NEWPID, unix.CLONE_NEWNS} {
-		if own.Network {
-			flags |= unix.CLONE_NEWNET
-		}
-		ready, report, err := os.Pipe()
-		if err != nil {
-			return nil, fmt.Errorf("start the worker: %w", err)
-		}
-		cmd := reexec.Command(workerName, strconv.Itoa(len(files)), strconv.FormatUint(uint64(flags), 10))
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-		cmd.ExtraFiles = append(append([]*os.File(nil), files...), report)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL}
-		err = cmd.Start()
-		report.Close()
-		if err != nil {
-			ready.Close()
-			return nil, fmt.Errorf("start the worker: %w", err)
-		}
-		n, _ := ready.Read(make([]byte, 1))
-		ready.Close()
-		if n == 1 {
-			return cmd, nil
-		}
-		cmd.Wait() //nolint:errcheck // it ended because it could not be what we wanted
+	flags := uintptr(unix.CLONE_NEWNS | unix.CLONE_NEWPID)
+	if own.Network {
+		flags |= unix.CLONE_NEWNET
 	}
-	return nil, errors.New("start the worker: it ended before it was ready")
+	ready, report, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("start the worker: %w", err)
+	}
+	defer ready.Close()
+	cmd := reexec.Command(workerName, strconv.Itoa(len(files)), strconv.FormatUint(uint64(flags), 10))
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.ExtraFiles = append(append([]*os.File(nil), files...), report)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL}
+	err = cmd.Start()
+	report.Close()
+	if err != nil {
+		return nil, fmt.Errorf("start the worker: %w", err)
+	}
+	if n, _ := ready.Read(make([]byte, 1)); n == 0 {
+		cmd.Wait() //nolint:errcheck // it has said why
+		return nil, errors.New("start the worker: it ended before it was ready")
+	}
+	return cmd, nil
 }
 
 // workerMain prepares the namespaces and calls the worker.
@@ -336,37 +351,22 @@ func workerMain(work Worker) int {
 }
 
 // prepare makes the fresh namespaces usable: mounts stay inside, /proc shows
-// the own processes, loopback is up.
+// the own processes, loopback is up. In a container that hides parts of /proc
+// the kernel refuses a fresh one (mount_too_revealing in fs/namespace.c); the
+// one that is there shows these processes with the numbers they have outside,
+// and /proc/self is right.
 func prepare(flags uintptr) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("keep mounts inside the mount namespace: %w", err)
 	}
 	if flags&unix.CLONE_NEWPID != 0 {
-		if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-			os.Exit(0) // startWorker tries again without a PID namespace
+		err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+		if err != nil && !errors.Is(err, unix.EPERM) {
+			return fmt.Errorf("mount /proc of the worker's processes: %w", err)
 		}
 	}
 	if flags&unix.CLONE_NEWNET != 0 {
-		return loopbackUp()
-	}
-	return nil
-}
-
-// loopbackUp sets the loopback interface of a new network namespace up, see
-// netdevice(7).
-func loopbackUp() error {
-	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("set loopback up: %w", err)
-	}
-	defer unix.Close(s)
-	lo, err := unix.NewIfreq("lo")
-	if err != nil {
-		return fmt.Errorf("set loopback up: %w", err)
-	}
-	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo); err != nil {
-		return fmt.Errorf("set loopback up: %w", err)
+		return LoopbackUp()
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func become(t task, next int, answer *os.File) error {
 	}
 	spec := t.Spec
 	if t.Network {
-		if err := loopbackUp(); err != nil {
+		if err := namespace.LoopbackUp(); err != nil {
 			return err
 		}
 	}

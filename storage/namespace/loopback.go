@@ -1,4 +1,4 @@
-package chroot
+package namespace
 
 import (
 	"fmt"
@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loopbackUp sets the loopback interface of the container's network namespace
-// up, see netdevice(7).
-func loopbackUp() error {
+// LoopbackUp sets the loopback interface of a new network namespace up, see
+// netdevice(7).
+func LoopbackUp() error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("set loopback up: %w", err)
