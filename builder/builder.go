@@ -8,7 +8,6 @@ package builder
 import (
 	"cmp"
 	"context"
-	"errors"
 	"time"
 
 	"github.com/kbuild/kbuild/builder/container"
@@ -47,6 +46,9 @@ func Build(ctx context.Context, req Request, report Reporter) (status int, err e
 		return 0, err
 	}
 	c.seen.keep()
+	if lost := worker.lost(); lost != "" {
+		c.warn(StepCheck, "%s; files of other owners in images become yours", lost)
+	}
 	c.done(StepCheck, start, "%s", c.found(plan))
 	status, err = worker.do(ctx, "build", buildOrder{Request: req, Plan: plan})
 	if err != nil {
@@ -57,28 +59,13 @@ func Build(ctx context.Context, req Request, report Reporter) (status int, err e
 
 // buildInside is Build inside the namespaces.
 func buildInside(ctx context.Context, w *worker, o buildOrder) (status int, err error) {
-	if !o.Isolated {
-		var remove func() error
-		if remove, err = o.Plan.makeTemporary(); err != nil {
-			return 0, err
-		}
-		defer func() { err = errors.Join(err, remove()) }()
-	}
 	b := &build{worker: w, buildOrder: o}
-	err = w.inStoreOf(ctx, o.Settings, o.Plan.TreePlan, func(store *storage.Store) (err error) {
+	err = w.inTreeStore(ctx, o.Settings, o.Plan.TreePlan, func(store *storage.Store) (err error) {
 		b.store = store
 		status, err = b.steps(ctx)
 		return err
 	})
-	if err != nil || b.rest == nil {
-		return status, err
-	}
-	// chroot isolation has the network of the process that asks for it: the rest
-	// happens in one that has none.
-	w.handedOn = true
-	next := begin(ctx, w, namespace.Options{Network: true})
-	defer next.Close()
-	return next.do(ctx, "build", *b.rest)
+	return status, err
 }
 
 // build is a build inside the namespaces.
@@ -87,8 +74,6 @@ type build struct {
 	buildOrder
 	store *storage.Store
 	host  container.Host
-	// rest is what another worker, without a network, has to do.
-	rest *buildOrder
 }
 
 // steps are those after check.
@@ -100,9 +85,6 @@ func (b *build) steps(ctx context.Context) (status int, err error) {
 	if err := b.findHost(ctx); err != nil {
 		return 0, err
 	}
-	if b.host.Isolation == container.IsolationChroot && b.Network == container.NetworkNone && !b.Isolated {
-		return 0, b.handOn(ctx, base)
-	}
 	img, written, err := b.image(ctx, base)
 	// A run ends only when the archive is whole, or is no more.
 	defer func() { err = cmp.Or(err, written()) }()
@@ -110,22 +92,4 @@ func (b *build) steps(ctx context.Context) (status int, err error) {
 		return 0, err
 	}
 	return b.compile(ctx, base, img, written)
-}
-
-// handOn leaves what follows to a worker without a network.
-func (b *build) handOn(ctx context.Context, base base) error {
-	if b.AsUpstream && b.does(StepImage) {
-		// The steps that need the network come before it is taken away.
-		_, written, err := b.image(ctx, base)
-		if err = cmp.Or(err, written()); err != nil || b.Until == StepImage {
-			return err
-		}
-	}
-	rest := b.buildOrder
-	rest.Isolated, rest.Isolation = true, container.IsolationChroot
-	if rest.From == StepMirror {
-		rest.From = StepImage
-	}
-	b.rest = &rest
-	return nil
 }

@@ -185,7 +185,7 @@ func (m maker) ofDockerfile(ctx context.Context) (way making, err error) {
 	}
 	way.source = "kbuild cross " + tree.Recipe.CrossDockerfile
 	way.make = func(ctx context.Context) (storage.Image, error) {
-		if parts.Host, err = findHost(ctx, m.worker, m.store, m.Settings, m.plan, false); err != nil {
+		if parts.Host, err = findHost(ctx, m.worker, m.Settings, m.plan); err != nil {
 			return storage.Image{}, err
 		}
 		return parts.Assemble(ctx, m.store, way.inputs)

@@ -99,23 +99,28 @@ func named(names []Name) []reference.Named {
 // findHost chooses how containers run here, and says so where it is not in the
 // ordinary way.
 func (b *build) findHost(ctx context.Context) (err error) {
-	b.host, err = findHost(ctx, b.worker, b.store, b.Settings, b.Plan.TreePlan, b.Isolated)
+	b.host, err = findHost(ctx, b.worker, b.Settings, b.Plan.TreePlan)
 	b.Mark("runtime")
 	return err
 }
 
-func findHost(
-	ctx context.Context, w *worker, store *storage.Store, s Settings, p TreePlan, told bool,
-) (container.Host, error) {
-	host, attempts, err := container.FindHost(ctx, store, s.Isolation, p.Tree.Recipe.PathID, p.TempDir, s.CacheDir)
-	if err != nil || told {
+func findHost(ctx context.Context, w *worker, s Settings, p TreePlan) (container.Host, error) {
+	host, attempts, err := container.FindHost(ctx, s.Isolation, p.TempDir, s.CacheDir)
+	if err != nil {
 		return host, err
 	}
-	for _, a := range attempts {
-		w.warn(StepCheck, "%s does not start a container: %s", a.Runtime, a.Answer)
+	if host.Isolation != container.IsolationChroot || s.Isolation != "" {
+		for _, a := range attempts {
+			w.warn(StepCheck, "%s does not start a container here: %s", a.Runtime, a.Answer)
+		}
+		return host, nil
 	}
-	if host.Isolation == container.IsolationChroot && s.Isolation == "" {
-		w.warn(StepCheck, "no OCI runtime starts a container here: chroot isolation it is")
+	why := "no OCI runtime is installed"
+	for i, a := range attempts {
+		if why = a.Runtime + " does not start a container here: " + a.Answer; i > 0 {
+			why = attempts[0].Runtime + " and " + why
+		}
 	}
+	w.warn(StepCheck, "%s; using chroot isolation, which separates less", why)
 	return host, nil
 }

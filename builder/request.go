@@ -259,9 +259,6 @@ type (
 	buildOrder struct {
 		Request
 		Plan Plan
-		// Isolated says that this worker has a network namespace of its own,
-		// and is the last of the run.
-		Isolated bool
 	}
 	lockOrder struct {
 		LockRequest

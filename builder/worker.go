@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/kbuild/kbuild/builder/container"
+	"github.com/kbuild/kbuild/builder/preflight"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/kbuild/kbuild/storage/namespace"
 )
@@ -59,8 +60,7 @@ type message[Order any] struct {
 // worker is one process inside the namespaces.
 type worker struct {
 	voice
-	files    []*os.File // that came with the order
-	handedOn bool       // to another worker
+	files []*os.File // that came with the order
 }
 
 // Worker makes the worker, for [namespace.Register], with the Reporters that
@@ -84,10 +84,8 @@ func Worker(newReporter func(Reporting) Reporter) namespace.Worker {
 		if err = container.SetLogging(m.Report.LogLevel, os.Stderr); err == nil {
 			status, err = v.do(ctx, w, m.Order)
 		}
-		if !w.handedOn {
-			report.Mark("store closed")
-			report.Timings()
-		}
+		report.Mark("store closed")
+		report.Timings()
 		if err != nil {
 			return report.Failed(err)
 		}
@@ -117,8 +115,14 @@ func (i inside) do(ctx context.Context, verb string, order any) (status int, err
 	return status, err
 }
 
-// enter is begin and do in one.
+// lost is what a worker does without of what the user should have.
+func (i inside) lost() string { return i.waiting.Lost() }
+
+// enter is begin and do in one, where the host was not looked at before.
 func enter(ctx context.Context, report Reporter, verb string, order any, files ...*os.File) (status int, err error) {
+	if err := preflight.Err(preflight.Entry(preflight.ThisHost(""))); err != nil {
+		return 0, err
+	}
 	i := begin(ctx, report, namespace.Options{}, files...)
 	defer i.Close()
 	return i.do(ctx, verb, order)
@@ -153,11 +157,6 @@ func (w *worker) inTreeStore(
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	return w.inStoreOf(ctx, s, plan, do)
-}
-
-// inStoreOf is inTreeStore without the temporary directory.
-func (w *worker) inStoreOf(ctx context.Context, s Settings, plan TreePlan, do func(*storage.Store) error) error {
 	return w.withStore(ctx, s.Store, func(store *storage.Store) error {
 		if err := container.RemoveLeftovers(store, plan.treeDir().ID()); err != nil {
 			return err

@@ -11,8 +11,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -77,23 +75,21 @@ type Options struct {
 // when it cannot be executed, 128 and the signal's number when a signal ended
 // it. The error says that kbuild itself failed.
 func Run(ctx context.Context, store *storage.Store, opts Options) (status int, err error) {
-	report, err := opts.Host.statusDir()
-	if err != nil {
-		return 0, err
-	}
-	opts.Mounts = append(slices.Clip(opts.Mounts), Mount{Host: report, Container: statusDir})
 	err = inContainer(ctx, store, opts, func(b *buildah.Builder, root string) error {
+		if err := CheckRoot(root); err != nil {
+			return err
+		}
 		if opts.Before != nil {
 			if err := opts.Before(root); err != nil {
 				return fmt.Errorf("look into the container: %w", err)
 			}
 		}
-		err := start(ctx, b, root, wrap(opts.Command), opts)
+		said, err := start(ctx, settingsOf(b), root, wrap(opts.Command), opts)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		var errStatus error
-		if status, errStatus = commandStatus(report); errStatus != nil {
+		if status, errStatus = commandStatus(said); errStatus != nil {
 			return fmt.Errorf("run the container: %w", cmp.Or(err, errStatus))
 		}
 		if status == 0 && opts.After != nil {
@@ -130,9 +126,9 @@ func inContainer(ctx context.Context, store *storage.Store, opts Options, do fun
 	return do(b, root)
 }
 
-// start runs a command in a container that is mounted at root. The error may be
-// that of the command.
-func start(ctx context.Context, b *buildah.Builder, root string, command []string, opts Options) error {
+// start runs a command in a container that is mounted at root, and returns what
+// the wrapper said of its status. The error may be that of the command.
+func start(ctx context.Context, image settings, root string, command []string, opts Options) (said []byte, err error) {
 	if opts.Stdin == nil {
 		opts.Stdin = strings.NewReader("")
 	}
@@ -142,42 +138,11 @@ func start(ctx context.Context, b *buildah.Builder, root string, command []strin
 	if opts.Stderr == nil {
 		opts.Stderr = io.Discard
 	}
-	if opts.Host.Isolation == IsolationChroot {
-		return chrooted(ctx, b, command, opts)
-	}
-	spec, err := containerSpec(b, root, command, opts)
+	spec, err := containerSpec(image, root, command, opts)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	return opts.Host.run(ctx, spec, opts)
-}
-
-// chrooted runs a command where there is no OCI runtime.
-func chrooted(ctx context.Context, b *buildah.Builder, command []string, opts Options) error {
-	mounts, err := specMounts(opts)
-	if err != nil {
-		return err
-	}
-	run := buildah.RunOptions{
-		Logger:           logger(),
-		Isolation:        define.IsolationChroot,
-		User:             userOf(b),
-		Hostname:         hostname,
-		WorkingDir:       opts.Workdir,
-		Mounts:           mounts,
-		Env:              opts.Environment,
-		NamespaceOptions: namespaces(opts.Network),
-		ConfigureNetwork: configure(opts.Network),
-		Terminal:         buildah.WithoutTerminal,
-		Stdin:            opts.Stdin,
-		Stdout:           opts.Stdout,
-		Stderr:           opts.Stderr,
-	}
-	if opts.Terminal {
-		run.Terminal = buildah.WithTerminal
-	}
-	defer passOn(ctx)()
-	return b.Run(command, run)
 }
 
 // passOn makes the end of ctx known to buildah's containers, for which no
@@ -231,37 +196,25 @@ func New(ctx context.Context, store *storage.Store, opts Options) (*buildah.Buil
 	return b, nil
 }
 
-// statusDir is where, in the container, the command's status is left.
-const statusDir = "/run/.kbuild"
-
-// wrap lets the image's bash run the command and leave its status in a file:
-// of a container's own status buildah gives no 127 for a command that is not
-// there, makes a death by signal 1, and with chroot isolation prints lines of
-// its own.
+// wrap lets the image's bash run the command and write its status to a pipe,
+// descriptor 3, the first that a runtime hands on: a runtime's own failure has
+// a status, too, and a signal that ends the container is not one that ends the
+// command. The command does not have the pipe, and no file lies where it could
+// put a link to another one.
 func wrap(command []string) []string {
-	return append([]string{"bash", "-c", `"$@"; echo $? >` + statusDir + `/status`, "kbuild"}, command...)
+	return append([]string{"bash", "-c", `"$@" 3>&-; echo $? >&3`, "kbuild"}, command...)
 }
 
-// statusDir makes the directory, on the host, for the command's status.
-func (h Host) statusDir() (string, error) {
-	dir := filepath.Join(h.Dir, "status")
-	if err := os.RemoveAll(dir); err != nil {
-		return "", fmt.Errorf("make a directory for the command's status: %w", err)
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return "", fmt.Errorf("make a directory for the command's status: %w", err)
-	}
-	return dir, nil
-}
+// statusLimit bounds what the wrapper, or who takes its place, may write.
+const statusLimit = 16
 
-func commandStatus(report string) (int, error) {
-	data, err := os.ReadFile(filepath.Join(report, "status"))
-	if err != nil {
+func commandStatus(said []byte) (int, error) {
+	if len(said) == 0 {
 		return 0, errors.New("it ended before its command did")
 	}
-	status, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil {
-		return 0, fmt.Errorf("the command's status is %q", data)
+	status, err := strconv.Atoi(strings.TrimSuffix(string(said), "\n"))
+	if err != nil || status < 0 || status > 255 {
+		return 0, fmt.Errorf("the command's status is %q", said)
 	}
 	return status, nil
 }

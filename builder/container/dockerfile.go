@@ -49,6 +49,11 @@ func RunDockerfile(ctx context.Context, store *storage.Store, d Dockerfile) (id 
 	if err != nil {
 		return "", err
 	}
+	if d.From != "" {
+		if err := store.Mount(d.From, CheckRoot); err != nil {
+			return "", err
+		}
+	}
 	stop := passOn(ctx)
 	id, _, err = imagebuildah.BuildDockerfiles(ctx, store.Unwrap(), options, d.File)
 	stop()
@@ -122,7 +127,14 @@ func buildOptions(store *storage.Store, d Dockerfile) (define.BuildOptions, erro
 	if network == "" {
 		network = NetworkNone
 	}
+	program, err := d.Host.program()
+	if err != nil {
+		return define.BuildOptions{}, err
+	}
 	common := commonOptions()
+	if common.SeccompProfilePath, err = d.Host.profileFile(); err != nil {
+		return define.BuildOptions{}, err
+	}
 	common.HTTPProxy = network == NetworkHost
 	args := map[string]string{}
 	for _, a := range d.Args {
@@ -141,7 +153,7 @@ func buildOptions(store *storage.Store, d Dockerfile) (define.BuildOptions, erro
 		OutputFormat:            define.OCIv1ImageManifest,
 		Timestamp:               d.Time,
 		Isolation:               d.Host.Isolation.define(),
-		Runtime:                 d.Host.Runtime,
+		Runtime:                 program,
 		RuntimeArgs:             d.Host.runtimeArgs(),
 		Args:                    args,
 		Labels:                  d.Labels,

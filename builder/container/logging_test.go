@@ -25,8 +25,8 @@ func TestSetLogging(t *testing.T) {
 			t.Errorf("%s says %q", level, log.String())
 		}
 	}
-	var hint interface{ Hint() string }
-	if err := SetLogging("loud", &log); err == nil || !errors.As(err, &hint) || !strings.Contains(hint.Hint(), "debug") {
+	var unknown *LevelError
+	if err := SetLogging("loud", &log); !errors.As(err, &unknown) || unknown.Level != "loud" {
 		t.Errorf("%v", err)
 	}
 }

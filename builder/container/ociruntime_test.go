@@ -33,8 +33,8 @@ func TestWhyEnded(t *testing.T) {
 	for status, want := range map[int]string{1: "runc: exit status 1", 128 + 9: "a signal ended it: killed", 128 + 15: "a signal ended it: terminated"} {
 		err := exec.Command("bash", "-c", fmt.Sprintf("exit %d", status)).Run()
 		got := whyEnded("/usr/sbin/runc", err)
-		var hint interface{ Hint() string }
-		if got.Error() != want || errors.As(got, &hint) != (status == 137) {
+		var signal *SignalError
+		if got.Error() != want || errors.As(got, &signal) != (status > 128) || signal != nil && signal.Killed() != (status == 137) {
 			t.Errorf("%d: %v, want %s", status, got, want)
 		}
 	}

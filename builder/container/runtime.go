@@ -3,18 +3,19 @@ package container
 import (
 	"bytes"
 	"context"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/containers/buildah"
 	"github.com/containers/buildah/define"
-	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/builder/container/chroot"
 	"github.com/kbuild/kbuild/storage/files"
 	"github.com/kbuild/kbuild/storage/namespace"
 )
@@ -26,14 +27,13 @@ type Isolation string
 const (
 	IsolationOCI      Isolation = "oci"      // an OCI runtime, as root
 	IsolationRootless Isolation = "rootless" // an OCI runtime, in the user's namespace
-	IsolationChroot   Isolation = "chroot"   // chroot(1) and namespaces, no runtime
+	IsolationChroot   Isolation = "chroot"   // kbuild's own runtime, see package chroot
 )
 
+// define is the isolation in buildah's terms. Its own chroot isolation is never
+// used: with that of kbuild, buildah runs an OCI runtime as ever.
 func (i Isolation) define() define.Isolation {
-	switch i {
-	case IsolationChroot:
-		return define.IsolationChroot
-	case IsolationRootless:
+	if i == IsolationRootless || i == IsolationChroot && namespace.Rootless() {
 		return define.IsolationOCIRootless
 	}
 	return define.IsolationOCI
@@ -51,18 +51,29 @@ func ParseIsolation(s string) (Isolation, error) {
 // Host says how containers are run here.
 type Host struct {
 	Isolation Isolation
-	Runtime   string // path of an OCI runtime; "" for chroot
+	Runtime   string // path of an OCI runtime; "" is kbuild's own
 	// Dir is for files that live as long as the run.
 	Dir string
+}
+
+// program is the path by which the runtime is started.
+func (h Host) program() (string, error) {
+	if h.Runtime == "" {
+		return chroot.Link(h.Dir)
+	}
+	return h.Runtime, nil
 }
 
 // runtimeArgs keep the runtime's own state where kbuild removes it, also after
 // a run that was killed.
 func (h Host) runtimeArgs() []string {
-	if h.Runtime == "" {
-		return nil
+	args := []string{"--root", filepath.Join(h.Dir, "runtime")}
+	if h.Isolation == IsolationRootless && filepath.Base(h.Runtime) == "runc" {
+		// runc takes who has all ids, as root of a container has, for real root,
+		// and insists on cgroups then.
+		args = append(args, "--rootless", "true")
 	}
-	return []string{"--root", filepath.Join(h.Dir, "runtime")}
+	return args
 }
 
 // Runtimes are the OCI runtimes looked for, in this order. runc comes first:
@@ -95,20 +106,33 @@ func FindRuntimes() []string {
 // Attempt is a runtime that was tried and what it answered.
 type Attempt struct{ Runtime, Answer string }
 
-// hostRecord is what FindHost remembers between runs: a runtime that started a
-// container once does so again, until it or the kernel is another.
-type hostRecord struct {
-	Boot, Runtime string
-	Time          time.Time
-	Size          int64
+// A NoRuntimeError says that no OCI runtime starts a container here.
+type NoRuntimeError struct {
+	Asked    Isolation // what was asked for; "" nothing
+	Attempts []Attempt
+}
+
+func (e *NoRuntimeError) Error() string {
+	text := "no OCI runtime starts a container here"
+	if e.Asked != "" {
+		text = fmt.Sprintf("isolation %s needs an OCI runtime that starts a container", e.Asked)
+	}
+	if len(e.Attempts) == 0 {
+		text += ": neither runc nor crun is installed"
+	}
+	for _, a := range e.Attempts {
+		text += fmt.Sprintf("\n  %s: %s", a.Runtime, a.Answer)
+	}
+	return text
 }
 
 // FindHost chooses how to run containers: asked if it is not "", otherwise the
-// first OCI runtime that really starts a container, otherwise chroot. Trying
-// takes a moment, so the answer is kept in the cache directory until the next
-// boot. The attempts tell which runtimes did not start, and why. tree is the
-// hash of the tree's path, by which [RemoveLeftovers] finds what a kill leaves.
-func FindHost(ctx context.Context, store *storage.Store, asked Isolation, tree, dir, cache string) (Host, []Attempt, error) {
+// first OCI runtime that really starts a container. Where none does, kbuild's
+// own runtime serves if walls stand around it already, those of a container or a
+// pod; on a bare host only who asks for it gets it. Trying takes a moment, so
+// the answers are kept in the cache directory, see [tried]. The attempts tell
+// which runtimes did not start, and why.
+func FindHost(ctx context.Context, asked Isolation, dir, cache string) (Host, []Attempt, error) {
 	host := Host{Isolation: asked, Dir: dir}
 	if asked == IsolationChroot {
 		return host, nil, nil
@@ -119,80 +143,95 @@ func FindHost(ctx context.Context, store *storage.Store, asked Isolation, tree, 
 			host.Isolation = IsolationRootless
 		}
 	}
-	file := filepath.Join(cache, "runtime.json")
+	// On a bare host a runtime that failed is tried again: who mended it is not
+	// to be told that it fails.
+	contained := namespace.InContainer()
+	known := readTrials(cache)
 	var attempts []Attempt
 	for _, runtime := range FindRuntimes() {
 		host.Runtime = runtime
-		record, err := recordOf(runtime)
+		trial, err := trialOf(runtime)
 		if err != nil {
 			attempts = append(attempts, Attempt{runtime, err.Error()})
 			continue
 		}
-		var known hostRecord
-		if files.ReadJSON(file, &known) == nil && known.Boot == record.Boot && known.Runtime == record.Runtime &&
-			known.Size == record.Size && known.Time.Equal(record.Time) {
+		if before, ok := known.find(trial); ok && (before.Answer == "" || contained && asked == "") {
+			trial = before
+		} else {
+			if err := Try(ctx, host); err != nil {
+				if ctx.Err() != nil {
+					return Host{}, nil, ctx.Err()
+				}
+				trial.Answer = err.Error()
+			}
+			if err := known.keep(cache, trial); err != nil {
+				return Host{}, nil, fmt.Errorf("remember the runtime: %w", err)
+			}
+		}
+		if trial.Answer == "" {
 			return host, attempts, nil
 		}
-		if err := try(ctx, store, tree, host); err != nil {
-			if ctx.Err() != nil {
-				return Host{}, nil, ctx.Err()
-			}
-			attempts = append(attempts, Attempt{runtime, err.Error()})
-			continue
-		}
-		if err := files.WriteJSON(file, record); err != nil {
-			return Host{}, nil, fmt.Errorf("remember the runtime: %w", err)
-		}
-		return host, attempts, nil
+		attempts = append(attempts, Attempt{runtime, trial.Answer})
 	}
-	if asked != "" {
-		err := fmt.Errorf("isolation %s needs an OCI runtime that starts a container", asked)
-		for _, a := range attempts {
-			err = fmt.Errorf("%w\n  %s: %s", err, a.Runtime, a.Answer)
-		}
-		return Host{}, attempts, withHint(err, "install runc, or let kbuild use --isolation chroot")
+	if asked != "" || !contained {
+		return Host{}, attempts, &NoRuntimeError{Asked: asked, Attempts: attempts}
 	}
-	host.Isolation, host.Runtime = IsolationChroot, ""
-	return host, attempts, nil
-}
-
-func recordOf(runtime string) (hostRecord, error) {
-	info, err := os.Stat(runtime)
-	if err != nil {
-		return hostRecord{}, err
-	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return hostRecord{}, err
-	}
-	return hostRecord{Boot: strings.TrimSpace(string(boot)), Runtime: runtime, Time: info.ModTime(), Size: info.Size()}, nil
+	return Host{Isolation: IsolationChroot, Dir: dir}, attempts, nil
 }
 
 // ProbeName is the argv[0] under which this program, bound into an empty
 // container, only says that it was started.
 const ProbeName = "/kbuild-probe"
 
-// try starts this static binary in an otherwise empty container, the way a
-// compile would be started.
-func try(ctx context.Context, store *storage.Store, tree string, host Host) error {
+// trialTime is what a runtime has to start a container that does nothing.
+const trialTime = 30 * time.Second
+
+// Try starts this static binary in an otherwise empty container, the way a
+// compile would be started. It leaves nothing.
+func Try(ctx context.Context, host Host) (err error) {
+	root, err := os.MkdirTemp(host.Dir, "probe-")
+	if err != nil {
+		return fmt.Errorf("make an empty container: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(root)) }()
 	// A copy, because /proc/self/exe may be a bound file that has no path.
 	program := filepath.Join(host.Dir, "probe")
 	if err := files.Copy("/proc/self/exe", program, files.Self()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("copy this program: %w", err)
 	}
-	var said bytes.Buffer
-	opts := Options{
-		Tree: tree + "-probe", Network: NetworkNone, Host: host, Mounts: []Mount{{Host: program, Container: ProbeName, ReadOnly: true}},
-		Stdout: &said, Stderr: &said,
+	mounts := []Mount{{Host: program, Container: ProbeName, ReadOnly: true}}
+	if isDynamic(program) {
+		// Only a build that make did not do, as of go test.
+		for _, dir := range []string{"/lib", "/lib64", "/usr"} {
+			if _, err := os.Stat(dir); err == nil {
+				mounts = append(mounts, Mount{Host: dir, Container: dir, ReadOnly: true})
+			}
+		}
 	}
-	err := inContainer(ctx, store, opts, func(b *buildah.Builder, root string) error {
-		return start(ctx, b, root, []string{ProbeName}, opts)
+	bounded, cancel := context.WithTimeout(ctx, trialTime)
+	defer cancel()
+	var said bytes.Buffer
+	_, err = start(bounded, settings{}, root, []string{ProbeName}, Options{
+		Network: NetworkNone, Host: host, Mounts: mounts, Stdout: &said, Stderr: &said,
 	})
+	if bounded.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("it starts no container within %s", trialTime)
+	}
 	var exit *exec.ExitError
 	if lines := strings.Split(strings.TrimSpace(said.String()), "\n"); errors.As(err, &exit) && lines[0] != "" {
 		return errors.New(lines[len(lines)-1])
 	}
 	return err
+}
+
+// isDynamic reports whether a program needs a loader, and so libraries.
+func isDynamic(program string) bool {
+	file, err := elf.Open(program)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	return slices.ContainsFunc(file.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
 }
 
 // PolicyFile writes the signature policy that buildah asks for when it reads

@@ -19,6 +19,7 @@ import (
 
 	"github.com/kbuild/kbuild/storage"
 	"github.com/kbuild/kbuild/storage/files/filestest"
+	"github.com/kbuild/kbuild/storage/namespace"
 	"github.com/kbuild/kbuild/storage/storagetest"
 )
 
@@ -101,9 +102,10 @@ func wrapped(t *testing.T, scripts map[string]string) (calls func() int) {
 // working chooses the way in which containers run here.
 func working(t *testing.T, store *storage.Store) Host {
 	t.Helper()
+	t.Setenv(namespace.SurroundingsVariable, "container of a test")
 	dir := t.TempDir()
 	staticProbe(t, dir, 0)
-	host, attempts, err := FindHost(context.Background(), store, "", "t", dir, t.TempDir())
+	host, attempts, err := FindHost(context.Background(), "", dir, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,29 +128,34 @@ func TestFindHost(t *testing.T) {
 
 	t.Run("none starts a container", func(t *testing.T) {
 		wrapped(t, nil)
-		for _, asked := range []Isolation{"", IsolationOCI, IsolationRootless} {
+		for _, test := range []struct {
+			surroundings string
+			asked        Isolation
+			chroot       bool
+		}{{"container x", "", true}, {"bare", "", false}, {"container x", IsolationOCI, false}, {"container x", IsolationRootless, false}} {
+			t.Setenv(namespace.SurroundingsVariable, test.surroundings)
 			dir := t.TempDir()
 			staticProbe(t, dir, 0)
-			host, attempts, err := FindHost(ctx, store, asked, "t", dir, t.TempDir())
+			host, attempts, err := FindHost(ctx, test.asked, dir, t.TempDir())
 			if len(attempts) != 2 || !strings.HasSuffix(attempts[0].Runtime, "/runc") || attempts[1].Answer != `no "crun" today` {
-				t.Errorf("%q: attempts %v", asked, attempts)
+				t.Errorf("%+v: attempts %v", test, attempts)
 			}
-			if asked == "" {
+			if test.chroot {
 				if err != nil || host.Isolation != IsolationChroot || host.Runtime != "" {
-					t.Errorf("host %+v, %v", host, err)
+					t.Errorf("%+v: host %+v, %v", test, host, err)
 				}
 				continue
 			}
-			var hint interface{ Hint() string }
-			if err == nil || !strings.Contains(err.Error(), `no "runc" today`) || !errors.As(err, &hint) {
-				t.Errorf("%s: error %v", asked, err)
+			var none *NoRuntimeError
+			if !errors.As(err, &none) || none.Asked != test.asked || !strings.Contains(err.Error(), `no "runc" today`) {
+				t.Errorf("%+v: error %v", test, err)
 			}
 		}
 		containers()
 	})
 	t.Run("chroot asked for", func(t *testing.T) {
 		calls := wrapped(t, nil)
-		host, attempts, err := FindHost(ctx, store, IsolationChroot, "t", t.TempDir(), t.TempDir())
+		host, attempts, err := FindHost(ctx, IsolationChroot, t.TempDir(), t.TempDir())
 		if err != nil || host.Isolation != IsolationChroot || host.Runtime != "" || len(attempts) != 0 || calls() != 0 {
 			t.Errorf("host %+v, attempts %v, %v", host, attempts, err)
 		}
@@ -163,7 +170,7 @@ func TestFindHost(t *testing.T) {
 		calls := wrapped(t, map[string]string{"crun": "exec " + real.Runtime + ` "$@"`})
 		dir, cache := t.TempDir(), t.TempDir()
 		staticProbe(t, dir, 0)
-		host, attempts, err := FindHost(ctx, store, "", "t", dir, cache)
+		host, attempts, err := FindHost(ctx, "", dir, cache)
 		if err != nil || filepath.Base(host.Runtime) != "crun" || len(attempts) != 1 || attempts[0].Answer != `no "runc" today` {
 			t.Errorf("host %+v, attempts %v, %v", host, attempts, err)
 		}
@@ -184,7 +191,7 @@ func TestFindHost(t *testing.T) {
 			case 3: // a record that cannot be read
 				filestest.Write(t, filepath.Join(cache, "runtime.json"), "{")
 			}
-			if _, _, err := FindHost(ctx, store, "", "t", dir, cache); err != nil {
+			if _, _, err := FindHost(ctx, "", dir, cache); err != nil {
 				t.Fatal(err)
 			}
 			if got := calls(); got != want {
@@ -196,7 +203,7 @@ func TestFindHost(t *testing.T) {
 		wrapped(t, map[string]string{"runc": "exec " + real.Runtime + ` "$@"`})
 		dir := t.TempDir()
 		staticProbe(t, dir, 9)
-		host, attempts, err := FindHost(ctx, store, "", "t", dir, t.TempDir())
+		host, attempts, err := FindHost(ctx, "", dir, t.TempDir())
 		if err != nil || host.Isolation != IsolationChroot || len(attempts) != 2 {
 			t.Errorf("host %+v, attempts %v, %v", host, attempts, err)
 		}

@@ -1,7 +1,6 @@
 package container
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,9 +8,8 @@ import (
 	"strings"
 
 	"github.com/containers/buildah"
-	"github.com/containers/buildah/pkg/chrootuser"
 	containersconf "github.com/containers/common/pkg/config"
-	"github.com/containers/common/pkg/seccomp"
+	"github.com/kbuild/kbuild/builder/container/chroot"
 	"github.com/kbuild/kbuild/storage/namespace"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -20,12 +18,31 @@ import (
 // hostname is what a container is called.
 const hostname = "kube-build"
 
+// specVersion is the lowest version of the OCI runtime specification that says
+// all that is said here: crun 1.8, that of Debian 12, takes no higher one.
+const specVersion = "1.0.2"
+
+// settings are what an image, and the store, say of a container.
+type settings struct {
+	User, Workdir            string
+	Env                      []string
+	ProcessLabel, MountLabel string // of SELinux
+}
+
+func settingsOf(b *buildah.Builder) settings {
+	return settings{User: b.User(), Workdir: b.WorkDir(), Env: b.Env(), ProcessLabel: b.ProcessLabel, MountLabel: b.MountLabel}
+}
+
 // containerSpec describes to an OCI runtime the container in which a command
 // runs, mounted at root: confined as buildah and podman confine theirs, by the
 // same capabilities, seccomp profile and hidden paths, and with namespaces of
 // its own, whatever containers.conf says; only the network may be the host's.
-func containerSpec(b *buildah.Builder, root string, command []string, opts Options) (*specs.Spec, error) {
-	user, err := userIn(b, root)
+func containerSpec(image settings, root string, command []string, opts Options) (*specs.Spec, error) {
+	who, err := accountIn(root, image.User)
+	if err != nil {
+		return nil, err
+	}
+	caps, err := capabilities()
 	if err != nil {
 		return nil, err
 	}
@@ -36,12 +53,12 @@ func containerSpec(b *buildah.Builder, root string, command []string, opts Optio
 			}
 		}
 	}
-	mounts, err := specMounts(opts)
+	mounts, err := specMounts(root, opts)
 	if err != nil {
 		return nil, err
 	}
 	cwd := opts.Workdir
-	for _, dir := range []string{b.WorkDir(), "/"} {
+	for _, dir := range []string{image.Workdir, "/"} {
 		if cwd == "" {
 			cwd = dir
 		}
@@ -50,23 +67,23 @@ func containerSpec(b *buildah.Builder, root string, command []string, opts Optio
 	if err != nil {
 		return nil, err
 	}
-	own := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + hostname}
+	own := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + hostname, "HOME=" + who.Home}
 	if opts.Terminal {
 		own = append(own, "TERM=xterm") // as docker run -t
 	}
 	spec := &specs.Spec{
-		Version:  specs.Version,
+		Version:  specVersion,
 		Hostname: hostname,
 		Root:     &specs.Root{Path: root},
 		Process: &specs.Process{
 			Terminal:     opts.Terminal,
-			User:         user,
+			User:         who.User,
 			Args:         command,
-			Env:          environment(own, b.Env(), opts.Environment),
+			Env:          environment(own, image.Env, opts.Environment),
 			Cwd:          cwd,
-			Capabilities: &specs.LinuxCapabilities{Bounding: b.Capabilities},
+			Capabilities: &specs.LinuxCapabilities{Bounding: caps},
 			Rlimits:      limits(),
-			SelinuxLabel: b.ProcessLabel,
+			SelinuxLabel: image.ProcessLabel,
 		},
 		Mounts: append(system, mounts...),
 		Linux: &specs.Linux{
@@ -77,55 +94,19 @@ func containerSpec(b *buildah.Builder, root string, command []string, opts Optio
 			},
 			MaskedPaths:   containersconf.DefaultMaskedPaths(),
 			ReadonlyPaths: containersconf.DefaultReadOnlyPaths,
-			MountLabel:    b.MountLabel,
+			MountLabel:    image.MountLabel,
 		},
 	}
-	if user.UID == 0 {
-		spec.Process.Capabilities.Effective, spec.Process.Capabilities.Permitted = b.Capabilities, b.Capabilities
+	if who.UID == 0 {
+		spec.Process.Capabilities.Effective, spec.Process.Capabilities.Permitted = caps, caps
 	}
 	if opts.Network != NetworkHost {
 		spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace})
 	}
-	// What the profile allows depends on the capabilities.
-	if spec.Linux.Seccomp, err = seccomp.GetDefaultProfile(spec); err != nil {
-		return nil, fmt.Errorf("read the seccomp profile: %w", err)
+	if spec.Linux.Seccomp, err = filter(spec); err != nil {
+		return nil, err
 	}
 	return spec, nil
-}
-
-// rootUser is root in numbers, whom nobody has to look up.
-const rootUser = "0:0"
-
-// userOf is whom a container's command runs as: root, where the image names
-// nobody. Looking his groups up in the image would start this program three
-// times.
-func userOf(b *buildah.Builder) string {
-	if user := b.User(); user != "" && user != "root" && user != "0" {
-		return user
-	}
-	return rootUser
-}
-
-// userIn is that user by the image's own /etc/passwd and /etc/group.
-func userIn(b *buildah.Builder, root string) (specs.User, error) {
-	name := userOf(b)
-	if name == rootUser {
-		return specs.User{AdditionalGids: []uint32{0}}, nil
-	}
-	uid, gid, _, err := chrootuser.GetUser(root, name)
-	if err != nil {
-		return specs.User{}, fmt.Errorf("the image's user %s: %w", name, err)
-	}
-	groups := []uint32{gid}
-	if !strings.Contains(name, ":") {
-		more, err := chrootuser.GetAdditionalGroupsForUser(root, uint64(uid))
-		// A number need not stand in /etc/passwd.
-		if err != nil && !errors.Is(err, chrootuser.ErrNoSuchUser) {
-			return specs.User{}, fmt.Errorf("the groups of the image's user %s: %w", name, err)
-		}
-		groups = append(groups, more...)
-	}
-	return specs.User{UID: uid, GID: gid, AdditionalGids: groups}, nil
 }
 
 // environment joins lists of NAME=value; of a name set twice the last value
@@ -192,16 +173,35 @@ func systemMounts(network Network) ([]specs.Mount, error) {
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 	}
 	if network == NetworkHost && namespace.Rootless() {
-		return append(mounts, specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"}}), nil
+		return append(mounts,
+			specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"}},
+			// Of what is mounted below it nothing becomes read-only with it.
+			specs.Mount{Destination: "/sys/fs/cgroup", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "nodev", "ro", "size=0k"}}), nil
 	}
-	return append(mounts,
-		specs.Mount{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
-		specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"rprivate", "nosuid", "noexec", "nodev", "relatime", "rw"}}), nil
+	mounts = append(mounts, specs.Mount{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}})
+	if hasCgroups() {
+		// Whoever writes to version 1 as root of the host runs programs there
+		// (release_agent).
+		mounts = append(mounts, specs.Mount{
+			Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup",
+			Options: []string{"rprivate", "nosuid", "noexec", "nodev", "relatime", "ro"},
+		})
+	}
+	return mounts, nil
+}
+
+// hasCgroups reports whether cgroups are mounted in the usual place; without
+// them a runtime mounts none.
+func hasCgroups() bool {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	return err == nil && strings.Contains(string(data), " - cgroup")
 }
 
 // specMounts turns mounts into the runtime's form; a container without network
-// gets a hosts file, which nothing else gives it.
-func specMounts(opts Options) ([]specs.Mount, error) {
+// gets a hosts file, which nothing else gives it. Where they go in the container
+// that is mounted at root is looked up, and made, here: what the runtime mounts
+// at has no links in it.
+func specMounts(root string, opts Options) ([]specs.Mount, error) {
 	mounts := slices.Clone(opts.Mounts)
 	if opts.Network != NetworkHost {
 		hosts := filepath.Join(opts.Host.Dir, "hosts")
@@ -210,21 +210,41 @@ func specMounts(opts Options) ([]specs.Mount, error) {
 		}
 		mounts = append(mounts, Mount{Host: hosts, Container: "/etc/hosts", ReadOnly: true})
 	}
+	// What is mounted in a mount comes after it.
+	slices.SortStableFunc(mounts, func(a, b Mount) int {
+		return strings.Count(filepath.Clean(a.Container), "/") - strings.Count(filepath.Clean(b.Container), "/")
+	})
 	var list []specs.Mount
 	for _, m := range mounts {
-		list = append(list, bind(m))
+		bound, err := bind(m)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(list, func(outer specs.Mount) bool { return strings.HasPrefix(bound.Destination, outer.Destination+"/") }) {
+			if bound.Destination, err = chroot.Place(root, m.Container, bound.Source); err != nil {
+				return nil, err
+			}
+		}
+		list = append(list, bound)
 	}
-	// What is mounted in a mount comes after it.
-	slices.SortStableFunc(list, func(a, b specs.Mount) int {
-		return strings.Count(filepath.Clean(a.Destination), "/") - strings.Count(filepath.Clean(b.Destination), "/")
-	})
 	return list, nil
 }
 
-func bind(m Mount) specs.Mount {
+// bind is a mount in the runtime's form. Flags of the file system that it comes
+// from are kept: in a user namespace the kernel lets nobody take them away, and
+// not every runtime knows.
+func bind(m Mount) (specs.Mount, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(m.Host, &st); err != nil {
+		return specs.Mount{}, fmt.Errorf("mount %s: %w", m.Host, err)
+	}
 	mode := "rw"
-	if m.ReadOnly {
+	if m.ReadOnly || st.Flags&unix.ST_RDONLY != 0 {
 		mode = "ro"
 	}
-	return specs.Mount{Type: "bind", Source: m.Host, Destination: m.Container, Options: []string{"rbind", "rprivate", mode}}
+	options := []string{"rbind", "rprivate", "nosuid", "nodev", mode}
+	if st.Flags&unix.ST_NOEXEC != 0 {
+		options = append(options, "noexec")
+	}
+	return specs.Mount{Type: "bind", Source: m.Host, Destination: filepath.Clean(m.Container), Options: options}, nil
 }

@@ -2,16 +2,13 @@ package container
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/containers/buildah"
-	"github.com/containers/buildah/define"
 	"github.com/kbuild/kbuild/storage/files/filestest"
-	ociimage "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -23,24 +20,14 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// testBuilder is a working container of an image with a configuration.
-func testBuilder(config ociimage.ImageConfig) *buildah.Builder {
-	b := &buildah.Builder{
-		Capabilities: []string{"CAP_CHOWN", "CAP_SETUID"}, CommonBuildOpts: &define.CommonBuildOptions{},
-		ProcessLabel: "process", MountLabel: "mount",
-	}
-	b.OCIv1.Config = config
-	return b
-}
-
 // The container is confined: what an image or the options can change, and what
 // they cannot.
 func TestContainerSpec(t *testing.T) {
-	host := Host{Dir: t.TempDir()}
-	b := testBuilder(ociimage.ImageConfig{Env: []string{"PATH=/go/bin", "X=1"}, WorkingDir: "/go"})
-	spec, err := containerSpec(b, "/merged", []string{"bash"}, Options{
+	host, root, source := Host{Dir: t.TempDir()}, t.TempDir(), t.TempDir()
+	b := settings{Env: []string{"PATH=/go/bin", "X=1"}, Workdir: "/go", ProcessLabel: "process", MountLabel: "mount"}
+	spec, err := containerSpec(b, root, []string{"bash"}, Options{
 		Environment: []string{"X=2"}, Network: NetworkNone, Host: host,
-		Mounts: []Mount{{Host: "/deep", Container: "/go/src/x"}, {Host: "/flat", Container: "/go"}},
+		Mounts: []Mount{{Host: source, Container: "/go/src/x"}, {Host: source, Container: "/go"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -49,8 +36,11 @@ func TestContainerSpec(t *testing.T) {
 		!slices.Contains(p.Env, "PATH=/go/bin") || p.SelinuxLabel != "process" || spec.Linux.MountLabel != "mount" {
 		t.Errorf("%+v", p)
 	}
-	if c := spec.Process.Capabilities; !slices.Equal(c.Bounding, b.Capabilities) || !slices.Equal(c.Effective, b.Capabilities) || c.Ambient != nil || c.Inheritable != nil {
+	if c := spec.Process.Capabilities; !slices.Equal(c.Bounding, defaultCapabilities) || !slices.Equal(c.Effective, defaultCapabilities) || c.Ambient != nil || c.Inheritable != nil {
 		t.Errorf("capabilities %+v", c)
+	}
+	if spec.Version != "1.0.2" || !slices.Contains(spec.Process.Env, "HOME=/") {
+		t.Errorf("version %s, environment %q", spec.Version, spec.Process.Env)
 	}
 	if spec.Linux.Seccomp == nil || spec.Linux.Seccomp.DefaultAction == specs.ActAllow {
 		t.Errorf("no seccomp profile: %+v", spec.Linux.Seccomp)
@@ -77,7 +67,7 @@ func TestContainerSpec(t *testing.T) {
 		t.Errorf("mounts %q", mounts)
 	}
 
-	spec, err = containerSpec(testBuilder(ociimage.ImageConfig{}), "/merged", nil, Options{Network: NetworkHost, Host: host, Workdir: "/w"})
+	spec, err = containerSpec(settings{}, root, nil, Options{Network: NetworkHost, Host: host, Workdir: "/w"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,34 +79,19 @@ func TestContainerSpec(t *testing.T) {
 	}
 }
 
-// Whom a command runs as, by the image's own files.
-func TestUserIn(t *testing.T) {
-	root := t.TempDir()
-	filestest.Write(t, filepath.Join(root, "etc/passwd"), "root:x:0:0::/root:/bin/sh\nbuilder:x:1000:1001::/:/bin/sh\n")
-	filestest.Write(t, filepath.Join(root, "etc/group"), "builder:x:1001:\nextra:x:1002:root,builder\n")
-	for name, want := range map[string]specs.User{
-		"": {AdditionalGids: []uint32{0}}, "root": {AdditionalGids: []uint32{0}}, "0:0": {AdditionalGids: []uint32{0}},
-		"builder": {UID: 1000, GID: 1001, AdditionalGids: []uint32{1001, 1002}},
-		"1000":    {UID: 1000, GID: 1001, AdditionalGids: []uint32{1001, 1002}},
-		"7":       {UID: 7, AdditionalGids: []uint32{0}}, // who stands nowhere
-		"5:extra": {UID: 5, GID: 1002, AdditionalGids: []uint32{1002}},
-	} {
-		got, err := userIn(testBuilder(ociimage.ImageConfig{User: name}), root)
-		if err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%q: %+v, %v, want %+v", name, got, err, want)
+func TestSpecMounts(t *testing.T) {
+	dir, root, host := t.TempDir(), t.TempDir(), t.TempDir()
+	filestest.Write(t, filepath.Join(host, "file"), "x")
+	// Links of the image are resolved in it, also one that leads nowhere.
+	for link, to := range map[string]string{"in": "/elsewhere", "etc": "usr/etc"} {
+		if err := os.Symlink(to, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if _, err := userIn(testBuilder(ociimage.ImageConfig{User: "stranger"}), root); err == nil || !strings.Contains(err.Error(), "the image's user stranger") {
-		t.Errorf("a stranger: %v", err)
-	}
-}
-
-func TestSpecMounts(t *testing.T) {
-	dir := t.TempDir()
-	given := []Mount{{"/host a", "/in:a", false}, {"/b", "/b", true}}
+	given := []Mount{{host, "/in/a", false}, {filepath.Join(host, "file"), "/b", true}, {host, "/in/a/below", false}}
 	for network, hosts := range map[Network]bool{NetworkNone: true, "": true, NetworkHost: false} {
 		mounts := slices.Clip(slices.Clone(given))
-		list, err := specMounts(Options{Mounts: mounts[:2:2], Network: network, Host: Host{Dir: dir}})
+		list, err := specMounts(root, Options{Mounts: mounts[:3:3], Network: network, Host: Host{Dir: dir}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,10 +102,11 @@ func TestSpecMounts(t *testing.T) {
 			}
 			got = append(got, m.Source+">"+m.Destination+" "+strings.Join(m.Options, ","))
 		}
-		want := []string{"/host a>/in:a rbind,rprivate,rw", "/b>/b rbind,rprivate,ro"}
+		want := []string{filepath.Join(host, "file") + ">/b rbind,rprivate,nosuid,nodev,ro", host + ">/elsewhere/a rbind,rprivate,nosuid,nodev,rw"}
 		if hosts {
-			want = append(want, filepath.Join(dir, "hosts")+">/etc/hosts rbind,rprivate,ro")
+			want = append(want, filepath.Join(dir, "hosts")+">/usr/etc/hosts rbind,rprivate,nosuid,nodev,ro")
 		}
+		want = append(want, host+">/elsewhere/a/below rbind,rprivate,nosuid,nodev,rw")
 		if !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", network, got, want)
 		}
@@ -138,7 +114,7 @@ func TestSpecMounts(t *testing.T) {
 			t.Errorf("%q: the caller's list became %v", network, mounts)
 		}
 	}
-	if _, err := specMounts(Options{Host: Host{Dir: filepath.Join(dir, "gone")}}); err == nil || !strings.Contains(err.Error(), "hosts file") {
+	if _, err := specMounts(root, Options{Host: Host{Dir: filepath.Join(dir, "gone")}}); err == nil || !strings.Contains(err.Error(), "hosts file") {
 		t.Errorf("without a directory: %v", err)
 	}
 }

@@ -11,10 +11,10 @@ import (
 
 	"github.com/containers/image/v5/docker/reference"
 	securejoin "github.com/cyphar/filepath-securejoin"
+	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/golang"
 	"github.com/kbuild/kbuild/storage"
-	"github.com/kbuild/kbuild/storage/files"
 )
 
 // Base is what an image holds that a compile needs.
@@ -55,6 +55,9 @@ func LookInto(store *storage.Store, img storage.Image, tools []string) (Base, er
 	}
 	base := Base{ID: img.ID, Looked: tools}
 	err = store.Mount(img.ID, func(root string) error {
+		if err := container.CheckRoot(root); err != nil {
+			return err
+		}
 		base.look(root, config.Config.Env, config.Architecture)
 		return nil
 	})
@@ -84,8 +87,8 @@ func containsAll(have, want []string) bool {
 	return true
 }
 
-// maxVersionFile is more than any toolchain's VERSION has, in bytes.
-const maxVersionFile = 64 << 10
+// versionLimit bounds a toolchain's VERSION, whose real one has two lines.
+const versionLimit = 1 << 16
 
 // look reads the mounted image. Links are resolved inside it, never out of it.
 func (b *Base) look(root string, env []string, arch string) {
@@ -106,25 +109,30 @@ func (b *Base) look(root string, env []string, arch string) {
 		if dir == "" {
 			continue
 		}
-		file, err := securejoin.SecureJoin(root, path.Join(dir, "VERSION"))
-		if err != nil {
-			continue
-		}
-		// A foreign image may have a pipe or a device there, or more bytes than
-		// there is memory.
-		data, err := files.ReadRegular(file, maxVersionFile)
+		// A foreign image may have a pipe, or gigabytes, there.
+		data, err := container.ReadFile(root, path.Join(dir, "VERSION"), versionLimit)
 		if err != nil {
 			continue
 		}
 		first, _, _ := strings.Cut(string(data), "\n")
 		b.Version, b.GoRoot = strings.TrimSpace(first), dir
 		if v, ok := golang.ParseVersion(b.Version); ok && v.Major == 1 && v.Minor < 20 {
-			if host, err := os.Stat(filepath.Join(filepath.Dir(file), "pkg", "linux_"+arch)); err == nil && host.IsDir() {
+			if isDirectory(root, path.Join(dir, "pkg", "linux_"+arch)) {
 				b.CgoStd = path.Join(dir, "pkg", "linux_"+arch+"_cgo")
 			}
 		}
 		return
 	}
+}
+
+// isDirectory reports whether a path of an image is a directory.
+func isDirectory(root, name string) bool {
+	resolved, err := securejoin.SecureJoin(root, name)
+	if err != nil {
+		return false
+	}
+	info, err := os.Stat(resolved)
+	return err == nil && info.IsDir()
 }
 
 // findIn looks for an executable file in an image's PATH and returns its path

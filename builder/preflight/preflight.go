@@ -4,16 +4,12 @@
 package preflight
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 
 	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/storage/namespace"
-	"golang.org/x/sys/unix"
 )
 
 // Severity says what a finding means for a build.
@@ -43,8 +39,10 @@ type Host struct {
 	Mappings   func() namespace.IDMappings
 	Runtimes   func() []string
 	UserNS     func() error // tries to make a user namespace
+	Unmappable func() error // why root cannot map its own id
 	ReadFile   func(string) ([]byte, error)
-	Rootless   bool
+	Rootless   bool                // a user namespace is needed
+	Contained  bool                // in a container or a pod
 	Isolation  container.Isolation // asked for, or ""
 	Executable string              // kbuild's own path
 }
@@ -55,20 +53,32 @@ func ThisHost(isolation container.Isolation) Host {
 	if err != nil {
 		self = "kbuild"
 	}
+	rootless, err := namespace.Needed()
+	if err != nil {
+		rootless = true // then the trial tells
+	}
 	return Host{
 		UID: os.Geteuid(), Mappings: namespace.Mappings, Runtimes: container.FindRuntimes, UserNS: tryUserNamespace,
-		ReadFile: os.ReadFile, Rootless: namespace.Rootless(), Isolation: isolation, Executable: self,
+		Unmappable: namespace.Unmappable, ReadFile: os.ReadFile, Rootless: rootless, Contained: namespace.InContainer(),
+		Isolation: isolation, Executable: self,
 	}
 }
+
+// What is looked at, as [Finding.Check] has it.
+const (
+	UserNamespaces = "user namespaces"
+	SubordinateIDs = "subordinate ids"
+	Runtime        = "container runtime"
+)
 
 // checks is the table, in the order in which the findings are shown.
 var checks = []struct {
 	name  string
 	check func(Host) (Severity, string, string)
 }{
-	{"user namespaces", userNamespaces},
-	{"subordinate ids", subordinateIDs},
-	{"container runtime", containerRuntime},
+	{UserNamespaces, userNamespaces},
+	{SubordinateIDs, subordinateIDs},
+	{Runtime, containerRuntime},
 }
 
 // Run looks at everything in the table.
@@ -81,64 +91,27 @@ func Run(h Host) []Finding {
 	return findings
 }
 
-// Err is the first fatal finding as an error with a hint, or nil.
+// Entry looks at what entering the namespaces needs, which every command does
+// that opens the store.
+func Entry(h Host) []Finding {
+	severity, found, fix := userNamespaces(h)
+	return []Finding{{Check: UserNamespaces, Severity: severity, Found: found, Fix: fix}}
+}
+
+// Err is the first fatal finding as an [*Error], or nil.
 func Err(findings []Finding) error {
 	for _, f := range findings {
 		if f.Severity == Fatal {
-			return &fatal{f}
+			return &Error{f}
 		}
 	}
 	return nil
 }
 
-type fatal struct{ f Finding }
+// An Error is a finding with which nothing can be built.
+type Error struct{ Finding }
 
-func (e *fatal) Error() string { return e.f.Check + ": " + e.f.Found }
-func (e *fatal) Hint() string  { return e.f.Fix }
-
-func userNamespaces(h Host) (Severity, string, string) {
-	if !h.Rootless {
-		return Fine, "not needed as root", ""
-	}
-	err := h.UserNS()
-	if err == nil {
-		return Fine, "can be made", ""
-	}
-	setting := func(name string) string {
-		data, err := h.ReadFile("/proc/sys/" + name)
-		if err != nil {
-			return ""
-		}
-		return strings.TrimSpace(string(data))
-	}
-	found := fmt.Sprintf("cannot be made: %v", err)
-	switch {
-	case setting("user/max_user_namespaces") == "0":
-		return Fatal, found + ", user.max_user_namespaces is 0", "as root: sysctl -w user.max_user_namespaces=15000"
-	case setting("kernel/unprivileged_userns_clone") == "0":
-		return Fatal, found + ", kernel.unprivileged_userns_clone is 0", "as root: sysctl -w kernel.unprivileged_userns_clone=1"
-	case setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
-		return Fatal, found + ", AppArmor restricts them", fmt.Sprintf(
-			"as root, give kbuild a profile: printf 'abi <abi/4.0>,\\nprofile kbuild %s flags=(unconfined) { userns, }\\n' > /etc/apparmor.d/kbuild && apparmor_parser -r /etc/apparmor.d/kbuild", h.Executable)
-	}
-	return Fatal, found, "the system call filter of a container or sandbox around kbuild forbids them; run it with one that allows unshare(CLONE_NEWUSER), or as root"
-}
-
-// tryUserNamespace starts true(1) in one; the kernel's answer is the error.
-func tryUserNamespace() error {
-	cmd := exec.Command("/bin/true")
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
-	}
-	err := cmd.Run()
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return errno
-	}
-	return err
-}
+func (e *Error) Error() string { return e.Check + ": " + e.Found }
 
 func subordinateIDs(h Host) (Severity, string, string) {
 	if !h.Rootless || h.UID == 0 {
@@ -164,9 +137,9 @@ func containerRuntime(h Host) (Severity, string, string) {
 	case len(found) > 0:
 		return Fine, strings.Join(found, ", "), ""
 	case h.Isolation != "":
-		return Fatal, fmt.Sprintf("isolation %s asked for, and neither runc nor crun is installed", h.Isolation), "install runc"
-	case h.Rootless && h.UID != 0 && h.Mappings().Single:
-		return Fatal, "nothing can run a container: neither runc nor crun is installed, and chroot isolation needs subordinate ids", "install runc"
+		return Fatal, fmt.Sprintf("isolation %s asked for, and neither runc nor crun is installed", h.Isolation), "sudo apt-get install runc"
+	case h.Contained:
+		return Warning, "neither runc nor crun is installed; chroot isolation serves inside a container, and separates less", ""
 	}
-	return Warning, "neither runc nor crun is installed; chroot isolation will do", "install runc for containers of their own"
+	return Fatal, "neither runc nor crun is installed", "sudo apt-get install runc"
 }

@@ -8,7 +8,7 @@ import "slices"
 // hintTable returns the hints, one entry for each kind of error. The order does
 // not matter: see hintFor.
 func hintTable() []hint {
-	return slices.Concat(mirrorHints(), builderHints(), kubeHints())
+	return slices.Concat(mirrorHints(), builderHints(), kubeHints(), hostHints())
 }
 
 // A hint returns what the user can do about one error, or "" if it has nothing

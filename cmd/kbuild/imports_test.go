@@ -34,7 +34,8 @@ func TestImports(t *testing.T) {
 		"builder/kube/dockerfile":         {},
 		"builder/kube/sources":            {"storage/files"},
 		"builder/kube/kubetest":           {},
-		"builder/container":               {"builder/kube/dockerfile", "storage", "storage/files", "storage/namespace"},
+		"builder/container/chroot":        {"storage/namespace"},
+		"builder/container":               {"builder/container/chroot", "builder/kube/dockerfile", "storage", "storage/files", "storage/namespace"},
 		"builder/container/containertest": {"mirror", "mirror/mirrortest", "storage", "storage/files/filestest", "storage/storagetest"},
 		"builder/image":                   {"builder/container", "builder/kube", "builder/kube/golang", "builder/kube/sources", "storage", "storage/files"},
 		"builder/cross":                   {"builder/container", "builder/image", "builder/kube", "builder/kube/golang", "storage"},
@@ -50,7 +51,7 @@ func TestImports(t *testing.T) {
 		"cmd/kbuild-bench": {"builder/kube", "builder/kube/kubetest", "mirror/mirrortest"},
 		"cmd/kbuild-soak":  {"builder/kube/kubetest", "mirror/mirrortest", "storage"},
 		"cmd/kbuild": {
-			"builder", "builder/container", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube",
+			"builder", "builder/container", "builder/container/chroot", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube",
 			"builder/kube/git", "builder/kube/kubetest", "builder/kube/shell", "builder/kube/sources", "builder/output",
 			"builder/preflight", "builder/trust", "mirror", "mirror/mirrortest", "storage", "storage/files", "storage/namespace",
 		},

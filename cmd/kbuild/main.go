@@ -8,12 +8,16 @@ import (
 	"github.com/containers/buildah"
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/container"
+	"github.com/kbuild/kbuild/builder/container/chroot"
 	"github.com/kbuild/kbuild/storage/namespace"
 )
 
 func main() {
 	if os.Args[0] == container.ProbeName {
 		return
+	}
+	if status, ok := chroot.Main(); ok {
+		os.Exit(status)
 	}
 	namespace.Register(builder.Worker(newReporter))
 	if buildah.InitReexec() {

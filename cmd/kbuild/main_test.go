@@ -19,6 +19,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/container"
+	"github.com/kbuild/kbuild/builder/container/chroot"
 	"github.com/kbuild/kbuild/builder/kube/kubetest"
 	"github.com/kbuild/kbuild/mirror/mirrortest"
 	"github.com/kbuild/kbuild/storage/namespace"
@@ -28,6 +29,9 @@ import (
 func TestMain(m *testing.M) {
 	if os.Args[0] == container.ProbeName {
 		return
+	}
+	if status, ok := chroot.Main(); ok {
+		os.Exit(status)
 	}
 	namespace.Register(builder.Worker(newReporter))
 	if buildah.InitReexec() {

@@ -30,8 +30,8 @@ func (a *app) check(cmd *cobra.Command, args []string) error {
 	findings := preflight.Run(preflight.ThisHost(req.Isolation))
 	for _, f := range findings {
 		fmt.Fprintf(a.stdout, "%-8s %s: %s\n", marks[f.Severity], f.Check, f.Found)
-		if f.Fix != "" {
-			fmt.Fprintf(a.stdout, "         fix: %s\n", f.Fix)
+		if fix := fixOf(f); fix != "" {
+			fmt.Fprintf(a.stdout, "         fix: %s\n", fix)
 		}
 	}
 	if err := preflight.Err(findings); err != nil {

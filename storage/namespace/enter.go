@@ -227,7 +227,7 @@ func startMiddle(own Options, ids IDMappings, files []*os.File) (*exec.Cmd, erro
 	cmd.UidMappings, cmd.GidMappings = ids.UID, ids.GID
 	cmd.UseNewuidmap, cmd.UseNewgidmap = !ids.Direct, !ids.Direct
 	cmd.GidMappingsEnableSetgroups = !ids.Single
-	cmd.Env = os.Environ()
+	cmd.Env = append(os.Environ(), SurroundingsVariable+"="+Surroundings())
 	if os.Getenv("XDG_RUNTIME_DIR") == "" {
 		// Inside, the libraries would look for the credentials of uid 0, in a
 		// directory that real root may have closed; podman does the same.
@@ -290,6 +290,7 @@ func startWorker(own Options, files []*os.File) (*exec.Cmd, error) {
 	cmd := reexec.Command(workerName, strconv.Itoa(len(files)), strconv.FormatUint(uint64(flags), 10))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = append(append([]*os.File(nil), files...), report)
+	cmd.Env = append(os.Environ(), SurroundingsVariable+"="+Surroundings())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL}
 	err = cmd.Start()
 	report.Close()

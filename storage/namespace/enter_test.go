@@ -10,10 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/kbuild/kbuild/storage/namespace"
+	"golang.org/x/sys/unix"
 )
 
 // furtherWork is what the tests in this file have the worker do.
@@ -27,6 +29,25 @@ func furtherWork(ctx context.Context, o order, files []*os.File) int {
 			}
 		}
 		return len(files)
+	case "groups":
+		data, err := os.ReadFile("/proc/self/uid_map")
+		if err != nil {
+			return 1
+		}
+		if err := syscall.Setgroups([]int{7, 8}); err != nil {
+			fmt.Fprint(files[0], err)
+			return 1
+		}
+		groups, err := os.Getgroups()
+		if err != nil {
+			return 1
+		}
+		fmt.Fprint(files[0], strings.Join(strings.Fields(string(data)), " "), " ", groups)
+		return 0
+	case "key":
+		_, err := unix.KeyctlSearch(unix.KEY_SPEC_SESSION_KEYRING, "user", "kbuild-test", 0)
+		fmt.Fprint(files[0], err)
+		return 0
 	case "identity":
 		fmt.Fprintf(files[0], "%d %d", os.Geteuid(), os.Getegid())
 		return 0

@@ -132,20 +132,6 @@ func TestEnterCancelled(t *testing.T) {
 	}
 }
 
-func TestMappings(t *testing.T) {
-	ids := namespace.Mappings()
-	if len(ids.UID) == 0 || ids.UID[0].HostID != uint32(os.Geteuid()) || ids.UID[0].ContainerID != 0 || ids.UID[0].Size != 1 {
-		t.Errorf("the user's own id is not first: %+v", ids.UID)
-	}
-	if ids.Single != (len(ids.UID) == 1) || ids.Single != (ids.Why != "") {
-		t.Errorf("%+v", ids)
-	}
-	t.Setenv("PATH", t.TempDir())
-	if ids := namespace.Mappings(); !ids.Single || !strings.Contains(ids.Why, "newuidmap") {
-		t.Errorf("without newuidmap: %+v", ids)
-	}
-}
-
 // A worker whose outer process is killed ends with everything it started.
 func TestEnterKilled(t *testing.T) {
 	if os.Getenv("KBUILD_TEST_OUTER") != "" {

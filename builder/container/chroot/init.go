@@ -4,14 +4,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/kbuild/kbuild/storage/namespace"
+	"github.com/moby/sys/user"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -78,6 +81,8 @@ func become(t task, next int, answer *os.File) error {
 		if err := takeTerminal(console, spec.Process.User); err != nil {
 			return err
 		}
+	} else if err := giveStreams(spec.Process.User.UID); err != nil {
+		return err
 	}
 	path, err := prepareProcess(spec)
 	if err != nil {
@@ -126,7 +131,46 @@ func prepareProcess(spec *specs.Spec) (string, error) {
 	if err := setUser(p); err != nil {
 		return "", err
 	}
+	p.Env = withHome(p.Env, p.User.UID)
 	return findProgram(p.Args[0], p.Env)
+}
+
+// giveStreams gives the pipes of the command to its user, who could not open
+// /dev/stderr otherwise, as runc does.
+func giveStreams(uid uint32) error {
+	if uid == 0 {
+		return nil
+	}
+	for fd := range firstFD {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+			continue
+		}
+		if err := unix.Fchown(fd, int(uid), -1); err != nil && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EROFS) {
+			return fmt.Errorf("give the command's pipes to user %d: %w", uid, err)
+		}
+	}
+	return nil
+}
+
+// withHome adds the home directory that the image's accounts say, where the
+// environment has none, as runc does.
+func withHome(env []string, uid uint32) []string {
+	if slices.ContainsFunc(env, func(s string) bool { return strings.HasPrefix(s, "HOME=") }) {
+		return env
+	}
+	home := "/"
+	file, err := os.OpenFile("/etc/passwd", os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err == nil {
+		defer file.Close()
+		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+			users, err := user.ParsePasswdFilter(io.LimitReader(file, 1<<20), func(u user.User) bool { return u.Uid == int(uid) })
+			if err == nil && len(users) > 0 && users[0].Home != "" {
+				home = users[0].Home
+			}
+		}
+	}
+	return append(env, "HOME="+home)
 }
 
 // enterDirectory makes the working directory, as runc does.

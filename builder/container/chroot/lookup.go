@@ -17,20 +17,51 @@ import (
 // path in it is resolved as if it were: no link leads out.
 type root struct {
 	dir  *os.File
-	path string
+	path string // without links
 }
 
 // openRoot opens the directory of a root, which is a mount of its own.
 func openRoot(dir string) (*root, error) {
-	f, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	f, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open the container's root: %w", err)
 	}
-	return &root{dir: f, path: dir}, nil
+	// The name that the kernel gives what is opened in it begins with this.
+	name, err := os.Readlink(handlePath(f))
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("open the container's root: %w", err)
+	}
+	return &root{dir: f, path: name}, nil
 }
 
 // open returns a handle, as of O_PATH, of what a path names.
 func (r *root) open(name string) (*os.File, error) { return pathrs.OpenatInRoot(r.dir, name) }
+
+// Place finds the place, in a container whose root is the directory dir, where a
+// file or a directory of the host is to be mounted, and makes it if it does not
+// exist. The path it returns has no links in it, and leads out of no root.
+func Place(dir, name, source string) (string, error) {
+	info, err := os.Stat(source)
+	if err != nil {
+		return "", fmt.Errorf("mount %s: %w", name, err)
+	}
+	r, err := openRoot(dir)
+	if err != nil {
+		return "", err
+	}
+	defer r.dir.Close()
+	at, err := r.target(name, info.IsDir())
+	if err != nil {
+		return "", err
+	}
+	defer at.Close()
+	inside, err := os.Readlink(handlePath(at))
+	if err != nil {
+		return "", fmt.Errorf("mount %s: %w", name, err)
+	}
+	return path.Join("/", strings.TrimPrefix(inside, r.path)), nil
+}
 
 // target returns a handle of the place where something is to be mounted, and
 // makes it if it does not exist. A directory goes on a directory, a file on

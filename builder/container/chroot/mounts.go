@@ -54,7 +54,6 @@ func mountAll(spec *specs.Spec) error {
 type options struct {
 	flags     uintptr
 	recursive bool
-	propagate uintptr
 	data      []string
 }
 

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kbuild/kbuild/builder/container"
+	"github.com/kbuild/kbuild/builder/preflight"
+)
+
+// What a host lacks is told with what to do about it.
+func TestHostHints(t *testing.T) {
+	fatal := func(check, fix string) error {
+		return &preflight.Error{Finding: preflight.Finding{Check: check, Severity: preflight.Fatal, Fix: fix}}
+	}
+	for _, c := range []struct {
+		err  error
+		want string
+		not  string
+	}{
+		{err: fatal(preflight.UserNamespaces, "sysctl -w x=1"), want: "sysctl -w x=1", not: "--isolation"},
+		{err: fatal(preflight.Runtime, "sudo apt-get install runc"), want: "sudo apt-get install runc; or --isolation chroot"},
+		{err: &container.NoRuntimeError{}, want: "sudo apt-get install runc; or --isolation chroot"},
+		{err: &container.NoRuntimeError{Attempts: []container.Attempt{{Runtime: "/x"}}}, want: "--isolation chroot", not: "install"},
+		{err: &container.LevelError{Level: "loud"}, want: "debug"},
+		{err: &container.SignalError{Signal: syscall.SIGKILL}, want: "dmesg"},
+		{err: &container.SignalError{Signal: syscall.SIGTERM}, not: "dmesg"},
+	} {
+		got := hintFor(fmt.Errorf("outer: %w", c.err))
+		if !strings.Contains(got, c.want) || c.not != "" && strings.Contains(got, c.not) {
+			t.Errorf("%T %v: hint %q, want %q in it and not %q", c.err, c.err, got, c.want, c.not)
+		}
+	}
+}
