@@ -47,9 +47,11 @@ func Build(ctx context.Context, req Request, report Reporter) (status int, err e
 	}
 	c.seen.keep()
 	if lost := worker.lost(); lost != "" {
-		c.warn(StepCheck, "%s; files of other owners in images become yours", lost)
+		c.warn(StepCheck, "%s; all files in images will belong to you", lost)
 	}
-	c.done(StepCheck, start, "%s", c.found(plan))
+	found := c.found(plan)
+	found.Took = time.Since(start)
+	c.Line(found)
 	status, err = worker.do(ctx, "build", buildOrder{Request: req, Plan: plan})
 	if err != nil {
 		return status, err

@@ -38,7 +38,7 @@ func SaveBundle(ctx context.Context, req SaveRequest, report Reporter) (status i
 		return 0, err
 	}
 	if req.DryRun {
-		c.say(StepBundle, "would put %s and kbuild itself into %s", c.tree.Recipe.BaseImage, req.File)
+		c.say(StepBundle, "would write %s and kbuild itself into %s", c.tree.Recipe.BaseImage, req.File)
 		return 0, nil
 	}
 	size, status, err := c.save(ctx, req, plan, lock)
@@ -184,7 +184,7 @@ func LoadBundle(ctx context.Context, req LoadRequest, report Reporter) (status i
 		return 0, err
 	}
 	if req.DryRun {
-		voice{report}.say(StepBundle, "would bring %d image(s) from %s into the store", len(b.Index.Images), req.File)
+		voice{report}.say(StepBundle, "would load %d image(s) from %s into the store", len(b.Index.Images), req.File)
 		return 0, nil
 	}
 	return enter(ctx, report, "load", req)

@@ -32,16 +32,16 @@ type checker struct {
 	seen sourceRecord
 }
 
-// Check looks at the tree as a build would, and says in half a line what it
+// Check checks the tree as a build does, and returns the line that says what it
 // found.
-func Check(ctx context.Context, req Request, report Reporter) (found string, err error) {
+func Check(ctx context.Context, req Request, report Reporter) (found Line, err error) {
 	c := checker{voice: voice{report}, Request: req}
 	if err := c.open(ctx, req.Tree); err != nil {
-		return "", err
+		return Line{}, err
 	}
 	plan, err := c.check(ctx)
 	if err != nil {
-		return "", err
+		return Line{}, err
 	}
 	return c.found(plan), nil
 }
@@ -72,11 +72,10 @@ func (c *checker) open(ctx context.Context, req TreeRequest) (err error) {
 		return err
 	}
 	if names := c.tree.Withheld; names != nil {
-		c.warn(StepCheck, "the tree's scripts ask for %s, which they are not given; to give it: --env %s",
-			strings.Join(names, ", "), strings.Join(names, " --env "))
+		c.warnOf(Withheld{names}, StepCheck, "the tree's scripts ask for %s, which they are not given", strings.Join(names, ", "))
 	}
 	if names := c.tree.Reduced; names != nil {
-		c.warn(StepCheck, "%s is given to the tree's scripts without its user and password", strings.Join(names, ", "))
+		c.warn(StepCheck, "the tree's scripts get %s without user and password", strings.Join(names, ", "))
 	}
 	return nil
 }
@@ -115,7 +114,7 @@ func openTree(ctx context.Context, req TreeRequest) (tree kube.Tree, err error) 
 func (c *checker) lock(ctx context.Context, step Step) (*os.File, error) {
 	defer c.Mark("lock")
 	return lockTree(ctx, c.CacheDir, c.tree.Root, func() {
-		c.say(step, "another kbuild works in %s: waiting for it", c.tree.Root)
+		c.say(step, "waiting for another kbuild in %s", c.tree.Root)
 	})
 }
 
@@ -378,17 +377,30 @@ func (p *Plan) nameImages() error {
 // imageNames are the names of the build image as the tree's scripts have them.
 func (p Plan) imageNames() string { return strings.Join(p.Tree.ImageNames(p.Version), ", ") }
 
-// found says in half a line what the check step found.
-func (c *checker) found(p Plan) string {
+// found says what the check step found.
+func (c *checker) found(p Plan) Line {
+	line := Line{Step: StepCheck, Text: p.asksFor()}
 	if c.Until == StepMirror {
-		return p.asksFor()
+		return line
 	}
-	return fmt.Sprintf("%s is fine (%s, %s%s)", p.Tree.Root, p.Tree.Recipe.Name, p.versionLine(), p.levelWords())
+	version, why := p.Version.GitVersion, ""
+	if version == "" {
+		version, why = "without a version", p.whyNoVersion()
+		line.About = NoVersion{}
+	}
+	line.Text = fmt.Sprintf("Kubernetes %s (sources %s), %s%s%s", version, sourcesBy[p.Tree.Recipe.Way],
+		path.Base(p.Tree.Recipe.BaseImage), p.levelWords(), why)
+	return line
+}
+
+// sourcesBy says how a tree's sources get into the container.
+var sourcesBy = map[kube.Way]string{
+	kube.WayArchive: "by archive", kube.WaySync: "by rsync", kube.WayMount: "mounted",
 }
 
 // asksFor is what was found of a tree of which only the images matter.
 func (p TreePlan) asksFor() string {
-	return fmt.Sprintf("%s asks for %s%s", p.Tree.Root, p.Tree.Recipe.BaseImage, p.levelWords())
+	return fmt.Sprintf("the tree needs %s%s", p.Tree.Recipe.BaseImage, p.levelWords())
 }
 
 // levelWords is the level of trust, where it has a name.
@@ -399,19 +411,13 @@ func (p TreePlan) levelWords() string {
 	return ", trust " + p.Level.Name
 }
 
-// versionLine says what the binaries will report, and why it is no version.
-func (p Plan) versionLine() string {
-	v := p.Version
-	if v.GitVersion != "" {
-		return v.GitVersion
-	}
-	builtin, file := p.Tree.BuiltinVersion()
-	line := "no version, and none in the sources: --git-version gives one"
-	if builtin != "" {
-		line = fmt.Sprintf("no version: binaries will report %s, as %s says; --git-version gives another", builtin, file)
+// whyNoVersion says what the binaries will report instead of a version, and why.
+func (p Plan) whyNoVersion() (text string) {
+	if builtin, file := p.Tree.BuiltinVersion(); builtin != "" {
+		text = fmt.Sprintf("; binaries will report %s, from %s", builtin, file)
 	}
 	if p.Unknown != "" {
-		line += "; " + p.Unknown
+		text += "; " + p.Unknown
 	}
-	return line
+	return text
 }

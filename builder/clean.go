@@ -118,12 +118,12 @@ func Prune(ctx context.Context, req PruneRequest, report Reporter) (status int, 
 	}
 	dirs = slices.DeleteFunc(dirs, func(d objects.TreeDir) bool { return !d.Gone() })
 	if len(dirs) == 0 {
-		v.say(StepPrune, "nothing is kept for a tree that is no longer there: nothing to do")
+		v.say(StepPrune, "nothing is kept for trees that no longer exist: nothing to do")
 		return 0, nil
 	}
 	if req.DryRun {
 		for _, d := range dirs {
-			v.say(StepPrune, "would remove %s and the images kube-build of %s, which is no longer there", d.Path, d.Root)
+			v.say(StepPrune, "would remove %s and the images kube-build of %s, which no longer exists", d.Path, d.Root)
 		}
 		return 0, nil
 	}
@@ -142,7 +142,7 @@ func pruneInside(ctx context.Context, w *worker, o pruneOrder) (int, error) {
 			if images > 0 {
 				what += ", " + imagesRemoved(images)
 			}
-			w.say(StepPrune, "%s is no longer there: removed %s", d.Root, what)
+			w.say(StepPrune, "%s no longer exists: removed %s", d.Root, what)
 		}
 		return nil
 	})

@@ -42,7 +42,7 @@ func (b *build) compile(ctx context.Context, base base, img storage.Image, writt
 		return 0, err
 	}
 	if status != 0 {
-		b.done(c.step, c.start, "ended with status %d, earlier binaries stay", status)
+		b.done(c.step, c.start, "failed with exit status %d; the previous binaries are untouched", status)
 		return status, nil
 	}
 	if err := written(); err != nil {
@@ -71,7 +71,7 @@ func (c *compilation) open(base base) (environment []string, err error) {
 	paths, further := objects.Further(base.Version, base.CgoStd)
 	environment = slices.Concat(r.Environment, further)
 	if want := r.WantsGo; want != "" && base.Version != "go"+want {
-		c.warn(c.step, "the image has %s, the tree wants %s and would fetch it: FORCE_HOST_GO=y lets it take what is there",
+		c.warn(c.step, "the image has %s, the tree wants %s and would download it: FORCE_HOST_GO=y makes it use what is there",
 			base.Version, want)
 		environment = append(environment, "FORCE_HOST_GO=y")
 	}
@@ -139,7 +139,7 @@ func (c *compilation) run(
 	if c.own() {
 		stdin = strings.NewReader("")
 		if cold != "" {
-			from = ", from nothing: " + cold
+			from = " (everything is compiled: " + cold + ")"
 		}
 	}
 	workdir := ""
@@ -148,7 +148,7 @@ func (c *compilation) run(
 	}
 	c.Mark("kept state")
 	if spoilt := c.state.Spoilt(); len(spoilt) > 0 {
-		c.warn(c.step, "%d kept files are not as they were left, and are made again: %s",
+		c.warn(c.step, "%d compiled objects are damaged, and are made again: %s",
 			len(spoilt), filepath.Base(spoilt[0]))
 	}
 	c.say(c.step, "%s%s", strings.Join(c.Plan.Command, " "), from)
@@ -164,7 +164,7 @@ func (c *compilation) run(
 func (c *compilation) publish() error {
 	r := c.Plan.Tree.Recipe
 	if r.Way == kube.WaySync && r.NoCopyBack {
-		c.done(c.step, c.start, "nothing comes back, as KUBE_RUN_COPY_OUTPUT says")
+		c.done(c.step, c.start, "finished, exit status 0; no files are copied back without KUBE_RUN_COPY_OUTPUT")
 		return nil
 	}
 	var made []output.PublishedFile
@@ -181,7 +181,7 @@ func (c *compilation) publish() error {
 		made = append(made, published.Files...)
 		c.leftOut(c.step, published.LeftOut)
 		c.Published(Published{
-			Step: c.step, Root: c.Plan.Tree.Root, Dir: r.Outputs[0].Host,
+			Step: c.step, Own: c.own(), Root: c.Plan.Tree.Root, Dir: r.Outputs[0].Host,
 			Asked: c.Plan.Programs, Files: published.Files, Took: time.Since(c.start),
 		})
 	}

@@ -48,7 +48,7 @@ func (m maker) provide(ctx context.Context) (storage.Image, error) {
 		if origin, ok, err := mirror.ReadOrigin(m.store, held.ID); err == nil && ok {
 			from = ", copied from " + origin.Source
 		}
-		m.say(StepCross, "%s is in the store%s: nothing to do; --force makes it anew", name, from)
+		m.Line(Line{Step: StepCross, Text: fmt.Sprintf("%s is in the store%s: nothing to do", name, from), About: InStore{}})
 		return held, m.takeName(held, name)
 	}
 	making, err := m.making(ctx)
@@ -56,7 +56,7 @@ func (m maker) provide(ctx context.Context) (storage.Image, error) {
 		return storage.Image{}, err
 	}
 	if held.ID != "" && before == making.inputs && !m.Mirrors.Force {
-		m.say(StepCross, "%s in the store was made of just this: nothing to do", name)
+		m.say(StepCross, "%s in the store was made from the same input: nothing to do", name)
 		return held, m.takeName(held, name)
 	}
 	img, err := m.alone(ctx, name, making)
@@ -80,7 +80,7 @@ func (m maker) provide(ctx context.Context) (storage.Image, error) {
 			return storage.Image{}, err
 		}
 	}
-	m.done(StepCross, start, "%s made of %s", name, strings.TrimPrefix(making.source, "kbuild cross "))
+	m.done(StepCross, start, "%s made from %s", name, strings.TrimPrefix(making.source, "kbuild cross "))
 	return img, nil
 }
 
@@ -101,7 +101,7 @@ func (m maker) held(name reference.Named) (img storage.Image, inputs digest.Dige
 // alone makes the image while no other kbuild brings one into the store.
 func (m maker) alone(ctx context.Context, name reference.Named, way making) (img storage.Image, err error) {
 	in, err := m.store.OpenIncoming(ctx, func() {
-		m.say(StepCross, "waiting for another kbuild that is bringing an image into %s", m.store.Root())
+		m.say(StepCross, "waiting for another kbuild that adds an image to %s", m.store.Root())
 	})
 	if err != nil {
 		return storage.Image{}, err
@@ -273,6 +273,9 @@ func (m maker) push(ctx context.Context, img storage.Image, name reference.Named
 	if err != nil {
 		return err
 	}
-	m.done(StepPush, start, "%s is at %s, %s: others take it with --mirror %s", name, place, manifest, to.Text())
+	m.Line(Line{
+		Step: StepPush, Text: fmt.Sprintf("%s pushed to %s, %s", name, place, manifest), Took: time.Since(start),
+		About: Pushed{to},
+	})
 	return nil
 }

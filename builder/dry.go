@@ -18,7 +18,7 @@ func (c *checker) dry(ctx context.Context) error {
 		return err
 	}
 	recipe := plan.Tree.Recipe
-	c.say(StepCheck, "%s", c.found(plan))
+	c.Line(c.found(plan))
 	if c.does(StepMirror) {
 		from := "its own registry"
 		if len(c.Mirrors.Sources) > 0 {

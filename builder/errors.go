@@ -76,7 +76,7 @@ func (e *OfflineError) Error() string { return e.What + " needs a network, and k
 type ProofError struct{ Status int }
 
 func (e *ProofError) Error() string {
-	return fmt.Sprintf("prove: the build from the bundle ended with status %d, so it gets no name", e.Status)
+	return fmt.Sprintf("bundle not written: the build from it failed with exit status %d", e.Status)
 }
 
 // A NoGoError says that the name of a tree's base image does not tell which Go
@@ -85,7 +85,7 @@ type NoGoError struct{ Base string }
 
 func (e *NoGoError) Error() string { return e.Base + " does not say which Go it holds" }
 
-// A RootfsError says that a root file system is no file.
+// A RootfsError says that a root file system is not a file.
 type RootfsError struct{ Path string }
 
 func (e *RootfsError) Error() string {

@@ -20,7 +20,7 @@ func (b *build) image(ctx context.Context, base base) (img storage.Image, writte
 	written = func() error { return nil }
 	if b.Plan.Tree.Recipe.Way == kube.WayMount {
 		if b.does(StepImage) {
-			b.say(StepImage, "the tree is built in %s itself: nothing to assemble", b.Plan.Tree.Recipe.BaseImage)
+			b.say(StepImage, "the tree is built directly in %s: nothing to assemble", b.Plan.Tree.Recipe.BaseImage)
 		}
 		return base.Image, written, nil
 	}
@@ -56,13 +56,13 @@ func (b *build) assemble(ctx context.Context, base base, made image.Context) (st
 	}
 	b.Mark("image")
 	if changed && !b.AsUpstream && len(steps) > 0 {
-		b.say(StepImage, "%s fetches programs, which the base image has to have: left out %d steps; --as-upstream runs them",
-			p.Tree.Recipe.Dockerfile, len(steps))
+		b.Line(Line{Step: StepImage, About: LeftOut{}, Text: fmt.Sprintf(
+			"left out %d steps of %s that download programs: the base image must have those", len(steps), p.Tree.Recipe.Dockerfile)})
 	}
 	if changed || made.Changed {
 		b.done(StepImage, start, "%s assembled from %s", p.imageNames(), made.Shown(p.Tree.Root))
 	} else {
-		b.say(StepImage, "%s holds these sources: nothing to do", p.imageNames())
+		b.say(StepImage, "%s has these sources: nothing to do", p.imageNames())
 	}
 	return img, nil
 }
@@ -79,7 +79,7 @@ func (b *build) assembled(base base) (storage.Image, error) {
 			p.Files...)
 		if err == nil && !current {
 			own := p.Tree.ImageNames(p.Version)
-			err = fmt.Errorf("%s does not hold the sources as they are now", own[len(own)-1])
+			err = fmt.Errorf("%s does not have the sources as they are now", own[len(own)-1])
 		}
 	}
 	if err != nil {
@@ -111,13 +111,13 @@ func findHost(ctx context.Context, w *worker, s Settings, p TreePlan) (container
 	}
 	if host.Isolation != container.IsolationChroot || s.Isolation != "" {
 		for _, a := range attempts {
-			w.warn(StepCheck, "%s does not start a container here: %s", a.Runtime, a.Answer)
+			w.warn(StepCheck, "%s does not work here: %s", a.Runtime, a.Answer)
 		}
 		return host, nil
 	}
 	why := "no OCI runtime is installed"
 	for i, a := range attempts {
-		if why = a.Runtime + " does not start a container here: " + a.Answer; i > 0 {
+		if why = a.Runtime + " does not work here: " + a.Answer; i > 0 {
 			why = attempts[0].Runtime + " and " + why
 		}
 	}

@@ -84,7 +84,7 @@ func (l locker) write(ctx context.Context) error {
 	}
 	for _, e := range plan.Lock.Entries {
 		if _, ok := next.Entry(e.Name, e.Platform); !ok {
-			l.say(StepLock, "%s for %s is no longer asked for: its entry goes", e.Name, e.Platform)
+			l.say(StepLock, "%s for %s is no longer needed: its entry is removed", e.Name, e.Platform)
 		}
 	}
 	changed, err := writeLock(plan.Tree.Root, next.Marshal())
@@ -92,7 +92,7 @@ func (l locker) write(ctx context.Context) error {
 		return fmt.Errorf("write the lock: %w", err)
 	}
 	if !changed {
-		l.say(StepLock, "%s says so already: nothing to do", file)
+		l.say(StepLock, "%s is up to date: nothing to do", file)
 		return nil
 	}
 	l.say(StepLock, "%s written: commit it", file)

@@ -98,9 +98,9 @@ func describe(m Mirrors, name reference.Named) string {
 func said(match mirror.Match) string {
 	switch match {
 	case mirror.ByManifest:
-		return ", as " + mirror.LockFile + " says"
+		return ", matches " + mirror.LockFile
 	case mirror.ByLayers:
-		return ", the layers of " + mirror.LockFile + " in another format"
+		return ", matches " + mirror.LockFile + " (same layers, different manifest)"
 	}
 	return ""
 }

@@ -37,7 +37,7 @@ type provider struct {
 	offline bool
 }
 
-// provide finds the base image in the store, or brings it if it may.
+// provide finds the base image in the store, or pulls it if it may.
 func (p provider) provide(ctx context.Context, may bool) (base, error) {
 	name, recipe := p.plan.Base.Ref, p.plan.Tree.Recipe
 	img, err := p.plan.find(p.store, name)
@@ -58,25 +58,25 @@ func (p provider) provide(ctx context.Context, may bool) (base, error) {
 	var other *mirror.LockError
 	switch {
 	case errors.As(err, &other) && may:
-		p.warn(StepMirror, "%v: asking for it again", err)
+		p.warn(StepMirror, "%v: pulling it again", err)
 		return p.pull(ctx, name)
 	case err != nil:
 		return base{}, err
 	case !may:
-		// An earlier step judged it.
+		// An earlier step checked it.
 		found, err := image.LookInto(p.store, img, recipe.Tools)
 		return base{found, img}, err
 	}
 	if p.mirrors.RequireSigned {
 		if origin, _, err := mirror.ReadOrigin(p.store, img.ID); err != nil || !origin.Signed {
-			p.say(StepMirror, "no signature was verified for the image in the store: asking for it again")
+			p.say(StepMirror, "no signature of the image in the store was verified: pulling it again")
 			return p.pull(ctx, name)
 		}
 	}
 	found, _, err := p.look(name, img)
 	var wrong *image.WrongBaseError
 	if errors.As(err, &wrong) && len(p.mirrors.Sources) > 0 {
-		p.warn(StepMirror, "the image in the store will not do: %v", err)
+		p.warn(StepMirror, "the image in the store cannot be used: %v", err)
 		return p.pull(ctx, name)
 	}
 	if err == nil {
@@ -85,8 +85,8 @@ func (p provider) provide(ctx context.Context, may bool) (base, error) {
 	return base{found, img}, err
 }
 
-// look holds an image against its name. note is what to say of one that is
-// taken all the same.
+// look compares an image with what its name promises. note is what to say of one
+// that is used anyway.
 func (p shelf) look(name reference.Named, img storage.Image) (found image.Base, note string, err error) {
 	tools := p.plan.Tree.Recipe.Tools
 	if found, err = image.LookInto(p.store, img, tools); err != nil {
@@ -94,7 +94,7 @@ func (p shelf) look(name reference.Named, img storage.Image) (found image.Base, 
 	}
 	note, err = found.Check(name, tools)
 	if err != nil && p.mirrors.Force {
-		return found, fmt.Sprintf("%v: taken, as --force says", err), nil
+		return found, fmt.Sprintf("%v: used anyway", err), nil
 	}
 	return found, note, err
 }
@@ -133,7 +133,7 @@ func (p provider) pull(ctx context.Context, name reference.Named) (base, error) 
 		return p.pull(ctx, name)
 	}
 	if found.ID != img.ID {
-		// Another kbuild brought it while this one waited.
+		// Another kbuild pulled it while this one waited.
 		if found, err = image.LookInto(p.store, img, p.plan.Tree.Recipe.Tools); err != nil {
 			return base{}, err
 		}
@@ -144,7 +144,7 @@ func (p provider) pull(ctx context.Context, name reference.Named) (base, error) 
 	}
 	p.done(StepMirror, start, "%s copied from %s, %s%s", name, origin.Source, origin.Digest, said(match))
 	if !locked {
-		p.warn(StepMirror, "no %s holds it to that digest: kbuild lock writes one", mirror.LockFile)
+		p.warnOf(NotPinned{}, StepMirror, "not pinned")
 	}
 	return base{found, img}, nil
 }

@@ -45,7 +45,7 @@ func (c *checker) prove(ctx context.Context, plan Plan, bundle string, lock *os.
 	if err != nil {
 		return fmt.Errorf("prove: %w", err)
 	}
-	c.say(StepProve, "a build from the bundle alone, with no network and an empty store")
+	c.say(StepProve, "building from the bundle alone, with no network and an empty store; nothing is kept")
 	worker := begin(ctx, c, namespace.Options{Network: true}, lock)
 	defer worker.Close()
 	status, err := worker.do(ctx, "build", order)

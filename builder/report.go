@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kbuild/kbuild/builder/output"
+	"github.com/kbuild/kbuild/mirror"
 )
 
 // A Step is what a line is about: one of the four steps of a build, or a verb.
@@ -59,12 +60,46 @@ type Line struct {
 	Text    string
 	Took    time.Duration // 0: nobody asked
 	Warning bool          // the run goes on, and somebody should know
+	About   Notice        // what the user can do something about, or nil
 }
+
+// A Notice is what a line is about that the user can do something about. The
+// Reporter knows what, as it does of errors: it is a type, and names no flag.
+type Notice interface{ notice() }
+
+// A Withheld notice says that the tree's scripts ask for variables of the
+// environment that they are not given.
+type Withheld struct{ Names []string }
+
+// A NoVersion notice says that the binaries will report no version, or a
+// placeholder.
+type NoVersion struct{}
+
+// A NotPinned notice says that no lock holds the image that was pulled.
+type NotPinned struct{}
+
+// An InStore notice says that kube-cross is in the store, and is not made anew.
+type InStore struct{}
+
+// A LeftOut notice says that steps of a Dockerfile that need a network were left
+// out.
+type LeftOut struct{}
+
+// A Pushed notice says where an image is now that others can pull.
+type Pushed struct{ To mirror.Source }
+
+func (Withheld) notice()  {}
+func (NoVersion) notice() {}
+func (NotPinned) notice() {}
+func (InStore) notice()   {}
+func (LeftOut) notice()   {}
+func (Pushed) notice()    {}
 
 // Published is what became of the files that a command left in the output
 // directories.
 type Published struct {
 	Step  Step
+	Own   bool     // the tree's own command ran, for targets
 	Root  string   // of the tree
 	Dir   string   // the first output directory
 	Asked []string // names of the programs that were asked for
@@ -81,6 +116,11 @@ func (v voice) say(step Step, format string, args ...any) {
 
 func (v voice) warn(step Step, format string, args ...any) {
 	v.Line(Line{Step: step, Text: fmt.Sprintf(format, args...), Warning: true})
+}
+
+// warnOf is warn about what the user can do something about.
+func (v voice) warnOf(about Notice, step Step, format string, args ...any) {
+	v.Line(Line{Step: step, Text: fmt.Sprintf(format, args...), Warning: true, About: about})
 }
 
 // done says what a step did that began at start.

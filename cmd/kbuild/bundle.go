@@ -15,7 +15,7 @@ func (a *app) bundleCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "bundle", Short: "copy what a build needs to a host without a network, in one file",
 		Args: func(cmd *cobra.Command, args []string) error {
-			return wrongUsage("kbuild bundle save, verify or load FILE", "bundle: say what to do with one")
+			return wrongUsage("kbuild bundle save, verify or load FILE", "bundle needs a command")
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
@@ -99,10 +99,10 @@ func (a *app) bundleSaveCommand() *cobra.Command {
 			case len(args) == 0 || args[0] == "":
 				return wrongUsage("for example: kbuild bundle save cross.bundle", "bundle save: no file given")
 			case len(args) > 1 && !prove:
-				return wrongUsage("--prove builds targets from the bundle",
-					"bundle save takes one file, and %q without --prove is for nothing", args[1])
+				return wrongUsage("kbuild bundle save --prove FILE TARGET...: builds targets from the bundle",
+					"bundle save takes one file; target %q requires --prove", args[1])
 			case cmd.ArgsLenAtDash() >= 0:
-				return &usageError{errors.New("bundle save takes no -- and what would follow it")}
+				return &usageError{errors.New("bundle save takes no arguments after --")}
 			}
 			return nil
 		},

@@ -1,6 +1,11 @@
 package main
 
-import "slices"
+import (
+	"slices"
+	"strings"
+
+	"github.com/kbuild/kbuild/builder"
+)
 
 // Libraries return typed errors and sentinels that name no flag and no command
 // of kbuild. What the user can do about one is said here and nowhere else.
@@ -9,6 +14,25 @@ import "slices"
 // not matter: see hintFor.
 func hintTable() []hint {
 	return slices.Concat(mirrorHints(), builderHints(), kubeHints(), hostHints())
+}
+
+// noticeHint returns what the user can do about what a line tells, or "".
+func noticeHint(n builder.Notice) string {
+	switch n := n.(type) {
+	case builder.Withheld:
+		return "to pass it: --env " + strings.Join(n.Names, " --env ")
+	case builder.NoVersion:
+		return "to set one: --git-version"
+	case builder.NotPinned:
+		return "to accept only this digest from now on: kbuild lock"
+	case builder.InStore:
+		return "--force makes it again"
+	case builder.LeftOut:
+		return "to run them: --as-upstream"
+	case builder.Pushed:
+		return "to use it elsewhere: --mirror " + n.To.Text()
+	}
+	return ""
 }
 
 // A hint returns what the user can do about one error, or "" if it has nothing

@@ -17,9 +17,9 @@ func builderHints() []hint {
 	return []hint{
 		forType(func(e *builder.NoBaseError) string {
 			if e.Dockerfile == "" {
-				return "kbuild mirror brings it into the store"
+				return "kbuild mirror pulls it into the store"
 			}
-			return "kbuild cross makes it from " + e.Dockerfile + "\nkbuild mirror --mirror REF brings one that somebody made"
+			return "kbuild cross builds it from " + e.Dockerfile + "\nkbuild mirror --mirror REF pulls one that is built"
 		}),
 		forType(func(*builder.NotAssembledError) string { return "kbuild image assembles it; kbuild alone does both" }),
 		forType(func(*builder.NotLockedError) string { return "kbuild lock writes it" }),
@@ -29,15 +29,20 @@ func builderHints() []hint {
 			}
 			return "make it of files of this host: --rootfs ARCHIVE with --go DIRECTORY or --go FILE"
 		}),
-		forType(func(*builder.ProofError) string { return "what the build said stands above" }),
-		forType(func(*builder.NoGoError) string { return "say it with --go, such as --go 1.15.15" }),
-		forType(func(*builder.RootfsError) string { return "it is a tar archive: tar -cf rootfs.tar -C DIRECTORY ." }),
+		forType(func(*builder.ProofError) string { return "the output of the build is above" }),
+		forType(func(*builder.NoGoError) string { return "name a release, such as --go 1.15.15" }),
+		forType(func(*builder.RootfsError) string {
+			return "write a tar archive of it: tar -cf rootfs.tar -C DIRECTORY ."
+		}),
 		forType(func(e *builder.MadeWrongError) string {
-			const force = "take it all the same with --force"
+			const force = "to use it anyway: --force"
 			if e.Packages == nil {
 				return force
 			}
-			return "a root file system that has all the tree needs:\n" + cross.Mmdebstrap(e.Packages) + "\n" + force
+			return "to make a root file system with all that the tree needs:\n" + cross.Mmdebstrap(e.Packages) + "\n" + force
+		}),
+		forType(func(*builder.TempDirError) string {
+			return "TMPDIR names its parent directory: unset it, or mkdir -p \"$TMPDIR\""
 		}),
 		forType(func(*builder.NothingMadeError) string {
 			return "programs are expected in <os>/<arch>/ of the tree's output directory; kbuild run -- COMMAND runs anything else"
@@ -46,32 +51,31 @@ func builderHints() []hint {
 			return "remove the link, or say yourself where output goes: OUT_DIR=DIRECTORY for one in the tree, " +
 				"--output DIRECTORY for binaries anywhere"
 		}),
-		forType(func(*builder.TempDirError) string { return "TMPDIR names the directory it is made in" }),
 		forType(func(*image.WrongBaseError) string {
-			return "give another --mirror, or take this image all the same with --force"
+			return "try a different --mirror, or use this image anyway with --force"
 		}),
 		forType(placeHint),
-		forType(func(*image.NoWorkdirError) string { return "upstream's has WORKDIR for that" }),
+		forType(func(*image.NoWorkdirError) string { return "upstream's Dockerfile sets it with WORKDIR" }),
 		forType(func(e *image.DockerfileError) string {
-			return "it is " + e.Of + " of the tree with its placeholders filled"
+			return "it is the tree's " + e.Of + ", with its placeholders filled in"
 		}),
 		forType(func(e *cross.StepError) string {
 			const without = "kbuild cross --rootfs makes the image without this Dockerfile"
 			if len(e.Lost) == 0 {
 				return without
 			}
-			return "what an old Dockerfile downloads may be gone for good, " +
-				"or a proxy is needed (http_proxy, https_proxy);\n" + without
+			return "what an old Dockerfile downloads may no longer exist, " +
+				"or a proxy may be needed (http_proxy, https_proxy);\n" + without
 		}),
 		forType(archiveHint),
 		forType(toolchainHint),
 		forType(func(*toolchain.SumError) string {
-			return "the archive was damaged or tampered with on its way: take another module proxy with GOPROXY"
+			return "the archive was damaged or tampered with on its way: try a different module proxy: GOPROXY"
 		}),
 		forType(func(*storage.DriverError) string {
-			return "leave the driver out, or keep a second store in another --root"
+			return "leave out the driver, or use a different store: --root DIRECTORY"
 		}),
-		forValue(storage.ErrInUse, "another kbuild builds on it: try again when that has ended"),
+		forValue(storage.ErrInUse, "another kbuild uses it: try again when that has finished"),
 	}
 }
 
@@ -80,7 +84,7 @@ func placeHint(e *output.PlaceError) string {
 	case output.Dangling:
 		return "remove it, or make the directory it points to"
 	case output.NotWritable:
-		return "kbuild writes there; make it yours, or work in a copy of the tree"
+		return "kbuild writes there: change its owner, or build in a copy of the tree"
 	}
 	return "move it away"
 }
@@ -91,7 +95,7 @@ func archiveHint(e *cross.ArchiveError) string {
 		return "give it as a mirror: --mirror docker-archive:FILE or oci-archive:FILE; " +
 			"docker export, not docker save, writes a file system"
 	case cross.NoSystem:
-		return "names in it have to begin at the root: ./usr/bin/env or usr/bin/env"
+		return "names in the archive must start at the root: ./usr/bin/env or usr/bin/env"
 	}
 	return "--rootfs takes a tar archive, plain or compressed with gzip, xz or zstd"
 }
@@ -102,16 +106,16 @@ func toolchainHint(e *toolchain.Error) string {
 	case toolchain.Settings:
 		return "see go help goproxy"
 	case toolchain.ProxyOff:
-		return "set GOPROXY, or give " + local
+		return "set GOPROXY, or use " + local
 	case toolchain.ProxyFailed:
 		return "GOPROXY names the module proxies, see go help goproxy; " + strings.Replace(local, ":", " does without:", 1)
 	case toolchain.NoRelease:
 		if e.Near != "" {
-			return "the nearest there is: --go " + e.Near
+			return "the nearest release there is: --go " + e.Near
 		}
-		return "give another with --go, or " + local
+		return "try a different release with --go, or " + local
 	case toolchain.NoSum:
-		return "give the sum with --go-sum h1:... or --go-sum FILE (a go.sum), or a local toolchain with --go"
+		return "state the sum: --go-sum h1:... or --go-sum FILE (a go.sum); or use a local toolchain with --go"
 	case toolchain.SumFile:
 		return "--go-sum takes h1:... itself or a go.sum file"
 	case toolchain.NoArchive:

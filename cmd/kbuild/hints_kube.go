@@ -61,7 +61,7 @@ func treeHints() []hint {
 			}
 			return e.Variable + " names a directory outside the tree's output, if that is meant"
 		}),
-		forType(func(e *kube.WithheldError) string { return "to give it: --env " + e.Name }),
+		forType(func(e *kube.WithheldError) string { return "to pass it: --env " + e.Name }),
 		forType(targetHint),
 		forType(func(*kube.PlatformError) string {
 			return "a platform is an operating system and an architecture of Go's, such as linux/arm64"

@@ -28,21 +28,29 @@ func newReporter(r builder.Reporting) builder.Reporter {
 	return &human{stdout: os.Stdout, stderr: os.Stderr, Reporting: r}
 }
 
-// Line prints one line a step: what it did, or that nothing had changed, and how
-// long it took.
+// Line prints one line of a step: what it did, or that nothing had changed, and
+// how long it took.
 func (h *human) Line(l builder.Line) {
 	if h.Quiet {
 		return
 	}
+	fmt.Fprintf(h.stderr, "kbuild: %-8s %s\n", l.Step, oneLine(lineText(l)))
+}
+
+// lineText is a line with what the user can do about it, and how long it took.
+func lineText(l builder.Line) string {
 	text := l.Text
+	if hint := noticeHint(l.About); hint != "" {
+		text += "; " + hint
+	}
 	if l.Took > 0 {
 		text += fmt.Sprintf(" (%.1f s)", l.Took.Seconds())
 	}
-	fmt.Fprintf(h.stderr, "kbuild: %-8s %s\n", l.Step, oneLine(text))
+	return text
 }
 
-// Published prints what changed: what was asked for goes by name, what came along
-// does not need to.
+// Published prints which files changed: those that were asked for by name, and
+// how many others.
 func (h *human) Published(p builder.Published) {
 	relative := func(path string) string {
 		if rel, err := filepath.Rel(p.Root, path); err == nil && !strings.HasPrefix(rel, "..") {
@@ -50,27 +58,45 @@ func (h *human) Published(p builder.Published) {
 		}
 		return path
 	}
-	var changed, asked []string
+	var files, changed []string
 	for _, f := range p.Files {
+		files = append(files, relative(f.Path))
 		if f.Changed {
 			changed = append(changed, relative(f.Path))
-			if slices.Contains(p.Asked, filepath.Base(f.Path)) {
-				asked = append(asked, relative(f.Path))
-			}
 		}
 	}
-	line := builder.Line{Step: p.Step, Took: p.Took}
+	line := builder.Line{Step: p.Step, Took: p.Took, Text: listed(changed, p.Asked, relative(p.Dir))}
 	switch {
+	case len(changed) > 0 && !p.Own:
+		line.Text = "finished, exit status 0; " + line.Text
+	case len(changed) == 0 && !p.Own:
+		line.Text = "finished, exit status 0"
+	case len(files) == 1 && len(changed) == 0:
+		line.Text = files[0] + " is up to date"
+	case len(changed) == 0 && len(files) > 0:
+		line.Text = listed(files, p.Asked, relative(p.Dir)) + " are up to date"
 	case len(changed) == 0:
-		line.Text = "no binary changed"
-	case len(changed) <= 3:
-		line.Text = strings.Join(changed, ", ")
-	case len(asked) > 0 && len(asked) <= 3:
-		line.Text = fmt.Sprintf("%s and %d more in %s", strings.Join(asked, ", "), len(changed)-len(asked), relative(p.Dir))
-	default:
-		line.Text = fmt.Sprintf("%d files in %s", len(changed), relative(p.Dir))
+		line.Text = "the command left no binary"
 	}
 	h.Line(line)
+}
+
+// listed names up to three files, those that were asked for first, and says how
+// many others there are in a directory.
+func listed(files, asked []string, dir string) string {
+	if len(files) <= 3 {
+		return strings.Join(files, ", ")
+	}
+	var named []string
+	for _, f := range files {
+		if slices.Contains(asked, filepath.Base(f)) {
+			named = append(named, f)
+		}
+	}
+	if len(named) == 0 || len(named) > 3 {
+		return fmt.Sprintf("%d files in %s", len(files), dir)
+	}
+	return fmt.Sprintf("%s and %d more in %s", strings.Join(named, ", "), len(files)-len(named), dir)
 }
 
 // Images prints a list of images as a table, or as JSON.

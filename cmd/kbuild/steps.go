@@ -41,7 +41,7 @@ func (a *app) check(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return a.explain(cmd, req.Work.Targets, err)
 	}
-	fmt.Fprintf(a.stdout, "%-8s tree: %s\n", "ok", found)
+	fmt.Fprintf(a.stdout, "%-8s tree: %s\n", "ok", lineText(found))
 	return nil
 }
 
