@@ -1,16 +1,20 @@
-# make demo   install what is missing, build kbuild, and see the whole job done
-# make test   install what is missing, and run every test;
-#             make test PKG=./mirror RUN=TestPull runs that alone, as you
-# make lint   gofmt, go vet and golangci-lint
-# make build  bin/kbuild, one static binary
-# make bench  the benchmarks, and kbuild beside podman, buildah and the bare host
-# make vuln   what the Go project's database knows of the dependencies; needs the network
-# make clean  remove bin
+# make build     bin/kbuild, one static binary
+# make demo      install what is missing, build kbuild, and see the whole job done
+# make test      install what is missing, and run all tests but the long ones;
+#                make test PKG=./mirror RUN=TestPull runs that alone, as you
+# make test-all  every test, as you and as root, the linters, and a real tree
+# make lint      gofmt, go vet and golangci-lint
+# Before a release:
+# make ages      trees of every age, and random edits of them
+# make soak      power cuts, kills, full and failing disks; SOAK='-rounds 5 power kill'
+# make bench     the benchmarks, and kbuild beside podman, buildah and the bare host
+# make vuln      what the Go project's database knows of the dependencies; needs the network
+# make clean     remove bin
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build prereqs demo test lint bench vuln clean
+.PHONY: build prereqs demo test test-all lint ages soak bench vuln clean
 
 # Everything is in vendor and compiled with the Go that is here. Without cgo the
 # program would start itself again for ever (storage/namespace/nocgo.go), so nobody gets to
@@ -42,7 +46,8 @@ demo: prereqs build
 # Tests are static programs too. Where containers/image is told no directory for
 # temporary files it takes the one built into it, whatever TMPDIR says, and a
 # killed run leaves them there. In the tests that is one that does not exist.
-export TEST_LDFLAGS := -linkmode external -extldflags -static \
+# They are linked without what only debuggers read, which takes a third less time.
+export TEST_LDFLAGS := -s -w -linkmode external -extldflags -static \
 	-X github.com/containers/image/v5/internal/tmpdir.unixTempDirForBigFiles=/not-told
 
 # PKG are packages, RUN is what go test -run takes; without them, all there is.
@@ -54,9 +59,24 @@ test:
 else
 test:
 	@.ci/prereqs test
-	@$(MAKE) --no-print-directory build
-	@.ci/test
+	@.ci/test quick
 endif
+
+test-all:
+	@.ci/prereqs test
+	@$(MAKE) --no-print-directory build
+	@.ci/test all
+
+# RANDOM_STEPS are those of the random edits, of each toolchain.
+RANDOM_STEPS := 100
+ages: prereqs
+	@.ci/one ./cmd/kbuild 'TestScripts/ages'
+	@KBUILD_RANDOM_STEPS=$(RANDOM_STEPS) .ci/one ./cmd/kbuild TestRandom -timeout 10h
+
+# SOAK are flags and parts of kbuild-soak: SOAK='-seed 7 -rounds 5 power kill'.
+soak: prereqs build
+	@go build -o bin/kbuild-soak ./cmd/kbuild-soak
+	@bin/kbuild-soak $(SOAK)
 
 lint:
 	@.ci/lint

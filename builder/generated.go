@@ -69,9 +69,9 @@ func (c *checker) bringBack(ctx context.Context, plan Plan, status int) (err err
 	switch {
 	case len(written) == 0:
 	case len(written) <= 3:
-		c.say(c.Work.step(), "brought back into the tree: %s", strings.Join(written, ", "))
+		c.say(c.Work.step(), "copied back into the tree: %s", strings.Join(written, ", "))
 	default:
-		c.say(c.Work.step(), "%d generated files brought back into the tree", len(written))
+		c.say(c.Work.step(), "%d generated files copied back into the tree", len(written))
 	}
 	return err
 }

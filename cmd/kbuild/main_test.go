@@ -141,7 +141,31 @@ func (w *world) environ(home string) []string {
 	}
 }
 
-func TestScripts(t *testing.T) {
+// everyday are the scripts of what most runs do. go test -short runs no others.
+var everyday = []string{"flow", "inspect", "mirror", "usage"}
+
+// TestScripts runs what users do.
+func TestScripts(t *testing.T) { runScripts(t, "testdata/script", everyday...) }
+
+// TestHostile runs what trees and images of strangers try, and whether a run that
+// fails harms anything.
+func TestHostile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: hostile trees")
+	}
+	runScripts(t, "testdata/hostile")
+}
+
+// runScripts runs the scripts of a directory; in short only those named.
+func runScripts(t *testing.T, dir string, short ...string) {
+	var chosen []string
+	if testing.Short() {
+		t.Logf("NOT TESTED in short: the scripts of %s but for %s", dir, strings.Join(short, ", "))
+		for _, name := range short {
+			chosen = append(chosen, filepath.Join(dir, name+".txt"))
+		}
+		dir = ""
+	}
 	w := newWorld(t)
 	locked := lockedRegistry(t, "user", "secret")
 	if err := locked.push("small/kubernetes:v1.4.2-1", w.small); err != nil {
@@ -149,7 +173,7 @@ func TestScripts(t *testing.T) {
 	}
 	watched, connections := watch(t)
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir: dir, Files: chosen,
 		Setup: func(env *testscript.Env) error {
 			home := filepath.Join(env.WorkDir, "home")
 			env.Vars = append(env.Vars, w.environ(home)...)

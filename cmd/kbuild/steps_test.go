@@ -81,6 +81,9 @@ func (s *started) end(t *testing.T, signal syscall.Signal) {
 
 // TestInterruptedImage ends kbuild while the image is assembled.
 func TestInterruptedImage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: an interrupted image step")
+	}
 	w := smallWorld(t)
 	for _, isolation := range []string{"", "chroot"} {
 		for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
@@ -128,6 +131,9 @@ func TestInterruptedImage(t *testing.T) {
 
 // TestInterruptedMirror ends kbuild while a layer arrives.
 func TestInterruptedMirror(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: an interrupted mirror step")
+	}
 	w := smallWorld(t)
 	var stalls, stalled atomic.Bool
 	slow, err := mirrortest.ServeThrough(func(next http.Handler) http.Handler {
@@ -206,6 +212,9 @@ func terminal(t *testing.T) (user, programs *os.File) {
 
 // TestShell sits at a terminal.
 func TestShell(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: kbuild shell")
+	}
 	w := smallWorld(t)
 	tree, store := smallTree(t), filepath.Join(w.store, "small")
 	for _, isolation := range []string{"", "chroot"} {
