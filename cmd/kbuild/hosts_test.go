@@ -67,7 +67,7 @@ func TestPods(t *testing.T) {
 					t.Errorf("%q is not said once", text)
 				}
 			}
-			if !slices.Contains(test.says, chrooted) && strings.Contains(out, "does not start a container") {
+			if !slices.Contains(test.says, chrooted) && strings.Contains(out, "does not work here") {
 				t.Error("there is a warning")
 			}
 			if test.ids == "" {
