@@ -211,7 +211,7 @@ func (e *SourceError) fromReply(r reply, source Source, set settings) {
 	default:
 		e.Problem, e.text = NotImage, "answers with "+r.name()+", not with an image"
 	}
-	if said := r.told(); said != "" && !(r.missing() && r.code != "" && r.exact) {
+	if said := r.told(); said != "" && (!r.missing() || r.code == "" || !r.exact) {
 		e.text += ": " + said
 	}
 }

@@ -78,7 +78,8 @@ func exported(t *testing.T, images map[string]v1.Image) string {
 			"io.containerd.image.name": name, "org.opencontainers.image.ref.name": tag})); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Remove(filepath.Join(dir, "blobs", "sha256", strings.TrimPrefix(digestOf(t, foreign), "sha256:"))); err != nil {
+		if err := os.Remove(filepath.Join(dir, "blobs", "sha256",
+			strings.TrimPrefix(digestOf(t, foreign), "sha256:"))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -88,10 +89,12 @@ func exported(t *testing.T, images map[string]v1.Image) string {
 func TestPullFromWhatContainerdExports(t *testing.T) {
 	right := img(t, runtime.GOARCH, "right")
 	dir := exported(t, map[string]v1.Image{
-		wanted: right, "docker.io/library/pause:" + wantTag: img(t, runtime.GOARCH, "pause"), "quay.io/x/other:v9": img(t, runtime.GOARCH, "other"),
+		wanted: right, "docker.io/library/pause:" + wantTag: img(t, runtime.GOARCH, "pause"),
+		"quay.io/x/other:v9": img(t, runtime.GOARCH, "other"),
 	})
 	file := tarred(t, dir)
-	for _, from := range []string{"oci:" + dir, "oci-archive:" + file, "oci-archive:" + zipped(t, file), "oci-archive:" + file + ":" + wanted} {
+	for _, from := range []string{"oci:" + dir, "oci-archive:" + file, "oci-archive:" + zipped(t, file),
+		"oci-archive:" + file + ":" + wanted} {
 		got, origin, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, from), options(t))
 		if err != nil || got.ID != id(t, right) {
 			t.Errorf("%s: got %v of %+v, %v", from, got, origin, err)
@@ -103,8 +106,10 @@ func TestPullFromWhatContainerdExports(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "does not hold it; it may have been exported for another platform") {
 		t.Errorf("a platform that is not there: got %v", err)
 	}
-	_, _, err = mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, "oci-archive:"+file+":no/such:x"), options(t))
-	if err == nil || !strings.Contains(err.Error(), "holds no image of that name; it holds ") || !strings.Contains(err.Error(), "pause") {
+	_, _, err = mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted),
+		sources(t, "oci-archive:"+file+":no/such:x"), options(t))
+	if err == nil || !strings.Contains(err.Error(), "holds no image of that name; it holds ") ||
+		!strings.Contains(err.Error(), "pause") {
 		t.Errorf("a name that is not there: got %v", err)
 	}
 }
@@ -130,7 +135,8 @@ func TestPullFromADamagedArchive(t *testing.T) {
 	if err := os.WriteFile(blob, append(content, ' '), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, "oci-archive:"+tarred(t, dir)), options(t))
+	_, _, err = mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, "oci-archive:"+tarred(t, dir)),
+		options(t))
 	if err == nil || !strings.Contains(err.Error(), "is damaged") {
 		t.Errorf("got %v", err)
 	}

@@ -17,7 +17,9 @@ import (
 // registry on loopback into an empty store.
 func BenchmarkPull(b *testing.B) {
 	goroot := b.TempDir()
-	for name, text := range map[string]string{"VERSION": "go1.4.3\n", "bin/go": "#!/bin/bash\n# " + strings.Repeat("long enough to be looked at ", 4) + "\n", "src/fmt/doc.go": "package fmt\n"} {
+	for name, text := range map[string]string{"VERSION": "go1.4.3\n",
+		"bin/go":         "#!/bin/bash\n# " + strings.Repeat("long enough to be looked at ", 4) + "\n",
+		"src/fmt/doc.go": "package fmt\n"} {
 		file := filepath.Join(goroot, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			b.Fatal(err)

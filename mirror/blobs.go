@@ -151,7 +151,7 @@ func (e *misfit) Unwrap() error { return e.error }
 
 // blob is one that is being downloaded.
 type blob struct {
-	ctx   context.Context // of GetBlob: a reader takes none
+	ctx   context.Context //nolint:containedctx // of GetBlob: Read takes none
 	s     *resumed
 	info  types.BlobInfo
 	cache types.BlobInfoCache
@@ -205,10 +205,10 @@ func (b *blob) Read(p []byte) (int, error) {
 				b.advance(p[:n])
 				return n, nil
 			}
-			if err == io.EOF && b.size < 0 {
+			if errors.Is(err, io.EOF) && b.size < 0 {
 				return 0, io.EOF
 			}
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				err = fmt.Errorf("ended at byte %d of %d: %w", b.offset, b.size, io.ErrUnexpectedEOF)
 			}
 		}
@@ -252,7 +252,7 @@ func (b *blob) read(p []byte) (int, error) {
 	switch {
 	case n > 0:
 		return n, nil // an error comes again
-	case err == nil, err == io.EOF:
+	case err == nil, errors.Is(err, io.EOF):
 		return 0, err
 	}
 	if err = b.guard.cause(err); b.guard.refused() {
@@ -324,7 +324,7 @@ func (b *blob) verify() error {
 	for got := 0; got < len(again); {
 		n, err := b.read(again[got:])
 		got += n
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return errNoRange
 		}
 		if err != nil {
@@ -343,7 +343,7 @@ func (b *blob) skip(n int64) error {
 	for n > 0 {
 		got, err := b.read(buffer[:min(int64(len(buffer)), n)])
 		n -= int64(got)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
@@ -364,7 +364,7 @@ func (b *blob) retry(err error) error {
 	retries := b.s.p.retries()
 	// The registry could be reached, and accepted the credentials, a moment ago.
 	expired := isExpired(err)
-	if !(retryable(err) || unreachable(err) || expired) || b.tries >= retries {
+	if !retryable(err) && !unreachable(err) && !expired || b.tries >= retries {
 		err = &gaveUp{fmt.Errorf("blob %s: %w", b.info.Digest, err)}
 		b.s.mu.Lock()
 		defer b.s.mu.Unlock()

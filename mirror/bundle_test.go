@@ -80,7 +80,8 @@ func TestBundle(t *testing.T) {
 		t.Errorf("the bundle has %s, the registry %s", got, want)
 	}
 	entry, ok := b.Lock.Entry(wanted, host)
-	if !ok || entry.Index.String() != digestOf(t, list) || entry.Manifest != b.Index.Images[0].Manifest || len(entry.Layers) == 0 {
+	if !ok || entry.Index.String() != digestOf(t, list) || entry.Manifest != b.Index.Images[0].Manifest ||
+		len(entry.Layers) == 0 {
 		t.Errorf("its lock says %+v", entry)
 	}
 
@@ -186,7 +187,8 @@ func repack(t *testing.T, list []member) string {
 	for i, m := range list {
 		if i == 2 && list[0].name == "bundle.json" {
 			for _, dir := range []string{"blobs/", "blobs/sha256/"} {
-				if err := w.WriteHeader(&tar.Header{Name: dir, Mode: 0o755, Typeflag: tar.TypeDir, Format: tar.FormatGNU}); err != nil {
+				if err := w.WriteHeader(&tar.Header{Name: dir, Mode: 0o755, Typeflag: tar.TypeDir,
+					Format: tar.FormatGNU}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -220,7 +222,8 @@ func indexed(t *testing.T, list []member, edit func(*mirror.BundleIndex)) []memb
 	}
 	index.Members = nil
 	for _, m := range list[2:] {
-		index.Members = append(index.Members, mirror.BundleMember{Name: m.name, Size: int64(len(m.data)), Digest: digest.FromBytes(m.data)})
+		index.Members = append(index.Members, mirror.BundleMember{Name: m.name, Size: int64(len(m.data)),
+			Digest: digest.FromBytes(m.data)})
 	}
 	if edit != nil {
 		edit(&index)
@@ -257,9 +260,13 @@ func TestBundleTampered(t *testing.T) {
 		edit  func(list []member) string
 		wrong string
 	}{
-		{"an extra file at the end", func(l []member) string { return repack(t, append(l, extra)) }, `holds a file "zzz" that is not in its index`},
-		{"an extra file in between", func(l []member) string { return repack(t, slices.Insert(l, 4, extra)) }, `holds a file "zzz" that is not in its index where blobs/`},
-		{"an extra file in the index", func(l []member) string { return repack(t, indexed(t, append(l, extra), nil)) }, `unexpected member "zzz"`},
+		{"an extra file at the end", func(l []member) string {
+			return repack(t, append(l, extra))
+		}, `holds a file "zzz" that is not in its index`},
+		{"an extra file in between", func(l []member) string { return repack(t, slices.Insert(l, 4, extra)) },
+			`holds a file "zzz" that is not in its index where blobs/`},
+		{"an extra file in the index", func(l []member) string { return repack(t, indexed(t, append(l, extra), nil)) },
+			`unexpected member "zzz"`},
 		{"a name that leads out", func(l []member) string {
 			l[3].name = "../../../../../../../.." + out
 			return repack(t, l)
@@ -280,9 +287,13 @@ func TestBundleTampered(t *testing.T) {
 			return repack(t, slices.Insert(l, 3, member{name: "blobs", link: filepath.Dir(out)}))
 		}, `holds a link "blobs" to`},
 		{"a member twice", func(l []member) string { return repack(t, slices.Insert(l, 4, l[3])) }, `a second time`},
-		{"a member twice in the index", func(l []member) string { return repack(t, indexed(t, slices.Insert(l, 4, l[3]), nil)) }, `out of order or duplicated`},
+		{"a member twice in the index", func(l []member) string {
+			return repack(t, indexed(t, slices.Insert(l, 4, l[3]), nil))
+		}, `out of order or duplicated`},
 		{"a missing blob", func(l []member) string { return repack(t, slices.Delete(l, 2, 3)) }, `where blobs/sha256/`},
-		{"a missing blob in the index, too", func(l []member) string { return repack(t, indexed(t, slices.Delete(l, 2, 3), nil)) }, `is missing`},
+		{"a missing blob in the index, too", func(l []member) string {
+			return repack(t, indexed(t, slices.Delete(l, 2, 3), nil))
+		}, `is missing`},
 		{"a blob of no image", func(l []member) string {
 			data := []byte("stray")
 			l = append(l, member{name: fmt.Sprintf("blobs/sha256/%x", sha256.Sum256(data)), data: data})
@@ -316,10 +327,13 @@ func TestBundleTampered(t *testing.T) {
 			l[0].data = bytes.Replace(l[0].data, []byte("v0"), []byte("v1"), 1)
 			return repack(t, l)
 		}, `bundle.json was changed`},
-		{"truncated in a blob", func([]member) string { return write(t, "short", string(content[:len(content)/2])) }, `truncated`},
-		{"truncated at the end", func([]member) string { return write(t, "short", string(content[:len(content)-1])) }, `is truncated: it has`},
+		{"truncated in a blob", func([]member) string { return write(t, "short", string(content[:len(content)/2])) },
+			`truncated`},
+		{"truncated at the end", func([]member) string { return write(t, "short", string(content[:len(content)-1])) },
+			`is truncated: it has`},
 		{"truncated in the index", func([]member) string { return write(t, "short", string(content[:700])) }, `truncated`},
-		{"bytes after the end", func([]member) string { return write(t, "long", string(content)+"x") }, `has 1 bytes after its end`},
+		{"bytes after the end", func([]member) string { return write(t, "long", string(content)+"x") },
+			`has 1 bytes after its end`},
 		{"empty", func([]member) string { return write(t, "empty", "") }, `too short`},
 		{"another archive", func(l []member) string { return repack(t, l[2:]) }, `is not a bundle`},
 		{"a flipped byte in a layer", func([]member) string {
@@ -389,7 +403,8 @@ func TestBundleEveryByte(t *testing.T) {
 func TestLoadBundleAllOrNothing(t *testing.T) {
 	g := serve(t)
 	g.push(t, "x/a:1", img(t, "amd64", "one"))
-	g.push(t, "x/b:1", appended(t, img(t, "amd64"), blobLayer{[]byte(strings.Repeat("no archive ", 100)), types.DockerUncompressedLayer}))
+	g.push(t, "x/b:1", appended(t, img(t, "amd64"), blobLayer{[]byte(strings.Repeat("no archive ", 100)),
+		types.DockerUncompressedLayer}))
 	file := save(t, storagetest.Open(t), g, map[string]string{"example.com/a:1": "x/a:1", "example.com/b:1": "x/b:1"})
 	if err := verify(file); err != nil {
 		t.Fatal(err)
@@ -398,7 +413,8 @@ func TestLoadBundleAllOrNothing(t *testing.T) {
 		store := storagetest.Open(t)
 		if earlier {
 			g.push(t, "x/a:0", img(t, "amd64", "older"))
-			if _, _, err := mirror.Pull(context.Background(), store, named(t, "example.com/a:1"), sources(t, g.Host()+"/x/a:0"), options(t)); err != nil {
+			if _, _, err := mirror.Pull(context.Background(), store, named(t, "example.com/a:1"), sources(t, g.Host()+"/x/a:0"),
+				options(t)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -417,7 +433,8 @@ func TestLoadBundleAllOrNothing(t *testing.T) {
 func TestSaveBundleRefuses(t *testing.T) {
 	g, store := serve(t), storagetest.Open(t)
 	g.push(t, repo+":"+wantTag, img(t, "amd64", "one"))
-	if _, _, err := mirror.Pull(context.Background(), store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t)); err != nil {
+	if _, _, err := mirror.Pull(context.Background(), store, named(t, wanted), sources(t, g.Host()+"/"+repo),
+		options(t)); err != nil {
 		t.Fatal(err)
 	}
 	locked := mirror.LockEntry{Name: wanted, Platform: host, Manifest: digest.Digest(digestA)}
@@ -425,8 +442,10 @@ func TestSaveBundleRefuses(t *testing.T) {
 		what  mirror.Bundled
 		wrong string
 	}{
-		{mirror.Bundled{Name: named(t, wanted), Sources: sources(t, g.Host()+"/"+repo), Lock: &locked}, "kbuild.lock has " + digestA},
-		{mirror.Bundled{Name: named(t, wanted), Sources: sources(t, "containers-storage:"+wanted)}, "keeps no layer as it was pulled"},
+		{mirror.Bundled{Name: named(t, wanted), Sources: sources(t, g.Host()+"/"+repo), Lock: &locked},
+			"kbuild.lock has " + digestA},
+		{mirror.Bundled{Name: named(t, wanted), Sources: sources(t, "containers-storage:"+wanted)},
+			"keeps no layer as it was pulled"},
 	} {
 		var out bytes.Buffer
 		what := mirror.Bundling{Images: []mirror.Bundled{c.what}, Dir: t.TempDir(), Target: t.TempDir()}
@@ -438,8 +457,10 @@ func TestSaveBundleRefuses(t *testing.T) {
 }
 
 func FuzzParseBundleIndex(f *testing.F) {
-	f.Add([]byte(`{"version":1,"kbuild":"v0","images":[{"name":"gcr.io/x/y:1","platform":"linux/amd64","digest":"` + digestA +
-		`","mediaType":"x","size":1,"manifest":"` + digestA + `"}],"members":[{"name":"blobs/sha256/` + strings.Repeat("a", 64) + `","size":1,"digest":"` + digestA + `"}]}`))
+	f.Add([]byte(`{"version":1,"kbuild":"v0","images":[{"name":"gcr.io/x/y:1","platform":"linux/amd64","digest":"` +
+		digestA +
+		`","mediaType":"x","size":1,"manifest":"` + digestA + `"}],"members":[{"name":"blobs/sha256/` +
+		strings.Repeat("a", 64) + `","size":1,"digest":"` + digestA + `"}]}`))
 	f.Add([]byte(`{"version":2}`))
 	f.Add([]byte(`{"version":1,"members":[{"name":"../x","size":-1,"digest":"sha256:../x"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -17,7 +17,8 @@ func TestPullRegistriesConf(t *testing.T) {
 	g.push(t, repo+":"+wantTag, right)
 	_, port, _ := strings.Cut(g.Host(), ":")
 	mirrored := func(how string) string {
-		return fmt.Sprintf("[[registry]]\nlocation = \"127.0.0.1:1\"\nprefix = \"registry.test\"\n[[registry.mirror]]\nlocation = %q\ninsecure = true\n%s\n", g.Host(), how)
+		return fmt.Sprintf("[[registry]]\nlocation = \"127.0.0.1:1\"\nprefix = \"registry.test\"\n[[registry.mirror]]\n"+
+			"location = %q\ninsecure = true\n%s\n", g.Host(), how)
 	}
 	for _, test := range []struct {
 		name, conf, source string
@@ -25,13 +26,20 @@ func TestPullRegistriesConf(t *testing.T) {
 		says, kind         string
 	}{
 		{name: "a mirror", conf: mirrored(""), source: "registry.test/" + repo, used: repo + ":" + wantTag},
-		{name: "a mirror for digests", conf: mirrored(`pull-from-mirror = "digest-only"`), source: "registry.test/" + repo + "@" + digestOf(t, right), used: repo + "@" + digestOf(t, right)},
-		{name: "a mirror for digests has no tags", conf: mirrored(`pull-from-mirror = "digest-only"`), source: "registry.test/" + repo + ":" + wantTag, says: "connection refused"},
-		{name: "another location", conf: fmt.Sprintf("[[registry]]\nprefix = \"registry.test/a\"\nlocation = %q\ninsecure = true\n", g.Host()+"/xuxinkun"), source: "registry.test/a/kubernetes", used: repo + ":" + wantTag},
-		{name: "blocked", conf: "[[registry]]\nlocation = \"" + g.Host() + "\"\nblocked = true\n", source: g.Host() + "/" + repo, says: "is blocked in"},
-		{name: "insecure", conf: "[[registry]]\nlocation = \"0.0.0.0:" + port + "\"\ninsecure = true\n", source: "0.0.0.0:" + port + "/" + repo},
+		{name: "a mirror for digests", conf: mirrored(`pull-from-mirror = "digest-only"`),
+			source: "registry.test/" + repo + "@" + digestOf(t, right), used: repo + "@" + digestOf(t, right)},
+		{name: "a mirror for digests has no tags", conf: mirrored(`pull-from-mirror = "digest-only"`),
+			source: "registry.test/" + repo + ":" + wantTag, says: "connection refused"},
+		{name: "another location",
+			conf: fmt.Sprintf("[[registry]]\nprefix = \"registry.test/a\"\nlocation = %q\ninsecure = true\n",
+				g.Host()+"/xuxinkun"), source: "registry.test/a/kubernetes", used: repo + ":" + wantTag},
+		{name: "blocked", conf: "[[registry]]\nlocation = \"" + g.Host() + "\"\nblocked = true\n",
+			source: g.Host() + "/" + repo, says: "is blocked in"},
+		{name: "insecure", conf: "[[registry]]\nlocation = \"0.0.0.0:" + port + "\"\ninsecure = true\n",
+			source: "0.0.0.0:" + port + "/" + repo},
 		{name: "not insecure", conf: "", source: "0.0.0.0:" + port + "/" + repo, says: "speaks plain HTTP"},
-		{name: "malformed", conf: "[[registry]\n", source: g.Host() + "/" + repo, says: "registries.conf", kind: `ConfigError {"File":"containers-registries.conf"`},
+		{name: "malformed", conf: "[[registry]\n", source: g.Host() + "/" + repo, says: "registries.conf",
+			kind: `ConfigError {"File":"containers-registries.conf"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			opts := options(t)
@@ -58,7 +66,8 @@ func TestPullRegistriesConf(t *testing.T) {
 	} {
 		opts := options(t)
 		edit(&opts)
-		if _, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/"+repo), opts); err == nil || !strings.Contains(err.Error(), "/no/such/file") {
+		if _, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/"+repo),
+			opts); err == nil || !strings.Contains(err.Error(), "/no/such/file") {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -106,8 +115,10 @@ func TestPullForms(t *testing.T) {
 	opts := options(t)
 	opts.SameName = true
 	want := g.Host() + "/no/golang:1.4.2"
-	_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, want), sources(t, host+"x/kubernetes:1.4.2", host+"x/kubernetes", "dir:"+imageDir(t, right)), opts)
-	if err == nil || !strings.Contains(err.Error(), "is a different image than "+want) || strings.Contains(err.Error(), "/x/kubernetes:1.4.2: no such") {
+	_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, want),
+		sources(t, host+"x/kubernetes:1.4.2", host+"x/kubernetes", "dir:"+imageDir(t, right)), opts)
+	if err == nil || !strings.Contains(err.Error(), "is a different image than "+want) ||
+		strings.Contains(err.Error(), "/x/kubernetes:1.4.2: no such") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -42,9 +42,9 @@ type guard struct {
 	pulls map[string]string
 	plain bool // plain HTTP is allowed
 	stall time.Duration
-	// ctx is that of the call: its cause says why the guard ended it.
-	ctx  context.Context
-	give context.CancelCauseFunc
+	// ended says why the call was ended, or nil; give ends it.
+	ended func() error
+	give  context.CancelCauseFunc
 	// pausing is called, once, when an answer came and the library waits;
 	// again when it asks again after the call returned.
 	pausing, again func()
@@ -81,7 +81,8 @@ func (p *puller) guarded(ctx context.Context, source Source, sys *types.SystemCo
 		}
 	})
 	g.pause.Stop()
-	g.ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	g.ended = func() error { return context.Cause(ctx) }
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		// 30 s for the connection and 10 for TLS are the library's own.
 		GetConn:          func(string) { g.arm(g.stall+40*time.Second, false) },
 		GotConn:          func(info httptrace.GotConnInfo) { g.connected(info.Conn) },
@@ -91,7 +92,7 @@ func (p *puller) guarded(ctx context.Context, source Source, sys *types.SystemCo
 			g.arm(g.stall+pauseLongest, true)
 		},
 	})
-	return g.ctx, g
+	return traced, g
 }
 
 func (p *puller) stall() time.Duration {
@@ -213,7 +214,7 @@ func (g *guard) cause(err error) error {
 	if g.refuse != nil {
 		return g.refuse
 	}
-	if cause := context.Cause(g.ctx); cause != nil {
+	if cause := g.ended(); cause != nil {
 		return cause
 	}
 	return err

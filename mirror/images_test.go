@@ -75,7 +75,7 @@ func appended(t *testing.T, i v1.Image, layers ...v1.Layer) v1.Image {
 // index is a list of images, one for each architecture.
 func index(t *testing.T, archs ...string) v1.ImageIndex {
 	t.Helper()
-	var list v1.ImageIndex = mutate.IndexMediaType(empty.Index, types.DockerManifestList)
+	list := mutate.IndexMediaType(empty.Index, types.DockerManifestList)
 	for _, arch := range archs {
 		list = mutate.AppendManifests(list, mutate.IndexAddendum{
 			Add:        img(t, arch, "for "+arch),
@@ -314,9 +314,9 @@ func imageDir(t *testing.T, i v1.Image) string {
 }
 
 // write makes a file with a content.
-func write(t *testing.T, name, content string) string {
+func write(t *testing.T, base, content string) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), name)
+	file := filepath.Join(t.TempDir(), base)
 	if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -64,10 +64,12 @@ func BenchmarkImport(b *testing.B) {
 			}
 			return time.Since(start), cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
 		}
-		took, used := run([]string{benchVariable + "=" + filepath.Join(dir, "kbuild"), benchSource + "=" + source}, "/proc/self/exe", "-test.run", "^TestImport$")
+		took, used := run([]string{benchVariable + "=" + filepath.Join(dir, "kbuild"), benchSource + "=" + source},
+			"/proc/self/exe", "-test.run", "^TestImport$")
 		ours, memory = ours+took, max(memory, used)
 		took, _ = run(nil, "skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", "docker://"+source,
-			fmt.Sprintf("containers-storage:[overlay@%s+%s]gcr.io/x:v1", filepath.Join(dir, "skopeo"), filepath.Join(dir, "run")))
+			fmt.Sprintf("containers-storage:[overlay@%s+%s]gcr.io/x:v1", filepath.Join(dir, "skopeo"),
+				filepath.Join(dir, "run")))
 		theirs += took
 		// Each leaves its driver's directory mounted on itself, as root.
 		for _, store := range []string{"kbuild", "skopeo"} {
@@ -95,7 +97,8 @@ func TestImport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := mirror.Pull(t.Context(), store, named(t, "gcr.io/x:v1"), sources(t, os.Getenv(benchSource)), options(t)); err != nil {
+	if _, _, err := mirror.Pull(t.Context(), store, named(t, "gcr.io/x:v1"), sources(t, os.Getenv(benchSource)),
+		options(t)); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.Close(); err != nil {
@@ -130,7 +133,8 @@ func synthetic(b *testing.B, megabytes int) v1.Image {
 		for content = content[:0]; len(content) < length; {
 			content = append(content, words[int(random.ExpFloat64()*400)%len(words)]...)
 		}
-		header := &tar.Header{Name: fmt.Sprintf("d%03d/f%d", n%500, n), Mode: 0o644, Size: int64(length), Format: tar.FormatPAX}
+		header := &tar.Header{Name: fmt.Sprintf("d%03d/f%d", n%500, n), Mode: 0o644, Size: int64(length),
+			Format: tar.FormatPAX}
 		if err := archive.WriteHeader(header); err != nil {
 			b.Fatal(err)
 		}
@@ -149,7 +153,8 @@ func synthetic(b *testing.B, megabytes int) v1.Image {
 	if err != nil {
 		b.Fatal(err)
 	}
-	config, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: runtime.GOARCH, RootFS: v1.RootFS{Type: "layers"}})
+	config, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: runtime.GOARCH,
+		RootFS: v1.RootFS{Type: "layers"}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -59,7 +59,8 @@ func pullElsewhere(t *testing.T, store *storage.Store, from, looking string) *pu
 	t.Helper()
 	p := &pulling{tmp: t.TempDir(), ended: make(chan struct{})}
 	p.cmd = exec.Command("/proc/self/exe", "-test.run", "^TestKilled$")
-	p.cmd.Env = append(os.Environ(), killedVariable+"="+filepath.Dir(store.Root()), killedSource+"="+from, killedLooking+"="+looking, "TMPDIR="+p.tmp)
+	p.cmd.Env = append(os.Environ(), killedVariable+"="+filepath.Dir(store.Root()), killedSource+"="+from,
+		killedLooking+"="+looking, "TMPDIR="+p.tmp)
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	// A group of its own, to be killed with what it started, as kbuild is with
 	// its PID namespace.
@@ -110,9 +111,11 @@ func TestPullKilled(t *testing.T) {
 		most  int
 	}{
 		{name: "in the middle of a blob", least: 1, most: len(blobs[1].content) - half + 8192},
-		{name: "in the middle of a blob, ranges are refused", how: rangeRefused, least: len(blobs[1].content), most: len(blobs[1].content)},
+		{name: "in the middle of a blob, ranges are refused", how: rangeRefused, least: len(blobs[1].content),
+			most: len(blobs[1].content)},
 		// Should the library not come to the rest in time, it is sent twice.
-		{name: "in the middle of a blob, ranges are ignored", how: rangeIgnored, least: len(blobs[1].content), most: 2 * len(blobs[1].content)},
+		{name: "in the middle of a blob, ranges are ignored", how: rangeIgnored, least: len(blobs[1].content),
+			most: 2 * len(blobs[1].content)},
 		{name: "before the image has its name", whole: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {

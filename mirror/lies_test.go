@@ -95,7 +95,9 @@ func TestPullMadeUp(t *testing.T) {
 		what func() (any, []byte) // the manifest, and a configuration for it
 		says string
 	}{
-		{name: "a layer that does not match its DiffID", says: "other bytes than", what: func() (any, []byte) { return withConfig(otherDiff, func(map[string]any) {}) }},
+		{name: "a layer that does not match its DiffID", says: "other bytes than", what: func() (any, []byte) {
+			return withConfig(otherDiff, func(map[string]any) {})
+		}},
 		{name: "ten thousand layers", says: "10000 layers", what: func() (any, []byte) {
 			return withConfig(manyLayers, func(m map[string]any) {
 				layers := m["layers"].([]any)
@@ -105,17 +107,24 @@ func TestPullMadeUp(t *testing.T) {
 				m["layers"] = layers
 			})
 		}},
-		{name: "a layer whose digest is a path", says: "invalid", what: plain(edited(t, right, func(m map[string]any) { firstLayer(m)["digest"] = path }))},
-		{name: "a configuration whose digest is a path", says: "invalid", what: plain(edited(t, right, func(m map[string]any) { m["config"].(map[string]any)["digest"] = path }))},
+		{name: "a layer whose digest is a path", says: "invalid",
+			what: plain(edited(t, right, func(m map[string]any) { firstLayer(m)["digest"] = path }))},
+		{name: "a configuration whose digest is a path", says: "invalid",
+			what: plain(edited(t, right, func(m map[string]any) { m["config"].(map[string]any)["digest"] = path }))},
 		{name: "a list with a path for a digest", says: "is not an image", what: plain(manifest{[]byte(fmt.Sprintf(
-			`{"schemaVersion":2,"mediaType":%q,"manifests":[{"mediaType":%q,"size":2,"digest":%q,"platform":{"os":"linux","architecture":%q}}]}`,
+			`{"schemaVersion":2,"mediaType":%q,"manifests":[{"mediaType":%q,"size":2,"digest":%q,`+
+				`"platform":{"os":"linux","architecture":%q}}]}`,
 			types.DockerManifestList, types.DockerManifestSchema2, path, runtime.GOARCH)), types.DockerManifestList})},
-		{name: "an unknown type of layer", says: "application/x-rpm", what: plain(edited(t, mutate.ConfigMediaType(mutate.MediaType(right, types.OCIManifestSchema1), types.OCIConfigJSON),
-			func(m map[string]any) { firstLayer(m)["mediaType"] = "application/x-rpm" }))},
-		{name: "an unknown type of manifest", says: "is not an image", what: plain(manifest{[]byte(`{"schemaVersion":3}`), "application/vnd.example.manifest.v3+json"})},
+		{name: "an unknown type of layer", says: "application/x-rpm",
+			what: plain(edited(t, mutate.ConfigMediaType(mutate.MediaType(right, types.OCIManifestSchema1), types.OCIConfigJSON),
+				func(m map[string]any) { firstLayer(m)["mediaType"] = "application/x-rpm" }))},
+		{name: "an unknown type of manifest", says: "is not an image",
+			what: plain(manifest{[]byte(`{"schemaVersion":3}`), "application/vnd.example.manifest.v3+json"})},
 		{name: "an index in an index in an index", says: "is not an image: it is a list of lists", what: plain(nested(t, 5))},
-		{name: "a layer of another size", says: "other bytes than", what: plain(edited(t, right, func(m map[string]any) { firstLayer(m)["size"] = 10 }))},
-		{name: "a negative size", says: "size", what: plain(edited(t, right, func(m map[string]any) { firstLayer(m)["size"] = -5 }))},
+		{name: "a layer of another size", says: "other bytes than",
+			what: plain(edited(t, right, func(m map[string]any) { firstLayer(m)["size"] = 10 }))},
+		{name: "a negative size", says: "size", what: plain(edited(t, right,
+			func(m map[string]any) { firstLayer(m)["size"] = -5 }))},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g := serve(t)
@@ -174,7 +183,8 @@ func TestPullEndlessManifest(t *testing.T) {
 	})
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/"+repo+":"+wantTag), options(t))
+	_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/"+repo+":"+wantTag),
+		options(t))
 	runtime.ReadMemStats(&after)
 	if err == nil || !strings.Contains(err.Error(), "exceed") {
 		t.Errorf("got %v", err)

@@ -122,7 +122,7 @@ func ParseLock(data []byte) (Lock, error) {
 func parseLockLine(line string) (LockEntry, error) {
 	fields := strings.Fields(line)
 	if len(fields) < 3 {
-		return LockEntry{}, errors.New("is not NAME PLATFORM KEY=DIGEST...")
+		return LockEntry{}, errors.New("is not NAME PLATFORM KEY=DIGEST, with one key or more")
 	}
 	e := LockEntry{Name: fields[0], Platform: fields[1]}
 	if canonical, err := lockName(e.Name); err != nil {

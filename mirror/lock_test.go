@@ -18,7 +18,8 @@ func TestParseLock(t *testing.T) {
 	const head = "# a comment\n\nkbuild-lock 1\n"
 	const name = "gcr.io/google_containers/kube-cross:v1.4.2-1 linux/amd64 "
 	for _, c := range []struct{ what, text, wrong string }{
-		{"whole", head + name + "index=" + digestA + " manifest=" + digestB + " config=" + digestA + " layers=" + digestA + "," + digestB + "\n", ""},
+		{"whole", head + name + "index=" + digestA + " manifest=" + digestB + " config=" + digestA + " layers=" + digestA +
+			"," + digestB + "\n", ""},
 		{"manifest alone, as of schema 1", head + name + "manifest=" + digestA, ""},
 		{"layers alone", head + name + "config=" + digestA + " layers=" + digestA, ""},
 		{"DOS line ends", strings.ReplaceAll(head+name+"manifest="+digestA+"\n", "\n", "\r\n"), ""},
@@ -27,16 +28,21 @@ func TestParseLock(t *testing.T) {
 		{"no header", name + "manifest=" + digestA, "line 1: is not \"kbuild-lock 1\""},
 		{"newer", "kbuild-lock 7\n", "line 1: has version \"7\", this kbuild knows version 1"},
 		{"conflict", head + "<<<<<<< HEAD\n", "line 4: unresolved conflict"},
-		{"twice", head + strings.Repeat(name+"manifest="+digestA+"\n", 2), "line 5: gcr.io/google_containers/kube-cross:v1.4.2-1 for linux/amd64 is locked twice"},
-		{"short name", head + "kube-cross:1 linux/amd64 manifest=" + digestA, "line 4: \"kube-cross:1\" is not a full image name; docker.io/library/kube-cross:1 would be"},
-		{"bad platform", head + "docker.io/library/golang:1 amd64 manifest=" + digestA, "line 4: platform \"amd64\" is not os/arch"},
-		{"a path for a digest", head + name + "manifest=sha256:../../etc/passwd", "line 4: manifest=sha256:../../etc/passwd: "},
+		{"twice", head + strings.Repeat(name+"manifest="+digestA+"\n", 2),
+			"line 5: gcr.io/google_containers/kube-cross:v1.4.2-1 for linux/amd64 is locked twice"},
+		{"short name", head + "kube-cross:1 linux/amd64 manifest=" + digestA,
+			"line 4: \"kube-cross:1\" is not a full image name; docker.io/library/kube-cross:1 would be"},
+		{"bad platform", head + "docker.io/library/golang:1 amd64 manifest=" + digestA,
+			"line 4: platform \"amd64\" is not os/arch"},
+		{"a path for a digest", head + name + "manifest=sha256:../../etc/passwd",
+			"line 4: manifest=sha256:../../etc/passwd: "},
 		{"too few hex digits", head + name + "manifest=sha256:abcd", "line 4: manifest=sha256:abcd: "},
 		{"unknown key", head + name + "manifest=" + digestA + " size=" + digestA, "line 4: size= is not"},
 		{"key twice", head + name + "manifest=" + digestA + " manifest=" + digestA, "line 4: manifest= is duplicated"},
 		{"two manifests", head + name + "manifest=" + digestA + "," + digestB, "line 4: manifest= has more than one digest"},
 		{"index alone", head + name + "index=" + digestA, "line 4: has neither manifest= nor layers="},
-		{"layers without config", head + name + "manifest=" + digestA + " layers=" + digestA, "line 4: config= and layers= require each other"},
+		{"layers without config", head + name + "manifest=" + digestA + " layers=" + digestA,
+			"line 4: config= and layers= require each other"},
 		{"not text", head + name + "\xff\xfe", "line 4: is not text"},
 		{"no digest", head + name, "line 4: is not NAME PLATFORM"},
 	} {
@@ -82,7 +88,8 @@ func TestLockIsSorted(t *testing.T) {
 }
 
 func FuzzParseLock(f *testing.F) {
-	f.Add([]byte("kbuild-lock 1\ngcr.io/x/y:1 linux/amd64 manifest=" + digestA + " config=" + digestB + " layers=" + digestA + "," + digestB + "\n"))
+	f.Add([]byte("kbuild-lock 1\ngcr.io/x/y:1 linux/amd64 manifest=" + digestA + " config=" + digestB + " layers=" +
+		digestA + "," + digestB + "\n"))
 	f.Add([]byte("kbuild-lock 1\ngcr.io/x/y@" + digestA + " linux/arm/v7 index=" + digestB + " manifest=" + digestA))
 	f.Add([]byte("kbuild-lock 2\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -89,10 +89,11 @@ func lie(t *testing.T, config, layers v1.Image, edit func(layers []any) []any) m
 	return edited(t, config, func(m map[string]any) { m["layers"] = list })
 }
 
-// lock makes the entry of what a repository has.
-func (g *registry) lock(t *testing.T, repository string) *mirror.LockEntry {
+// lock makes the entry of what the repository repo has.
+func (g *registry) lock(t *testing.T) *mirror.LockEntry {
 	t.Helper()
-	entry, _, err := mirror.Resolve(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/"+repository), options(t))
+	entry, _, err := mirror.Resolve(t.Context(), storagetest.Open(t), named(t, wanted),
+		sources(t, g.Host()+"/"+repo), options(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,7 @@ func TestPullLocked(t *testing.T) {
 	})
 	g := serve(t)
 	g.push(t, repo+":"+wantTag, right)
-	entry := g.lock(t, repo)
+	entry := g.lock(t)
 	if entry.Manifest.String() != digestOf(t, right) || len(entry.Layers) != 2 {
 		t.Fatalf("the lock's entry is %v", entry)
 	}
@@ -141,11 +142,15 @@ func TestPullLocked(t *testing.T) {
 		{name: "the same manifest", what: right, match: mirror.ByManifest},
 		{name: "the same manifest in a list", what: list, match: mirror.ByManifest},
 		{name: "the same manifest, of which nothing else is locked", what: right, entry: &bare, match: mirror.ByManifest},
-		{name: "packed otherwise", what: repacked(t, right, types.DockerLayer, tarball.WithCompressionLevel(gzip.NoCompression)), match: mirror.ByLayers},
+		{name: "packed otherwise", what: repacked(t, right, types.DockerLayer,
+			tarball.WithCompressionLevel(gzip.NoCompression)), match: mirror.ByLayers},
 		{name: "converted to OCI", what: repacked(t, right, types.OCILayer), match: mirror.ByLayers},
-		{name: "converted to OCI, with zstd", what: repacked(t, right, types.OCILayerZStd, tarball.WithCompression(compression.ZStd)), match: mirror.ByLayers},
-		{name: "as docker save writes it", from: "docker-archive:" + dockerArchive(t, map[string]v1.Image{wanted: right}), match: mirror.ByLayers},
-		{name: "in an OCI layout as it is", from: "oci:" + ociLayout(t, map[string]v1.Image{"": right}), match: mirror.ByManifest},
+		{name: "converted to OCI, with zstd", what: repacked(t, right, types.OCILayerZStd,
+			tarball.WithCompression(compression.ZStd)), match: mirror.ByLayers},
+		{name: "as docker save writes it", from: "docker-archive:" + dockerArchive(t, map[string]v1.Image{wanted: right}),
+			match: mirror.ByLayers},
+		{name: "in an OCI layout as it is", from: "oci:" + ociLayout(t, map[string]v1.Image{"": right}),
+			match: mirror.ByManifest},
 		{name: "locked in an archive", what: right, entry: &unmade, match: mirror.ByLayers},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -168,7 +173,8 @@ func TestPullLocked(t *testing.T) {
 			if found, err := store.Lookup(named(t, wanted)); err != nil || found.ID != got.ID {
 				t.Errorf("the name leads to %v, %v", found, err)
 			}
-			if told := strings.Contains(said.String(), "it matches kbuild.lock by its layers"); told != (test.match == mirror.ByLayers) {
+			if told := strings.Contains(said.String(),
+				"it matches kbuild.lock by its layers"); told != (test.match == mirror.ByLayers) {
 				t.Errorf("said:\n%s", &said)
 			}
 			// What was taken is the locked image for whoever finds it in the store.
@@ -185,10 +191,11 @@ func TestPullLocked(t *testing.T) {
 func TestPullNotTheLocked(t *testing.T) {
 	right := running(t, img(t, runtime.GOARCH, "right", "and more"), func(c *v1.Config) { c.Env = []string{"GOPATH=/go"} })
 	other := img(t, runtime.GOARCH, "other", "and more of it")
-	rightZstd, otherZstd := repacked(t, right, types.OCILayerZStd, tarball.WithCompression(compression.ZStd)), repacked(t, other, types.OCILayerZStd, tarball.WithCompression(compression.ZStd))
+	rightZstd, otherZstd := repacked(t, right, types.OCILayerZStd, tarball.WithCompression(compression.ZStd)), repacked(t,
+		other, types.OCILayerZStd, tarball.WithCompression(compression.ZStd))
 	g := serve(t)
 	g.push(t, repo+":"+wantTag, right)
-	entry := g.lock(t, repo)
+	entry := g.lock(t)
 	unmade, bare := *entry, *entry
 	unmade.Manifest = ""
 	bare.Config, bare.Layers = "", nil
@@ -205,16 +212,21 @@ func TestPullNotTheLocked(t *testing.T) {
 		had  bool // the store has the layers, under another name
 	}{
 		{name: "moved", what: other, of: other, why: "the layers differ, too"},
-		{name: "other-settings", what: running(t, right, func(c *v1.Config) { c.Env = append(c.Env, "GOPROXY=http://evil.example") }), of: right, why: otherSettings},
-		{name: "other-entrypoint", what: running(t, right, func(c *v1.Config) { c.Entrypoint = []string{"/evil"} }), of: right, why: otherSettings},
+		{name: "other-settings", what: running(t, right,
+			func(c *v1.Config) { c.Env = append(c.Env, "GOPROXY=http://evil.example") }), of: right, why: otherSettings},
+		{name: "other-entrypoint", what: running(t, right, func(c *v1.Config) { c.Entrypoint = []string{"/evil"} }),
+			of: right, why: otherSettings},
 		{name: "other-form-of-another", what: otherZstd, of: otherZstd, why: "the layers differ, too"},
 		{name: "not-the-archive", what: other, of: other, entry: &unmade, why: "the layers differ, too"},
-		{name: "another-form-where-no-layers-are-locked", what: repacked(t, right, types.OCILayer), of: repacked(t, right, types.OCILayer), entry: &bare},
+		{name: "another-form-where-no-layers-are-locked", what: repacked(t, right, types.OCILayer),
+			of: repacked(t, right, types.OCILayer), entry: &bare},
 		{name: "lies", what: lie(t, right, other, nil), of: other, lies: true},
 		{name: "lies-about-what-the-store-has", what: lie(t, right, other, nil), of: other, lies: true, had: true},
 		{name: "lies-packed-otherwise", what: lie(t, rightZstd, otherZstd, nil), of: otherZstd, lies: true},
-		{name: "lies-about-the-order", of: right, lies: true, what: lie(t, right, right, func(l []any) []any { return []any{l[1], l[0]} })},
-		{name: "lies-by-leaving-out", of: right, lies: true, what: lie(t, right, right, func(l []any) []any { return l[:1] })},
+		{name: "lies-about-the-order", of: right, lies: true,
+			what: lie(t, right, right, func(l []any) []any { return []any{l[1], l[0]} })},
+		{name: "lies-by-leaving-out", of: right, lies: true,
+			what: lie(t, right, right, func(l []any) []any { return l[:1] })},
 		{name: "lies-by-a-layer-more", of: other, lies: true, what: lie(t, right, other, func(l []any) []any {
 			var both []any
 			edited(t, right, func(m map[string]any) { both = m["layers"].([]any) })
@@ -235,7 +247,8 @@ func TestPullNotTheLocked(t *testing.T) {
 			g.push(t, tag, test.what)
 			store := storagetest.Open(t)
 			if test.had {
-				if _, _, err := mirror.Pull(t.Context(), store, named(t, "localhost/known:x"), sources(t, from+":of"), options(t)); err != nil {
+				if _, _, err := mirror.Pull(t.Context(), store, named(t, "localhost/known:x"), sources(t, from+":of"),
+					options(t)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -314,7 +327,7 @@ func TestMatchStored(t *testing.T) {
 	g.push(t, "other:"+wantTag, img(t, runtime.GOARCH, "other"))
 	g.push(t, "settings:"+wantTag, running(t, right, func(c *v1.Config) { c.User = "nobody" }))
 	g.push(t, "oci:"+wantTag, repacked(t, right, types.OCILayer))
-	entry := g.lock(t, repo)
+	entry := g.lock(t)
 	for _, test := range []struct {
 		repository string
 		match      mirror.Match
@@ -327,7 +340,8 @@ func TestMatchStored(t *testing.T) {
 	} {
 		t.Run(test.repository, func(t *testing.T) {
 			store := storagetest.Open(t)
-			got, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+test.repository), options(t))
+			got, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+test.repository),
+				options(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -339,7 +353,8 @@ func TestMatchStored(t *testing.T) {
 			if wrong := errors.As(err, &refused); wrong != (test.why != "") || (err != nil) != wrong {
 				t.Fatalf("got %v", err)
 			}
-			if test.why != "" && (refused.Why != test.why || !strings.Contains(err.Error(), entry.Manifest.String()) || kinds(err) == "") {
+			if test.why != "" && (refused.Why != test.why || !strings.Contains(err.Error(), entry.Manifest.String()) ||
+				kinds(err) == "") {
 				t.Errorf("got %v, which is %q, want %s in it", err, kinds(err), test.why)
 			}
 		})
@@ -360,7 +375,7 @@ func TestPullLockedAtOnce(t *testing.T) {
 		<-release
 		return nil
 	}
-	second.Lock = g.lock(t, repo)
+	second.Lock = g.lock(t)
 	second.Log = func(format string, _ ...any) {
 		if strings.Contains(format, "waiting for another") {
 			close(release)
@@ -392,11 +407,13 @@ func TestPullLockedOffline(t *testing.T) {
 	right, other := img(t, runtime.GOARCH, "right"), img(t, runtime.GOARCH, "other")
 	g.push(t, repo+":"+wantTag, right)
 	g.push(t, "other:"+wantTag, other)
-	entry := g.lock(t, repo)
+	entry := g.lock(t)
 	online := g.Host() + "/" + repo
-	bundle, wrongBundle := save(t, storagetest.Open(t), g, map[string]string{wanted: repo}), save(t, storagetest.Open(t), g, map[string]string{wanted: "other"})
+	bundle, wrongBundle := save(t, storagetest.Open(t), g, map[string]string{wanted: repo}), save(t, storagetest.Open(t),
+		g, map[string]string{wanted: "other"})
 	here, wrong := "oci:"+ociLayout(t, map[string]v1.Image{"": right}), "oci:"+ociLayout(t, map[string]v1.Image{"": other})
-	archive, wrongArchive := "docker-archive:"+dockerArchive(t, map[string]v1.Image{wanted: right}), "docker-archive:"+dockerArchive(t, map[string]v1.Image{wanted: other})
+	archive, wrongArchive := "docker-archive:"+dockerArchive(t, map[string]v1.Image{wanted: right}), "docker-archive:"+
+		dockerArchive(t, map[string]v1.Image{wanted: other})
 	var offline *mirror.OfflineError
 	var locked *mirror.LockError
 	for _, test := range []struct {
@@ -451,7 +468,9 @@ func listener(t *testing.T, content []byte) (url string, connected *atomic.Int32
 	}
 	connected = new(atomic.Int32)
 	server := &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(content) }), //nolint:errcheck // the client may be gone
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Write(content) //nolint:errcheck // the client may be gone
+		}),
 		ConnState: func(_ net.Conn, s http.ConnState) {
 			if s == http.StateNew {
 				connected.Add(1)
@@ -495,8 +514,11 @@ func TestPullOfflineConnectsNowhere(t *testing.T) {
 		{name: "a foreign layer", of: docker, at: firstLayer, kind: types.DockerForeignLayer},
 		{name: "a layer that may not be distributed", of: oci, at: firstLayer, kind: types.OCIRestrictedLayer},
 		{name: "a layer of the usual type", of: oci, at: firstLayer},
-		{name: "the configuration", of: docker, at: func(m map[string]any) map[string]any { return m["config"].(map[string]any) }},
-		{name: "the configuration, in OCI's types", of: oci, at: func(m map[string]any) map[string]any { return m["config"].(map[string]any) }},
+		{name: "the configuration", of: docker, at: func(m map[string]any) map[string]any {
+			return m["config"].(map[string]any)
+		}},
+		{name: "the configuration, in OCI's types", of: oci,
+			at: func(m map[string]any) map[string]any { return m["config"].(map[string]any) }},
 	} {
 		layers, err := part.of.Layers()
 		if err != nil {
@@ -543,7 +565,8 @@ func TestPullOfflineConnectsNowhere(t *testing.T) {
 				opts.Offline = true
 				connected.Store(0)
 				_, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, from.source), opts)
-				if err == nil || !strings.Contains(err.Error(), "would have to be fetched from "+url) || !strings.Contains(kinds(err), "OfflineError") {
+				if err == nil || !strings.Contains(err.Error(), "would have to be fetched from "+url) ||
+					!strings.Contains(kinds(err), "OfflineError") {
 					t.Errorf("got %v, which is %q", err, kinds(err))
 				}
 				if n := connected.Load(); n != 0 {

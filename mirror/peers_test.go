@@ -83,11 +83,14 @@ func authority(t *testing.T, host string) string {
 		}
 		return der, key
 	}
-	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true,
+		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	caDER, caKey := issue(ca, ca, nil)
 	put("ca.crt", "CERTIFICATE", caDER)
-	server := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	server := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: host},
+		DNSNames:    []string{host},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	der, key := issue(server, ca, caKey)
 	put("server.crt", "CERTIFICATE", der)
 	private, err := x509.MarshalPKCS8PrivateKey(key)
@@ -335,8 +338,10 @@ func TestRealRegistry(t *testing.T) {
 	host := name + ":" + port
 	layout := ociLayout(t, map[string]v1.Image{"": img(t, runtime.GOARCH, "right", "and more")})
 	caOnly := filepath.Dir(write(t, "ca.crt", read(t, filepath.Join(certs, "ca.crt"))))
-	for _, repository := range []string{"google_containers/kube-cross", "flat/kube-cross", "by/path/google_containers/kube-cross",
-		"proxy/gcr.io/google_containers/kube-cross", "gcr.io/google_containers/kube-cross", "renamed/build-image/kube-cross", "another/name"} {
+	for _, repository := range []string{"google_containers/kube-cross", "flat/kube-cross",
+		"by/path/google_containers/kube-cross",
+		"proxy/gcr.io/google_containers/kube-cross", "gcr.io/google_containers/kube-cross", "renamed/build-image/kube-cross",
+		"another/name"} {
 		command(t, "skopeo", "--insecure-policy", "copy", "--dest-cert-dir", caOnly, "--dest-creds", "me:it:is",
 			"oci:"+layout, "docker://127.0.0.1:"+port+"/"+repository+":"+wantTag)
 	}
@@ -345,8 +350,10 @@ func TestRealRegistry(t *testing.T) {
 		"/proxy/gcr.io/google_containers/kube-cross", "/renamed/build-image/kube-cross", "/another/name"}
 	way := &wayOut{host: host, to: "127.0.0.1:" + port}
 	byHTTP, bySOCKS := way.serveHTTP(t), way.serveSOCKS(t)
-	auth := write(t, "auth.json", fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, host, base64.StdEncoding.EncodeToString([]byte("me:it:is"))))
-	helper := write(t, "docker-credential-kbuildtest", "#!/bin/sh\nread -r server\necho '{\"Username\":\"me\",\"Secret\":\"it:is\"}'\n")
+	auth := write(t, "auth.json", fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, host,
+		base64.StdEncoding.EncodeToString([]byte("me:it:is"))))
+	helper := write(t, "docker-credential-kbuildtest",
+		"#!/bin/sh\nread -r server\necho '{\"Username\":\"me\",\"Secret\":\"it:is\"}'\n")
 	if err := os.Chmod(helper, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -359,15 +366,18 @@ func TestRealRegistry(t *testing.T) {
 	}{
 		{name: "HTTP proxy, SSL_CERT_FILE, every form", cut: cut{Sources: forms, Socket: byHTTP, Authfile: auth},
 			env: []string{"HTTPS_PROXY=http://guest:pass@" + cutProxy, "SSL_CERT_FILE=" + filepath.Join(certs, "ca.crt")}},
-		{name: "SOCKS proxy, certs.d, credential helper", cut: cut{Sources: forms[:1], Socket: bySOCKS, Authfile: helped, CertDir: caOnly},
-			env: []string{"https_proxy=socks5h://guest:pass@" + cutProxy, "PATH=" + filepath.Dir(helper) + ":" + os.Getenv("PATH")}},
+		{name: "SOCKS proxy, certs.d, credential helper",
+			cut: cut{Sources: forms[:1], Socket: bySOCKS, Authfile: helped, CertDir: caOnly},
+			env: []string{"https_proxy=socks5h://guest:pass@" + cutProxy,
+				"PATH=" + filepath.Dir(helper) + ":" + os.Getenv("PATH")}},
 		{name: "no password for the proxy", cut: cut{Sources: forms[:1], Socket: byHTTP, Authfile: auth, CertDir: caOnly},
 			env: []string{"HTTPS_PROXY=http://" + cutProxy}, fails: "Proxy Authentication Required"},
 		{name: "no authority", cut: cut{Sources: forms[:1], Socket: byHTTP, Authfile: auth},
 			env: []string{"HTTPS_PROXY=http://guest:pass@" + cutProxy}, fails: "its TLS certificate is not trusted"},
 		{name: "no credentials", cut: cut{Sources: forms[:1], Socket: byHTTP, CertDir: caOnly},
 			env: []string{"HTTPS_PROXY=http://guest:pass@" + cutProxy}, fails: "asks for credentials (401)"},
-		{name: "no proxy", cut: cut{Sources: forms[:1], Socket: byHTTP, Authfile: auth, CertDir: caOnly}, fails: "host registry.test is not known"},
+		{name: "no proxy", cut: cut{Sources: forms[:1], Socket: byHTTP, Authfile: auth, CertDir: caOnly},
+			fails: "host registry.test is not known"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			request, err := json.Marshal(test.cut)
@@ -377,7 +387,8 @@ func TestRealRegistry(t *testing.T) {
 			before := way.passed.Load()
 			cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run", "^TestCutOff$")
 			for _, v := range os.Environ() {
-				if name, _, _ := strings.Cut(v, "="); !strings.HasSuffix(strings.ToLower(name), "_proxy") && !strings.HasPrefix(name, "SSL_CERT") {
+				if name, _, _ := strings.Cut(v, "="); !strings.HasSuffix(strings.ToLower(name), "_proxy") &&
+					!strings.HasPrefix(name, "SSL_CERT") {
 					cmd.Env = append(cmd.Env, v)
 				}
 			}

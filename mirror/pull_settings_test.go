@@ -62,11 +62,13 @@ func TestPullTLSVerify(t *testing.T) {
 			var said lines
 			opts := options(t)
 			opts.TLSVerify, opts.Log = test.verify, said.log
-			_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, test.host+":"+port+"/x", test.host+":"+port+"/"+repo), opts)
+			_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted),
+				sources(t, test.host+":"+port+"/x", test.host+":"+port+"/"+repo), opts)
 			if test.fails == "" && err != nil {
 				t.Fatal(err)
 			}
-			if test.fails != "" && (err == nil || !strings.Contains(err.Error(), test.fails) || !strings.Contains(kinds(err), "plain HTTP")) {
+			if test.fails != "" && (err == nil || !strings.Contains(err.Error(), test.fails) ||
+				!strings.Contains(kinds(err), "plain HTTP")) {
 				t.Errorf("got %v, which is %q, want %q", err, kinds(err), test.fails)
 			}
 			if n := strings.Count(said.String(), "is on loopback"); n != test.says {
@@ -99,9 +101,11 @@ func TestPullCredentials(t *testing.T) {
 	}{
 		{name: "none", fails: "asks for credentials (401)", kind: "SourceError: no access"},
 		{name: "creds", creds: "me:it:is"},
-		{name: "wrong creds", creds: "me:wrong", fails: "does not accept the credentials (401)", kind: "SourceError: no access"},
+		{name: "wrong creds", creds: "me:wrong", fails: "does not accept the credentials (401)",
+			kind: "SourceError: no access"},
 		{name: "creds without a password", creds: "me", fails: "not user:password", kind: "SyntaxError"},
-		{name: "creds for two", creds: "me:it:is", sources: []string{mine, another}, fails: "several registries: " + g.Host() + ", registry.example", kind: "SharedCredentialsError"},
+		{name: "creds for two", creds: "me:it:is", sources: []string{mine, another},
+			fails: "several registries: " + g.Host() + ", registry.example", kind: "SharedCredentialsError"},
 		{name: "creds for two repositories", creds: "me:it:is", sources: []string{g.Host() + "/none", mine}},
 		{name: "authfile", authfile: file},
 		{name: "authfile of the environment", env: file},
@@ -167,7 +171,8 @@ func TestPullRetries(t *testing.T) {
 			var said lines
 			opts := options(t)
 			opts.Log, opts.Retries = said.log, test.retries
-			_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/"+repo+":"+wantTag), opts)
+			_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted),
+				sources(t, g.Host()+"/"+repo+":"+wantTag), opts)
 			if test.fails == "" && err != nil {
 				t.Error(err)
 			}

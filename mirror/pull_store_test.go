@@ -21,10 +21,12 @@ func TestPullFromTheStore(t *testing.T) {
 	right := img(t, runtime.GOARCH, "right")
 	g.push(t, repo+":"+wantTag, right)
 	full := id(t, right)
-	for _, src := range []string{"containers-storage:x:y", "containers-storage:localhost/x:y", "containers-storage:@" + full[:12]} {
+	for _, src := range []string{"containers-storage:x:y", "containers-storage:localhost/x:y",
+		"containers-storage:@" + full[:12]} {
 		t.Run(src, func(t *testing.T) {
 			store := storagetest.Open(t)
-			if _, _, err := mirror.Pull(t.Context(), store, named(t, "localhost/x:y"), sources(t, g.Host()+"/"+repo+":"+wantTag), options(t)); err != nil {
+			if _, _, err := mirror.Pull(t.Context(), store, named(t, "localhost/x:y"), sources(t, g.Host()+"/"+repo+":"+wantTag),
+				options(t)); err != nil {
 				t.Fatal(err)
 			}
 			asked := g.total()
@@ -52,7 +54,8 @@ func TestPullFromTheStore(t *testing.T) {
 	}
 	t.Run("another store", func(t *testing.T) {
 		from := storagetest.Open(t)
-		if _, _, err := mirror.Pull(t.Context(), from, named(t, "localhost/x:y"), sources(t, g.Host()+"/"+repo+":"+wantTag), options(t)); err != nil {
+		if _, _, err := mirror.Pull(t.Context(), from, named(t, "localhost/x:y"), sources(t, g.Host()+"/"+repo+":"+wantTag),
+			options(t)); err != nil {
 			t.Fatal(err)
 		}
 		src := fmt.Sprintf("containers-storage:[vfs@%s+%s]localhost/x:y", from.Root(), from.Unwrap().RunRoot())
@@ -67,7 +70,8 @@ func TestPullFromTheStore(t *testing.T) {
 		clean(t, store)
 	})
 	t.Run("not there", func(t *testing.T) {
-		_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, "containers-storage:x:y"), options(t))
+		_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, "containers-storage:x:y"),
+			options(t))
 		if !errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("got %v", err)
 		}
@@ -82,7 +86,8 @@ func TestPullReusesLayers(t *testing.T) {
 	g.push(t, repo+":new", update)
 	store := storagetest.Open(t)
 	for _, tag := range []string{"old", "new", "new"} {
-		if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo+":"+tag), options(t)); err != nil {
+		if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo+":"+tag),
+			options(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -106,7 +111,8 @@ func TestPullMovesName(t *testing.T) {
 	g.push(t, repo+":new", update)
 	store := storagetest.Open(t)
 	for _, tag := range []string{"old", "new"} {
-		if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo+":"+tag), options(t)); err != nil {
+		if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo+":"+tag),
+			options(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -178,7 +184,8 @@ func TestPullAfterAKilledOne(t *testing.T) {
 	g.push(t, repo+":known", known)
 	store := storagetest.Open(t)
 	for tag, name := range map[string]string{"torn": "localhost/kbuild/incoming:abc", "known": "localhost/known:x"} {
-		if _, _, err := mirror.Pull(t.Context(), store, named(t, name), sources(t, g.Host()+"/"+repo+":"+tag), options(t)); err != nil {
+		if _, _, err := mirror.Pull(t.Context(), store, named(t, name), sources(t, g.Host()+"/"+repo+":"+tag),
+			options(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -192,7 +199,8 @@ func TestPullAfterAKilledOne(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(store.Root(), "kbuild-incoming.lock"), []byte(scratch), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t)); err != nil {
+	if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo),
+		options(t)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.LookupID(id(t, torn)); !errors.Is(err, storage.ErrNotFound) {

@@ -136,7 +136,8 @@ func TestPull(t *testing.T) {
 	ociTarMany := ociArchive(t, map[string]v1.Image{"x:" + wantTag: right, "x:latest": other})
 	docker := dockerArchive(t, map[string]v1.Image{"registry.example/it:one": right})
 	dockerMany := dockerArchive(t, map[string]v1.Image{wanted: right, "registry.example/it:" + wantTag: other})
-	dockerTags := dockerArchive(t, map[string]v1.Image{"registry.example/it:" + wantTag: right, "registry.example/it:latest": other})
+	dockerTags := dockerArchive(t, map[string]v1.Image{"registry.example/it:" + wantTag: right,
+		"registry.example/it:latest": other})
 	dir := imageDir(t, right)
 
 	forHost := img(t, arch, "for "+arch)
@@ -145,11 +146,15 @@ func TestPull(t *testing.T) {
 		want               v1.Image
 		madeUp             bool // the archive has no manifest of its own
 	}{
-		{name: "a repository, by the tag wanted", source: base + repo, used: "docker://" + base + repo + ":" + wantTag, want: right},
-		{name: "a repository without the tag, by latest", source: base + "only/latest", used: "docker://" + base + "only/latest:latest", want: other},
+		{name: "a repository, by the tag wanted", source: base + repo, used: "docker://" + base + repo + ":" + wantTag,
+			want: right},
+		{name: "a repository without the tag, by latest", source: base + "only/latest",
+			used: "docker://" + base + "only/latest:latest", want: other},
 		{name: "a repository with a tag", source: base + repo + ":old", want: old, used: "docker://" + base + repo + ":old"},
-		{name: "a repository with a digest", source: base + repo + "@" + digestOf(t, old), want: old, used: "docker://" + base + repo + "@" + digestOf(t, old)},
-		{name: "tag and digest: the digest counts", source: base + repo + ":latest@" + digestOf(t, old), want: old, used: "docker://" + base + repo + "@" + digestOf(t, old)},
+		{name: "a repository with a digest", source: base + repo + "@" + digestOf(t, old), want: old,
+			used: "docker://" + base + repo + "@" + digestOf(t, old)},
+		{name: "tag and digest: the digest counts", source: base + repo + ":latest@" + digestOf(t, old), want: old,
+			used: "docker://" + base + repo + "@" + digestOf(t, old)},
 		{name: "docker://", source: "docker://" + base + repo + ":old", want: old, used: "docker://" + base + repo + ":old"},
 		{name: "localhost", source: strings.Replace(base, "127.0.0.1", "localhost", 1) + repo, want: right},
 		{name: "a list of platforms", source: base + "many", want: forHost, used: "docker://" + base + "many:" + wantTag},
@@ -158,13 +163,17 @@ func TestPull(t *testing.T) {
 		{name: "oci of several, by tag", source: "oci:" + ociTags, want: right, used: "oci:" + ociTags + ":" + wantTag},
 		{name: "oci with a name", source: "oci:" + ociTags + ":latest", want: other, used: "oci:" + ociTags + ":latest"},
 		{name: "oci-archive", source: "oci-archive:" + ociTar, want: right, used: "oci-archive:" + ociTar},
-		{name: "oci-archive of several", source: "oci-archive:" + ociTarMany, want: right, used: "oci-archive:" + ociTarMany + ":x:" + wantTag},
+		{name: "oci-archive of several", source: "oci-archive:" + ociTarMany, want: right,
+			used: "oci-archive:" + ociTarMany + ":x:" + wantTag},
 		{name: "oci-archive with a name", source: "oci-archive:" + ociTarMany + ":x:latest", want: other},
 		{name: "oci-archive, compressed", source: "oci-archive:" + zipped(t, ociTar), want: right},
-		{name: "docker-archive of one, whatever its name", source: "docker-archive:" + docker, want: right, used: "docker-archive:" + docker + ":registry.example/it:one", madeUp: true},
-		{name: "docker-archive of several, by full name", source: "docker-archive:" + dockerMany, want: right, used: "docker-archive:" + dockerMany + ":" + wanted, madeUp: true},
+		{name: "docker-archive of one, whatever its name", source: "docker-archive:" + docker, want: right,
+			used: "docker-archive:" + docker + ":registry.example/it:one", madeUp: true},
+		{name: "docker-archive of several, by full name", source: "docker-archive:" + dockerMany, want: right,
+			used: "docker-archive:" + dockerMany + ":" + wanted, madeUp: true},
 		{name: "docker-archive of several, by tag", source: "docker-archive:" + dockerTags, want: right, madeUp: true},
-		{name: "docker-archive with a name", source: "docker-archive:" + dockerTags + ":registry.example/it:latest", want: other, madeUp: true},
+		{name: "docker-archive with a name", source: "docker-archive:" + dockerTags + ":registry.example/it:latest",
+			want: other, madeUp: true},
 		{name: "docker-archive, compressed", source: "docker-archive:" + zipped(t, docker), want: right, madeUp: true},
 		{name: "dir", source: "dir:" + dir, want: right, used: "dir:" + dir},
 	} {
@@ -206,7 +215,8 @@ func TestPull(t *testing.T) {
 				t.Errorf("configuration: %s, %v", config, err)
 			}
 			if !test.madeUp {
-				if want := digestOf(t, test.want); origin.Digest.String() != want || (got.Digest != origin.Digest && got.Digest != origin.Index) {
+				if want := digestOf(t, test.want); origin.Digest.String() != want ||
+					(got.Digest != origin.Digest && got.Digest != origin.Index) {
 					t.Errorf("digests: origin's %s, index %s, the store's %s, want %s", origin.Digest, origin.Index, got.Digest, want)
 				}
 			}
@@ -260,7 +270,8 @@ func TestPullByDigest(t *testing.T) {
 		}
 		return false
 	})
-	got, origin, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/"+repo), options(t))
+	got, origin, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/"+repo),
+		options(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,9 +293,11 @@ func TestPullSchema1(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := layers[0]
-	content := fmt.Sprintf(`{"schemaVersion":1,"name":%q,"tag":%q,"architecture":%q,"fsLayers":[{"blobSum":%q}],"history":[{"v1Compatibility":%q}]}`,
+	content := fmt.Sprintf(`{"schemaVersion":1,"name":%q,"tag":%q,"architecture":%q,`+
+		`"fsLayers":[{"blobSum":%q}],"history":[{"v1Compatibility":%q}]}`,
 		repo, wantTag, runtime.GOARCH, digestOf(t, l),
-		fmt.Sprintf(`{"id":"%064d","os":"linux","architecture":%q,"created":"2016-03-15T00:00:00Z","config":{}}`, 1, runtime.GOARCH))
+		fmt.Sprintf(`{"id":"%064d","os":"linux","architecture":%q,"created":"2016-03-15T00:00:00Z","config":{}}`, 1,
+			runtime.GOARCH))
 	g.push(t, repo+":"+wantTag, manifest{[]byte(content), "application/vnd.docker.distribution.manifest.v1+json"})
 	store := storagetest.Open(t)
 	got, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t))

@@ -35,7 +35,8 @@ func TestPullRefuses(t *testing.T) {
 	g.push(t, "nested:"+wantTag, mutate.AppendManifests(empty.Index, mutate.IndexAddendum{
 		Add: index(t, arch), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}}))
 	g.push(t, "artifact:"+wantTag, manifest{[]byte(fmt.Sprintf(
-		`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.example.chart","digest":%q,"size":1},"layers":[]}`,
+		`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",`+
+			`"config":{"mediaType":"application/vnd.example.chart","digest":%q,"size":1},"layers":[]}`,
 		"sha256:"+id(t, right))), "application/vnd.oci.image.manifest.v1+json"})
 	g.push(t, "text:"+wantTag, manifest{[]byte(`{"hello":"world"}`), "text/plain"})
 	base := g.Host() + "/"
@@ -61,63 +62,105 @@ func TestPullRefuses(t *testing.T) {
 		kind    string
 	}{
 		{name: "no such tag, twice", sources: []string{base + "no/such/tag"},
-			says: []string{"mirror " + wanted + ":", "\n  docker://" + base + "no/such/tag:" + wantTag + ": no such tag", "\n  docker://" + base + "no/such/tag:latest: no such tag"}},
-		{name: "no such tag", sources: []string{base + "no/such/tag:" + wantTag}, says: []string{"mirror " + wanted + ": docker://" + base + "no/such/tag:" + wantTag + ": no such tag"}},
-		{name: "no such repository", sources: []string{base + "nothing:" + wantTag}, says: []string{"mirror " + wanted + ": docker://" + base + "nothing:" + wantTag + ": no such repository"}},
+			says: []string{"mirror " + wanted + ":", "\n  docker://" + base + "no/such/tag:" + wantTag + ": no such tag",
+				"\n  docker://" + base + "no/such/tag:latest: no such tag"}},
+		{name: "no such tag", sources: []string{base + "no/such/tag:" + wantTag},
+			says: []string{"mirror " + wanted + ": docker://" + base + "no/such/tag:" + wantTag + ": no such tag"}},
+		{name: "no such repository", sources: []string{base + "nothing:" + wantTag},
+			says: []string{"mirror " + wanted + ": docker://" + base + "nothing:" + wantTag + ": no such repository"}},
 		{name: "none in any form", sources: []string{base + "nothing"}, says: []string{
-			"\n  docker://" + base + "nothing:" + wantTag + ": no such repository\n  docker://" + base + "nothing/kube-cross:" + wantTag + ": no such repository\n",
+			"\n  docker://" + base + "nothing:" + wantTag + ": no such repository\n  docker://" + base + "nothing/kube-cross:" +
+				wantTag + ": no such repository\n",
 			"\n  docker://" + base + "nothing/registry.k8s.io/build-image/kube-cross:" + wantTag + ": no such repository"}},
-		{name: "no such digest", sources: []string{base + repo + "@sha256:" + nothing}, says: []string{"@sha256:" + nothing + ": no such digest"}},
-		{name: "another digest than wanted", want: wanted + "@sha256:" + nothing, sources: []string{base + repo + ":" + wantTag},
-			says: []string{"is " + digestOf(t, right) + ", wanted sha256:" + nothing}},
+		{name: "no such digest", sources: []string{base + repo + "@sha256:" + nothing},
+			says: []string{"@sha256:" + nothing + ": no such digest"}},
+		{name: "another digest than wanted", want: wanted + "@sha256:" + nothing,
+			sources: []string{base + repo + ":" + wantTag},
+			says:    []string{"is " + digestOf(t, right) + ", wanted sha256:" + nothing}},
 		{name: "nobody there", sources: []string{dead + "/x"}, says: []string{"connection refused"}},
-		{name: "another architecture", sources: []string{base + "foreign"}, says: []string{"is linux/s390x, wanted " + host}, kind: `PlatformError {"Has":["linux/s390x"`},
-		{name: "other architectures", sources: []string{base + "foreign/list"}, says: []string{"is linux/s390x, linux/ppc64le, wanted " + host}, kind: `PlatformError {"Has":["linux/s390x"`},
-		{name: "another architecture, in a layout", sources: []string{"oci:" + ociForeign}, says: []string{"is linux/s390x, wanted " + host}},
-		{name: "the host's, when another is wanted", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Platform = "linux/s390x" }, says: []string{"is " + host + ", wanted linux/s390x"}},
-		{name: "not a platform", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Platform = "s390x" }, says: []string{`platform "s390x" is not os/arch`}, kind: `SyntaxError {"Problem":"platform \"s390x\"`},
-		{name: "a list of lists", sources: []string{base + "nested"}, says: []string{"is not an image: it is a list of lists"}},
-		{name: "an artifact", sources: []string{base + "artifact"}, says: []string{"is not a container image", "application/vnd.example.chart"}},
+		{name: "another architecture", sources: []string{base + "foreign"}, says: []string{"is linux/s390x, wanted " + host},
+			kind: `PlatformError {"Has":["linux/s390x"`},
+		{name: "other architectures", sources: []string{base + "foreign/list"},
+			says: []string{"is linux/s390x, linux/ppc64le, wanted " + host}, kind: `PlatformError {"Has":["linux/s390x"`},
+		{name: "another architecture, in a layout", sources: []string{"oci:" + ociForeign},
+			says: []string{"is linux/s390x, wanted " + host}},
+		{name: "the host's, when another is wanted", sources: []string{base + repo},
+			edit: func(o *mirror.Options) { o.Platform = "linux/s390x" }, says: []string{"is " + host + ", wanted linux/s390x"}},
+		{name: "not a platform", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Platform = "s390x" },
+			says: []string{`platform "s390x" is not os/arch`}, kind: `SyntaxError {"Problem":"platform \"s390x\"`},
+		{name: "a list of lists", sources: []string{base + "nested"},
+			says: []string{"is not an image: it is a list of lists"}},
+		{name: "an artifact", sources: []string{base + "artifact"},
+			says: []string{"is not a container image", "application/vnd.example.chart"}},
 		{name: "text", sources: []string{base + "text"}, says: []string{"is not an image"}},
-		{name: "policy", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Policy = reject }, says: []string{"rejected by the policy " + reject}, kind: `PolicyError {"Policy":"` + reject},
-		{name: "malformed policy", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Policy = malformed }, says: []string{malformed}, kind: `ConfigError {"File":"containers-policy.json"`},
-		{name: "no policy", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Policy = "/no/such/policy" }, says: []string{"/no/such/policy"}},
-		{name: "no certificates", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.CertDir = "/no/such/certs" }, says: []string{"/no/such/certs"}},
+		{name: "policy", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Policy = reject },
+			says: []string{"rejected by the policy " + reject}, kind: `PolicyError {"Policy":"` + reject},
+		{name: "malformed policy", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Policy = malformed },
+			says: []string{malformed}, kind: `ConfigError {"File":"containers-policy.json"`},
+		{name: "no policy", sources: []string{base + repo}, edit: func(o *mirror.Options) { o.Policy = "/no/such/policy" },
+			says: []string{"/no/such/policy"}},
+		{name: "no certificates", sources: []string{base + repo},
+			edit: func(o *mirror.Options) { o.CertDir = "/no/such/certs" }, says: []string{"/no/such/certs"}},
 		{name: "refused", sources: []string{base + "old"}, edit: func(o *mirror.Options) {
 			o.Accept = func(context.Context, storage.Image) error { return errors.New("has go1.6.3") }
 		}, says: []string{"docker://" + base + "old:" + wantTag + ": has go1.6.3"}},
 		{name: "refused, known before", sources: []string{base + repo}, edit: func(o *mirror.Options) {
 			o.Accept = func(context.Context, storage.Image) error { return errors.New("has go1.6.3") }
 		}, says: []string{"has go1.6.3"}},
-		{name: "docker-archive: no file", sources: []string{"docker-archive:/no/such/file"}, says: []string{"docker-archive:/no/such/file: no such file or directory"}},
-		{name: "docker-archive: garbage", sources: []string{"docker-archive:" + garbage}, says: []string{"is not a docker archive"}, kind: `FormError {"Form":"a docker archive"`},
-		{name: "docker-archive: empty", sources: []string{"docker-archive:" + nil0}, says: []string{"is not a docker archive: the file is empty"}},
-		{name: "docker-archive: empty, with a name", sources: []string{"docker-archive:" + nil0 + ":it:one"}, says: []string{"is not a docker archive: the file is empty"}},
-		{name: "docker-archive: a directory", sources: []string{"docker-archive:" + emptyDir}, says: []string{"is not a docker archive: it is a directory"}},
-		{name: "docker-archive: an OCI archive", sources: []string{"docker-archive:" + ociSeveral}, says: []string{"is not a docker archive but an OCI archive"}, kind: `"Transports":["oci-archive"]`},
-		{name: "docker-archive: torn off", sources: []string{"docker-archive:" + torn}, says: []string{"is not a docker archive"}},
-		{name: "docker-archive: several", sources: []string{"docker-archive:" + dockerSeveral}, says: []string{"holds several images, none of them as " + wanted, "registry.example/it:one", "registry.example/it:two"}, kind: `AmbiguousError {"Source":"docker-archive:` + dockerSeveral},
-		{name: "docker-archive: no such name", sources: []string{"docker-archive:" + dockerSeveral + ":registry.example/it:three"}, says: []string{"registry.example/it:three: holds no image of that name"}},
-		{name: "oci-archive: no file", sources: []string{"oci-archive:/no/such/file"}, says: []string{"oci-archive:/no/such/file: no such file or directory"}},
-		{name: "oci-archive: garbage", sources: []string{"oci-archive:" + garbage}, says: []string{"is not an OCI archive"}, kind: `FormError {"Form":"an OCI archive"`},
-		{name: "oci-archive: compressed garbage", sources: []string{"oci-archive:" + zipped(t, garbage)}, says: []string{"is not an OCI archive"}},
-		{name: "oci-archive: empty", sources: []string{"oci-archive:" + nil0}, says: []string{"is not an OCI archive: the file is empty"}},
-		{name: "oci-archive: a docker archive", sources: []string{"oci-archive:" + dockerSeveral}, says: []string{"is not an OCI archive but a docker archive"}, kind: `"Transports":["docker-archive"]`},
-		{name: "oci-archive: several", sources: []string{"oci-archive:" + ociSeveral}, says: []string{"holds several images", "registry.example/it:two"}, kind: `AmbiguousError {"Source":"oci-archive:` + ociSeveral},
-		{name: "oci: no directory", sources: []string{"oci:/no/such/dir"}, says: []string{"oci:/no/such/dir: no such file or directory"}},
-		{name: "oci: an empty directory", sources: []string{"oci:" + emptyDir}, says: []string{"is not an OCI layout"}, kind: `FormError {"Form":"an OCI layout"`},
+		{name: "docker-archive: no file", sources: []string{"docker-archive:/no/such/file"},
+			says: []string{"docker-archive:/no/such/file: no such file or directory"}},
+		{name: "docker-archive: garbage", sources: []string{"docker-archive:" + garbage},
+			says: []string{"is not a docker archive"}, kind: `FormError {"Form":"a docker archive"`},
+		{name: "docker-archive: empty", sources: []string{"docker-archive:" + nil0},
+			says: []string{"is not a docker archive: the file is empty"}},
+		{name: "docker-archive: empty, with a name", sources: []string{"docker-archive:" + nil0 + ":it:one"},
+			says: []string{"is not a docker archive: the file is empty"}},
+		{name: "docker-archive: a directory", sources: []string{"docker-archive:" + emptyDir},
+			says: []string{"is not a docker archive: it is a directory"}},
+		{name: "docker-archive: an OCI archive", sources: []string{"docker-archive:" + ociSeveral},
+			says: []string{"is not a docker archive but an OCI archive"}, kind: `"Transports":["oci-archive"]`},
+		{name: "docker-archive: torn off", sources: []string{"docker-archive:" + torn},
+			says: []string{"is not a docker archive"}},
+		{name: "docker-archive: several", sources: []string{"docker-archive:" + dockerSeveral},
+			says: []string{"holds several images, none of them as " + wanted, "registry.example/it:one",
+				"registry.example/it:two"}, kind: `AmbiguousError {"Source":"docker-archive:` + dockerSeveral},
+		{name: "docker-archive: no such name", sources: []string{"docker-archive:" + dockerSeveral +
+			":registry.example/it:three"}, says: []string{"registry.example/it:three: holds no image of that name"}},
+		{name: "oci-archive: no file", sources: []string{"oci-archive:/no/such/file"},
+			says: []string{"oci-archive:/no/such/file: no such file or directory"}},
+		{name: "oci-archive: garbage", sources: []string{"oci-archive:" + garbage}, says: []string{"is not an OCI archive"},
+			kind: `FormError {"Form":"an OCI archive"`},
+		{name: "oci-archive: compressed garbage", sources: []string{"oci-archive:" + zipped(t, garbage)},
+			says: []string{"is not an OCI archive"}},
+		{name: "oci-archive: empty", sources: []string{"oci-archive:" + nil0},
+			says: []string{"is not an OCI archive: the file is empty"}},
+		{name: "oci-archive: a docker archive", sources: []string{"oci-archive:" + dockerSeveral},
+			says: []string{"is not an OCI archive but a docker archive"}, kind: `"Transports":["docker-archive"]`},
+		{name: "oci-archive: several", sources: []string{"oci-archive:" + ociSeveral},
+			says: []string{"holds several images", "registry.example/it:two"},
+			kind: `AmbiguousError {"Source":"oci-archive:` + ociSeveral},
+		{name: "oci: no directory", sources: []string{"oci:/no/such/dir"},
+			says: []string{"oci:/no/such/dir: no such file or directory"}},
+		{name: "oci: an empty directory", sources: []string{"oci:" + emptyDir}, says: []string{"is not an OCI layout"},
+			kind: `FormError {"Form":"an OCI layout"`},
 		{name: "oci: no image", sources: []string{"oci:" + ociNone}, says: []string{"holds no image"}},
-		{name: "oci: no such name", sources: []string{"oci:" + ociNone + ":x"}, says: []string{"oci:" + ociNone + ":x: holds no image of that name"}},
-		{name: "oci-archive: no such name", sources: []string{"oci-archive:" + ociSeveral + ":x"}, says: []string{":x: holds no image of that name"}},
-		{name: "dir: no directory", sources: []string{"dir:/no/such/dir"}, says: []string{"dir:/no/such/dir: no such file or directory"}},
+		{name: "oci: no such name", sources: []string{"oci:" + ociNone + ":x"},
+			says: []string{"oci:" + ociNone + ":x: holds no image of that name"}},
+		{name: "oci-archive: no such name", sources: []string{"oci-archive:" + ociSeveral + ":x"},
+			says: []string{":x: holds no image of that name"}},
+		{name: "dir: no directory", sources: []string{"dir:/no/such/dir"},
+			says: []string{"dir:/no/such/dir: no such file or directory"}},
 		{name: "dir: an empty directory", sources: []string{"dir:" + emptyDir}, says: []string{"no such file or directory"}},
 		{name: "several of them", sources: []string{"oci:" + emptyDir, dead + "/x", base + "foreign"},
-			says: []string{"no source provides it", "\n  oci:" + emptyDir + ": is not", "\n  docker://" + dead + "/x:" + wantTag + ": ", "\n  docker://" + base + "foreign:" + wantTag + ": is linux/s390x"}},
+			says: []string{"no source provides it", "\n  oci:" + emptyDir + ": is not",
+				"\n  docker://" + dead + "/x:" + wantTag + ": ",
+				"\n  docker://" + base + "foreign:" + wantTag + ": is linux/s390x"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			store := storagetest.Open(t)
-			if _, _, err := mirror.Pull(t.Context(), store, named(t, "localhost/known:x"), sources(t, base+repo+":"+wantTag), options(t)); err != nil {
+			if _, _, err := mirror.Pull(t.Context(), store, named(t, "localhost/known:x"), sources(t, base+repo+":"+wantTag),
+				options(t)); err != nil {
 				t.Fatal(err)
 			}
 			before, layers := state(t, store), layersIn(t, store)
@@ -166,7 +209,8 @@ func TestPullErrorUnwraps(t *testing.T) {
 	opts.Accept = func(context.Context, storage.Image) error { return mine }
 	opts.Platform = host
 	g.push(t, repo+":"+wantTag, img(t, runtime.GOARCH, "right"))
-	_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/foreign", g.Host()+"/"+repo), opts)
+	_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted),
+		sources(t, g.Host()+"/foreign", g.Host()+"/"+repo), opts)
 	var failed *mirror.PullError
 	if !errors.As(err, &failed) || len(failed.Attempts) != 2 || failed.Want.String() != wanted {
 		t.Fatalf("got %#v", err)
@@ -264,7 +308,8 @@ func TestPullCancelled(t *testing.T) {
 		clean(t, store)
 	}
 	g.answer(nil)
-	if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t)); err != nil {
+	if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo),
+		options(t)); err != nil {
 		t.Error(err)
 	}
 }
@@ -325,7 +370,8 @@ func TestReadOrigin(t *testing.T) {
 	right := img(t, runtime.GOARCH, "right")
 	g.push(t, repo+":"+wantTag, right)
 	store := storagetest.Open(t)
-	if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t)); err != nil {
+	if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo),
+		options(t)); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.SetRecord(id(t, right), "origin", []byte("{")); err != nil {

@@ -78,7 +78,8 @@ func TestPullFindsTheFormThatIsThere(t *testing.T) {
 			say(w, 200, "text/html", "<html><title>Sign in</title></html>")
 		}},
 		{"an object store", func(w http.ResponseWriter, r *http.Request) {
-			say(w, 403, "application/xml", `<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>`)
+			say(w, 403, "application/xml",
+				`<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>`)
 		}},
 		{"405", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(405) }},
 		{"410", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(410) }},
@@ -100,7 +101,8 @@ func TestPullFindsTheFormThatIsThere(t *testing.T) {
 			})
 			opts := options(t)
 			opts.RetryDelay = time.Hour // the image is there: nothing is waited for
-			got, origin, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/mirror"), opts)
+			got, origin, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/mirror"),
+				opts)
 			if err != nil || got.ID != id(t, right) || origin.Source != "docker://"+g.Host()+"/"+form+":"+wantTag {
 				t.Fatalf("got %v of %+v, %v", got, origin, err)
 			}
@@ -127,7 +129,8 @@ func TestPullTellsWhatTheRegistrySays(t *testing.T) {
 		{"Harbor's policy", func(w http.ResponseWriter, r *http.Request) {
 			sayJSON(w, 412, "PROJECTPOLICYVIOLATION", "current image with 12 vulnerabilities cannot be pulled")
 		}, []string{"refuses the request (412): current image with 12 vulnerabilities cannot be pulled"}, "refused", 2},
-		{"a long sentence", func(w http.ResponseWriter, r *http.Request) { sayJSON(w, 418, "TEAPOT", long) }, []string{"(418): " + long}, "refused", 2},
+		{"a long sentence", func(w http.ResponseWriter, r *http.Request) { sayJSON(w, 418, "TEAPOT", long) },
+			[]string{"(418): " + long}, "refused", 2},
 		{"a code that is known", func(w http.ResponseWriter, r *http.Request) {
 			sayJSON(w, 400, "NAME_INVALID", "repository names have a project")
 		}, []string{"(400): repository names have a project"}, "refused", 1},
@@ -135,7 +138,8 @@ func TestPullTellsWhatTheRegistrySays(t *testing.T) {
 			say(w, 409, "application/problem+json", `{"title":"Conflict","detail":"the repository is being moved"}`)
 		}, []string{"(409): the repository is being moved"}, "refused", 1},
 		{"AWS", func(w http.ResponseWriter, r *http.Request) {
-			say(w, 403, "application/json", `{"__type":"AccessDeniedException","Message":"the repository policy does not allow it"}`)
+			say(w, 403, "application/json",
+				`{"__type":"AccessDeniedException","Message":"the repository policy does not allow it"}`)
 		}, []string{"denies access (403): the repository policy does not allow it"}, "no access", 1},
 		{"401 with a page", func(w http.ResponseWriter, r *http.Request) {
 			say(w, 401, "text/html", "<html><head><title>Sign in to continue</title></head></html>")
@@ -169,7 +173,8 @@ func TestPullTellsWhatTheRegistrySays(t *testing.T) {
 			})
 			opts := options(t)
 			opts.Retries = -1
-			_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/"+repo+":"+wantTag), opts)
+			_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted),
+				sources(t, g.Host()+"/"+repo+":"+wantTag), opts)
 			for _, s := range test.says {
 				if err == nil || !strings.Contains(err.Error(), s) {
 					t.Errorf("got %v, want %q in it", err, s)
@@ -203,7 +208,8 @@ func (s *tokens) answer(w http.ResponseWriter, r *http.Request) bool {
 			return true
 		}
 		s.given++
-		say(w, 200, "application/json", `{"token":"t`+strconv.Itoa(s.given)+`","expires_in":3600,"issued_at":"2099-01-01T00:00:00Z"}`)
+		say(w, 200, "application/json", `{"token":"t`+strconv.Itoa(s.given)+
+			`","expires_in":3600,"issued_at":"2099-01-01T00:00:00Z"}`)
 		return true
 	}
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -231,7 +237,8 @@ func TestPullTokensEnd(t *testing.T) {
 			g := serve(t)
 			g.push(t, repo+":"+wantTag, right)
 			g.answer((&tokens{each: test.each, used: map[string]int{}}).answer)
-			got, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/"+repo+":"+wantTag), options(t))
+			got, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted),
+				sources(t, g.Host()+"/"+repo+":"+wantTag), options(t))
 			if test.says != "" {
 				if err == nil || !strings.Contains(err.Error(), test.says) {
 					t.Errorf("got %v, want %q", err, test.says)
@@ -256,12 +263,17 @@ func TestPullTokenService(t *testing.T) {
 		body   string
 		says   string
 	}{
-		{"Harbor, without a project", 500, "application/json", `{"errors":[{"code":"UNKNOWN","message":"no such project"}]}`, "its token service fails with 500 Internal Server Error: no such project"},
-		{"denied", 403, "application/json", `{"errors":[{"code":"DENIED","message":"no pull for you"}]}`, "its token service denies access (403): no pull for you"},
-		{"OAuth", 400, "application/json", `{"error":"invalid_scope","error_description":"unknown scope"}`, "its token service refuses the request (400): unknown scope"},
-		{"404", 404, "text/plain", "no token service here", "its token service refuses the request (404): no token service here"},
+		{"Harbor, without a project", 500, "application/json", `{"errors":[{"code":"UNKNOWN","message":"no such project"}]}`,
+			"its token service fails with 500 Internal Server Error: no such project"},
+		{"denied", 403, "application/json", `{"errors":[{"code":"DENIED","message":"no pull for you"}]}`,
+			"its token service denies access (403): no pull for you"},
+		{"OAuth", 400, "application/json", `{"error":"invalid_scope","error_description":"unknown scope"}`,
+			"its token service refuses the request (400): unknown scope"},
+		{"404", 404, "text/plain", "no token service here",
+			"its token service refuses the request (404): no token service here"},
 		{"a page", 200, "text/html", "<html><title>Sign in</title></html>", "its token service does not answer with a token"},
-		{"401", 401, "application/json", `{"details":"incorrect username or password"}`, "asks for credentials (401): incorrect username or password"},
+		{"401", 401, "application/json", `{"details":"incorrect username or password"}`,
+			"asks for credentials (401): incorrect username or password"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -284,7 +296,8 @@ func TestPullTokenService(t *testing.T) {
 				t.Errorf("the form that is there: %v", err)
 			}
 			there = false
-			_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/mirror/kube-cross:"+wantTag), opts)
+			_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted),
+				sources(t, g.Host()+"/mirror/kube-cross:"+wantTag), opts)
 			if err == nil || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("got %v, want %q", err, test.says)
 			}
@@ -299,7 +312,10 @@ func TestPullNotARegistry(t *testing.T) {
 		answer func(w http.ResponseWriter)
 		says   string
 	}{
-		{"404", func(w http.ResponseWriter) { say(w, 404, "text/html", "<title>Nothing here</title>") }, "is not a registry: /v2/ answers with 404 Not Found: Nothing here"},
+		{"404", func(w http.ResponseWriter) {
+			say(w, 404, "text/html",
+				"<title>Nothing here</title>")
+		}, "is not a registry: /v2/ answers with 404 Not Found: Nothing here"},
 		{"400", func(w http.ResponseWriter) { w.WriteHeader(400) }, "is not a registry: /v2/ answers with 400 Bad Request"},
 		{"403", func(w http.ResponseWriter) { w.WriteHeader(403) }, "denies access (403)"},
 		{"503", func(w http.ResponseWriter) { w.WriteHeader(503) }, "fails with 503 Service Unavailable"},
@@ -359,11 +375,13 @@ func TestPullMediaTypesThatLie(t *testing.T) {
 					w.Write(content) //nolint:errcheck // the client may be gone
 					return true
 				})
-				_, origin, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/"+repo), options(t))
+				_, origin, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, g.Host()+"/"+repo),
+					options(t))
 				if err != nil {
 					t.Fatal(err)
 				}
-				if name == "list" && origin.Index.String() != digestOf(t, what) || name != "list" && origin.Digest.String() != digestOf(t, what) {
+				if name == "list" && origin.Index.String() != digestOf(t, what) ||
+					name != "list" && origin.Digest.String() != digestOf(t, what) {
 					t.Errorf("it came from %+v, want %s", origin, digestOf(t, what))
 				}
 			})

@@ -115,7 +115,8 @@ location = "127.0.0.1:5003"
 		t.Fatal(err)
 	}
 	for in, want := range map[string]bool{
-		"127.0.0.1:5000/x": true, "127.0.0.1:5001/x": false, "127.0.0.1:5002/x": true, "registry.example/x": false, "oci:x": false,
+		"127.0.0.1:5000/x": true, "127.0.0.1:5001/x": false, "127.0.0.1:5002/x": true, "registry.example/x": false,
+		"oci:x": false,
 	} {
 		s, err := ParseSource(in)
 		if err != nil {
@@ -136,15 +137,19 @@ func TestExplain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ in, out string }{
-		{`initializing source docker://r.example/x:y: pinging container registry r.example: Get "https://r.example/v2/": EOF`, "EOF"},
+		{`initializing source docker://r.example/x:y: pinging container registry r.example: Get "https://r.example/v2/": EOF`,
+			"EOF"},
 		{`reading manifest y in r.example/x: StatusCode: 404, "<html>"`, "no such tag"},
 		{`reading manifest y in r.example/x: StatusCode: 403, ""`, "denies access (403)"},
-		{`pinging container registry r.example: Get "https://r.example/v2/": http: server gave HTTP response to HTTPS client`, "speaks plain HTTP, not HTTPS"},
-		{`pinging container registry r.example: Get "https://r.example/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority`,
+		{`pinging container registry r.example: Get "https://r.example/v2/": http: server gave HTTP response to HTTPS client`,
+			"speaks plain HTTP, not HTTPS"},
+		{`pinging container registry r.example: Get "https://r.example/v2/": tls: failed to verify certificate: x509: ` +
+			`certificate signed by unknown authority`,
 			"its TLS certificate is not trusted: certificate signed by unknown authority"},
 		{"two\nlines", "two lines"},
 		{strings.Repeat("long ", 99) + "cause", strings.Repeat("long ", 99) + "cause"},
-		{strings.Repeat("long ", 999) + "cause", strings.Repeat("long ", 100) + " ... " + strings.Repeat("long ", 299) + "cause"},
+		{strings.Repeat("long ", 999) + "cause", strings.Repeat("long ", 100) + " ... " + strings.Repeat("long ", 299) +
+			"cause"},
 	} {
 		cause := errors.New(test.in)
 		got := explain(cause, source, settings{})

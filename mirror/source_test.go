@@ -21,15 +21,20 @@ func TestParseSource(t *testing.T) {
 		tries   []string // for a.example/kube-cross:v1, to begin with
 	}{
 		{in: "index.alauda.cn/xuxinkun/kubernetes", out: "docker://index.alauda.cn/xuxinkun/kubernetes",
-			tries: []string{"docker://index.alauda.cn/xuxinkun/kubernetes:v1", "docker://index.alauda.cn/xuxinkun/kubernetes:latest"}},
+			tries: []string{"docker://index.alauda.cn/xuxinkun/kubernetes:v1",
+				"docker://index.alauda.cn/xuxinkun/kubernetes:latest"}},
 		{in: "127.0.0.1:5000/x/y:tag", out: "docker://127.0.0.1:5000/x/y:tag"},
-		{in: "localhost/x", out: "docker://localhost/x", tries: []string{"docker://localhost/x:v1", "docker://localhost/x:latest"}},
+		{in: "localhost/x", out: "docker://localhost/x",
+			tries: []string{"docker://localhost/x:v1", "docker://localhost/x:latest"}},
 		{in: "localhost:5000/x:y", out: "docker://localhost:5000/x:y"},
 		{in: "registry:5000/x:y", out: "docker://registry:5000/x:y"},
 		{in: "r.example/x@" + digestX, out: "docker://r.example/x@" + digestX},
-		{in: "r.example/x:y@" + digestX, out: "docker://r.example/x:y@" + digestX, tries: []string{"docker://r.example/x@" + digestX}},
-		{in: "docker.io/golang", out: "docker://docker.io/library/golang", tries: []string{"docker://docker.io/library/golang:v1", "docker://docker.io/library/golang:latest"}},
-		{in: "m.example", out: "docker://m.example", tries: []string{"docker://m.example/a.example/kube-cross:v1", "docker://m.example/kube-cross:v1"}},
+		{in: "r.example/x:y@" + digestX, out: "docker://r.example/x:y@" + digestX,
+			tries: []string{"docker://r.example/x@" + digestX}},
+		{in: "docker.io/golang", out: "docker://docker.io/library/golang",
+			tries: []string{"docker://docker.io/library/golang:v1", "docker://docker.io/library/golang:latest"}},
+		{in: "m.example", out: "docker://m.example", tries: []string{"docker://m.example/a.example/kube-cross:v1",
+			"docker://m.example/kube-cross:v1"}},
 		{in: "m.example/", out: "docker://m.example"},
 		{in: "docker://m.example", out: "docker://m.example"},
 		{in: "127.0.0.1:5000", out: "docker://127.0.0.1:5000"},
@@ -133,8 +138,10 @@ func TestSourceText(t *testing.T) {
 	}
 	list := []Source{{}}
 	for _, text := range []string{
-		"index.alauda.cn/xuxinkun/kubernetes", "docker.io/golang", "docker.io/mirrorgooglecontainers", "m.example", "127.0.0.1:5000/x/y:tag",
-		"r.example/x@" + digestX, "oci:/d:name", "oci-archive:f.tar", "docker-archive:f.tar:x:y", "dir:d", bundle, "bundle:" + bundle,
+		"index.alauda.cn/xuxinkun/kubernetes", "docker.io/golang", "docker.io/mirrorgooglecontainers", "m.example",
+		"127.0.0.1:5000/x/y:tag",
+		"r.example/x@" + digestX, "oci:/d:name", "oci-archive:f.tar", "docker-archive:f.tar:x:y", "dir:d", bundle,
+		"bundle:" + bundle,
 		"containers-storage:x", "containers-storage:@0123",
 	} {
 		s, err := ParseSource(text)
@@ -162,9 +169,11 @@ func TestSourceText(t *testing.T) {
 // The shortest text of a source reads as the same source, and so does what crosses.
 func TestShortestText(t *testing.T) {
 	for _, text := range []string{
-		"r.example/x/kube-cross", "r.example:5000/x/y:tag", "docker.io/golang", "docker://docker.io/library/golang:1.4", "m.example", "127.0.0.1:5000",
+		"r.example/x/kube-cross", "r.example:5000/x/y:tag", "docker.io/golang", "docker://docker.io/library/golang:1.4",
+		"m.example", "127.0.0.1:5000",
 		"localhost", "localhost/", "r.example/x/y@sha256:0123456789012345678901234567890123456789012345678901234567890123",
-		"oci:/tmp/x:name", "oci-archive:x.tar", "docker-archive:x.tar:r.example/a:b", "dir:/x", "containers-storage:kube-cross:v1", "bundle:/x/y",
+		"oci:/tmp/x:name", "oci-archive:x.tar", "docker-archive:x.tar:r.example/a:b", "dir:/x",
+		"containers-storage:kube-cross:v1", "bundle:/x/y",
 	} {
 		want, err := ParseSource(text)
 		if err != nil {
@@ -183,14 +192,17 @@ func TestShortestText(t *testing.T) {
 		}
 	}
 	var none Source
-	if data, err := (Source{}).MarshalText(); err != nil || none.UnmarshalText(data) != nil || !reflect.DeepEqual(none, Source{}) {
+	if data, err := (Source{}).MarshalText(); err != nil || none.UnmarshalText(data) != nil ||
+		!reflect.DeepEqual(none, Source{}) {
 		t.Errorf("no source: %q, %v, %+v", data, err, none)
 	}
 }
 
 func FuzzParseSource(f *testing.F) {
-	for _, s := range []string{"index.alauda.cn/xuxinkun/kubernetes", "127.0.0.1:5000/x/y:tag", "r.example/x:y@" + digestX, "docker://a.b/c",
-		"oci:/a:b", "docker-archive:a:b:c", "dir:a", "containers-storage:[vfs@/a]x", "containers-storage:@0a", "xuxinkun/kubernetes", "http://a.b/c", "./x"} {
+	for _, s := range []string{"index.alauda.cn/xuxinkun/kubernetes", "127.0.0.1:5000/x/y:tag", "r.example/x:y@" + digestX,
+		"docker://a.b/c",
+		"oci:/a:b", "docker-archive:a:b:c", "dir:a", "containers-storage:[vfs@/a]x", "containers-storage:@0a",
+		"xuxinkun/kubernetes", "http://a.b/c", "./x"} {
 		f.Add(s)
 	}
 	want, err := reference.ParseNormalizedNamed("a.example/kube-cross:v1")
@@ -215,7 +227,8 @@ func FuzzParseSource(f *testing.F) {
 				t.Fatalf("%q is tried as %q, without a tag", text, c)
 			}
 			// Never a registry that the text does not name.
-			if c.transport == transportDocker && !strings.Contains(strings.ToLower(text), reference.Domain(c.named)) && !strings.Contains(text, "index.docker.io") {
+			if c.transport == transportDocker && !strings.Contains(strings.ToLower(text), reference.Domain(c.named)) &&
+				!strings.Contains(text, "index.docker.io") {
 				t.Fatalf("%q is tried as %q", text, c)
 			}
 			if _, err := ParseSource(c.String()); err != nil {
@@ -227,9 +240,11 @@ func FuzzParseSource(f *testing.F) {
 
 func TestIsLoopback(t *testing.T) {
 	for host, want := range map[string]bool{
-		"127.0.0.1": true, "127.0.0.1:5000": true, "127.1.2.3:1": true, "localhost": true, "localhost:5000": true, "::1": true, "[::1]": true, "[::1]:5000": true,
-		"128.0.0.1:5000": false, "10.0.0.1": false, "0.0.0.0:5000": false, "localhost.example": false, "localhost.example:5000": false,
-		"127.0.0.1.example": false, "xlocalhost": false, "": false, "127.1:5000": false,
+		"127.0.0.1": true, "127.0.0.1:5000": true, "127.1.2.3:1": true, "localhost": true, "localhost:5000": true,
+		"::1": true, "[::1]": true, "[::1]:5000": true,
+		"128.0.0.1:5000": false, "10.0.0.1": false, "0.0.0.0:5000": false, "localhost.example": false,
+		"localhost.example:5000": false,
+		"127.0.0.1.example":      false, "xlocalhost": false, "": false, "127.1:5000": false,
 	} {
 		if got := isLoopback(host); got != want {
 			t.Errorf("%q: %v, want %v", host, got, want)

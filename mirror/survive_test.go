@@ -103,7 +103,8 @@ func (f *faulty) serve(w http.ResponseWriter, r *http.Request, content []byte, h
 		case rangeParts: // as if more than one had been asked for
 			status = http.StatusPartialContent
 			w.Header().Set("Content-Type", "multipart/byteranges; boundary=part")
-			head := fmt.Sprintf("--part\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes %d-%d/%d\r\n\r\n", from, len(content)-1, len(content))
+			head := fmt.Sprintf("--part\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes %d-%d/%d\r\n\r\n",
+				from, len(content)-1, len(content))
 			content = append(append([]byte(head), content[from:]...), "\r\n--part--\r\n"...)
 		case rangeWrong: // sends another part, and says so
 			status = http.StatusPartialContent
@@ -157,29 +158,36 @@ func TestPullSurvives(t *testing.T) {
 		most   int    // bytes sent, in halves of the blob
 		says   string // in the log
 	}{
-		{name: "broken off, ranges honoured", most: 3, says: "trying again", answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
+		{name: "broken off, ranges honoured", most: 3, says: "trying again", answer: func(f *faulty, w http.ResponseWriter,
+			r *http.Request, nth int) {
 			at := -1
 			if nth <= 3 {
 				at = 50 << 10
 			}
 			f.serve(w, r, content, rangeHonoured, at)
 		}},
-		{name: "broken off, the range ignored", says: "trying again", answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
+		{name: "broken off, the range ignored", says: "trying again", answer: func(f *faulty, w http.ResponseWriter,
+			r *http.Request, nth int) {
 			f.serve(w, r, content, rangeIgnored, map[bool]int{true: half, false: -1}[nth == 1])
 		}},
-		{name: "broken off again, the range ignored", says: "starting it again", answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
-			f.serve(w, r, content, rangeIgnored, breaks(nth, half, half+20<<10))
-		}},
-		{name: "broken off again, the range in parts", says: "starting it again", answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
-			f.serve(w, r, content, rangeParts, breaks(nth, half, 20<<10))
-		}},
-		{name: "broken off, the range refused", says: "starting it again", answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
-			f.serve(w, r, content, rangeRefused, map[bool]int{true: half, false: -1}[nth == 1])
-		}},
-		{name: "broken off, a range that is another", says: "starting it again", answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
-			f.serve(w, r, content, rangeWrong, map[bool]int{true: half, false: -1}[nth == 1])
-		}},
-		{name: "stalled, a range that lies", says: "starting it again", edit: func(o *mirror.Options) { o.Stall = 300 * time.Millisecond },
+		{name: "broken off again, the range ignored", says: "starting it again",
+			answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
+				f.serve(w, r, content, rangeIgnored, breaks(nth, half, half+20<<10))
+			}},
+		{name: "broken off again, the range in parts", says: "starting it again",
+			answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
+				f.serve(w, r, content, rangeParts, breaks(nth, half, 20<<10))
+			}},
+		{name: "broken off, the range refused", says: "starting it again",
+			answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
+				f.serve(w, r, content, rangeRefused, map[bool]int{true: half, false: -1}[nth == 1])
+			}},
+		{name: "broken off, a range that is another", says: "starting it again",
+			answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
+				f.serve(w, r, content, rangeWrong, map[bool]int{true: half, false: -1}[nth == 1])
+			}},
+		{name: "stalled, a range that lies", says: "starting it again",
+			edit: func(o *mirror.Options) { o.Stall = 300 * time.Millisecond },
 			answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
 				if nth == 1 {
 					stall(w, r, content, half)
@@ -187,7 +195,8 @@ func TestPullSurvives(t *testing.T) {
 				}
 				f.serve(w, r, content, rangeLies, -1)
 			}},
-		{name: "stalled, ranges honoured", most: 2, says: "sent nothing for 300ms", edit: func(o *mirror.Options) { o.Stall = 300 * time.Millisecond },
+		{name: "stalled, ranges honoured", most: 2, says: "sent nothing for 300ms",
+			edit: func(o *mirror.Options) { o.Stall = 300 * time.Millisecond },
 			answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
 				if nth == 1 {
 					stall(w, r, content, half)
@@ -195,7 +204,8 @@ func TestPullSurvives(t *testing.T) {
 				}
 				f.serve(w, r, content, rangeHonoured, -1)
 			}},
-		{name: "no answer", says: "sent nothing for 300ms", edit: func(o *mirror.Options) { o.Stall = 300 * time.Millisecond },
+		{name: "no answer", says: "sent nothing for 300ms",
+			edit: func(o *mirror.Options) { o.Stall = 300 * time.Millisecond },
 			answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
 				if nth == 1 {
 					<-r.Context().Done()
@@ -214,28 +224,31 @@ func TestPullSurvives(t *testing.T) {
 			}
 			f.serve(w, r, content, rangeHonoured, -1)
 		}},
-		{name: "too many requests", says: "makes kbuild wait", answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
-			if nth == 1 {
-				w.Header().Set("Retry-After", "2")
-				w.WriteHeader(http.StatusTooManyRequests)
-				return
-			}
-			f.serve(w, r, content, rangeHonoured, -1)
-		}},
-		{name: "500 twice", says: "fails with 500 Internal Server Error; trying again (2 of 3)", answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
-			if nth <= 2 {
-				w.WriteHeader(http.StatusInternalServerError)
-				return
-			}
-			f.serve(w, r, content, rangeHonoured, -1)
-		}},
-		{name: "shorter than it says, once", says: "ended at byte " + strconv.Itoa(half), answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
-			if nth == 1 {
-				w.Write(content[:half]) //nolint:errcheck // the client may be gone
-				return
-			}
-			f.serve(w, r, content, rangeHonoured, -1)
-		}},
+		{name: "too many requests", says: "makes kbuild wait",
+			answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
+				if nth == 1 {
+					w.Header().Set("Retry-After", "2")
+					w.WriteHeader(http.StatusTooManyRequests)
+					return
+				}
+				f.serve(w, r, content, rangeHonoured, -1)
+			}},
+		{name: "500 twice", says: "fails with 500 Internal Server Error; trying again (2 of 3)",
+			answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
+				if nth <= 2 {
+					w.WriteHeader(http.StatusInternalServerError)
+					return
+				}
+				f.serve(w, r, content, rangeHonoured, -1)
+			}},
+		{name: "shorter than it says, once", says: "ended at byte " + strconv.Itoa(half),
+			answer: func(f *faulty, w http.ResponseWriter, r *http.Request, nth int) {
+				if nth == 1 {
+					w.Write(content[:half]) //nolint:errcheck // the client may be gone
+					return
+				}
+				f.serve(w, r, content, rangeHonoured, -1)
+			}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -342,7 +355,8 @@ func TestPullGoesOn(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			g.stopHalfway(t, store, blobs, half, cancel)
-			if _, _, err := mirror.Pull(ctx, store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t)); !errors.Is(err, context.Canceled) {
+			if _, _, err := mirror.Pull(ctx, store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t)); !errors.Is(err,
+				context.Canceled) {
 				t.Fatal(err)
 			}
 			clean(t, store)
@@ -440,7 +454,8 @@ func TestPullGivesUp(t *testing.T) {
 		asked  int
 		kind   string
 	}{
-		{name: "no progress", says: "ended at byte 10 of", asked: 4, answer: func(f *faulty, w http.ResponseWriter, r *http.Request) {
+		{name: "no progress", says: "ended at byte 10 of", asked: 4, answer: func(f *faulty, w http.ResponseWriter,
+			r *http.Request) {
 			f.mu.Lock()
 			f.asked++
 			f.mu.Unlock()
@@ -450,21 +465,27 @@ func TestPullGivesUp(t *testing.T) {
 			}
 			w.Write(content[:10]) //nolint:errcheck // the client may be gone
 		}},
-		{name: "no retries", says: "fails with 503", asked: 1, edit: func(o *mirror.Options) { o.Retries = -1 }, answer: func(f *faulty, w http.ResponseWriter, r *http.Request) {
+		{name: "no retries", says: "fails with 503", asked: 1, edit: func(o *mirror.Options) {
+			o.Retries = -1
+		}, answer: func(f *faulty, w http.ResponseWriter, r *http.Request) {
 			f.asked++
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}},
-		{name: "a blob that is not there", says: "no such", asked: 1, answer: func(f *faulty, w http.ResponseWriter, r *http.Request) {
-			f.asked++
-			w.WriteHeader(http.StatusNotFound)
-		}},
-		{name: "a blob that is denied", says: "denies access (403)", asked: 1, answer: func(f *faulty, w http.ResponseWriter, r *http.Request) {
-			f.asked++
-			w.WriteHeader(http.StatusForbidden)
-		}},
-		{name: "the time is over", says: "not done after 400ms", kind: "TimeoutError", edit: func(o *mirror.Options) { o.Timeout = 400 * time.Millisecond },
+		{name: "a blob that is not there", says: "no such", asked: 1,
+			answer: func(f *faulty, w http.ResponseWriter, r *http.Request) {
+				f.asked++
+				w.WriteHeader(http.StatusNotFound)
+			}},
+		{name: "a blob that is denied", says: "denies access (403)", asked: 1,
+			answer: func(f *faulty, w http.ResponseWriter, r *http.Request) {
+				f.asked++
+				w.WriteHeader(http.StatusForbidden)
+			}},
+		{name: "the time is over", says: "not done after 400ms", kind: "TimeoutError",
+			edit:   func(o *mirror.Options) { o.Timeout = 400 * time.Millisecond },
 			answer: func(f *faulty, w http.ResponseWriter, r *http.Request) { stall(w, r, content, 10) }},
-		{name: "the time is over in a pause", says: "not done after 400ms", kind: "TimeoutError", edit: func(o *mirror.Options) { o.Timeout = 400 * time.Millisecond },
+		{name: "the time is over in a pause", says: "not done after 400ms", kind: "TimeoutError",
+			edit: func(o *mirror.Options) { o.Timeout = 400 * time.Millisecond },
 			answer: func(f *faulty, w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Retry-After", "60")
 				w.WriteHeader(http.StatusTooManyRequests)
@@ -522,7 +543,8 @@ func TestPullPrunes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t)); err != nil {
+	if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo),
+		options(t)); err != nil {
 		t.Fatal(err)
 	}
 	left, err := filepath.Glob(filepath.Join(dir, "*"))

@@ -24,8 +24,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"golang.org/x/crypto/openpgp" //nolint:staticcheck // what containers/image verifies with
-	"golang.org/x/crypto/openpgp/packet"
+	"golang.org/x/crypto/openpgp"        //nolint:staticcheck // what containers/image verifies with
+	"golang.org/x/crypto/openpgp/packet" //nolint:staticcheck // the same
 
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage/storagetest"
@@ -51,7 +51,8 @@ func payload(t *testing.T, name, digest, kind string) []byte {
 // gpg is a key made for the test, and the file of its public half.
 func gpg(t *testing.T) (*openpgp.Entity, string) {
 	t.Helper()
-	key, err := openpgp.NewEntity("test", "", "test@registry.example", &packet.Config{RSABits: 2048, DefaultHash: crypto.SHA256})
+	key, err := openpgp.NewEntity("test", "", "test@registry.example",
+		&packet.Config{RSABits: 2048, DefaultHash: crypto.SHA256})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,8 @@ func simplySigned(t *testing.T, dir, repository, name, digest string, key *openp
 		t.Fatal(err)
 	}
 	at := filepath.Join(dir, repository+"@"+strings.Replace(digest, ":", "=", 1))
-	if err := errors.Join(os.MkdirAll(at, 0o755), os.WriteFile(filepath.Join(at, "signature-1"), signed.Bytes(), 0o644)); err != nil {
+	if err := errors.Join(os.MkdirAll(at, 0o755), os.WriteFile(filepath.Join(at, "signature-1"), signed.Bytes(),
+		0o644)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -109,7 +111,8 @@ func sigstoreSigned(t *testing.T, g *registry, repository, name, digest string, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	attached, err := mutate.Append(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), mutate.Addendum{
+	attached, err := mutate.Append(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1),
+		types.OCIConfigJSON), mutate.Addendum{
 		Layer:       blobLayer{text, "application/vnd.dev.cosign.simplesigning.v1+json"},
 		Annotations: map[string]string{"dev.cosignproject.cosign/signature": base64.StdEncoding.EncodeToString(signature)},
 		MediaType:   "application/vnd.dev.cosign.simplesigning.v1+json",
@@ -149,7 +152,8 @@ func TestPullSigned(t *testing.T) {
 		}
 	}
 	g.push(t, "list:"+wantTag, list)
-	simplySigned(t, lookaside, "list", original+":"+wantTag, digestOf(t, img(t, runtime.GOARCH, "for "+runtime.GOARCH)), key)
+	simplySigned(t, lookaside, "list", original+":"+wantTag, digestOf(t, img(t, runtime.GOARCH, "for "+runtime.GOARCH)),
+		key)
 	g.push(t, "sigstore:"+wantTag, right)
 	sigstoreSigned(t, g, "sigstore", original+":"+wantTag, digestOf(t, right), private)
 	g.push(t, "moved:"+wantTag, right)
@@ -171,7 +175,8 @@ func TestPullSigned(t *testing.T) {
 		return fmt.Sprintf(`{"default":[{"type":%q}],"transports":{"docker":{%q:%s}}}`, preset, scope, requirements)
 	}
 	remap := func(repository string) string {
-		return fmt.Sprintf(`,"signedIdentity":{"type":"remapIdentity","prefix":%q,"signedPrefix":%q}`, g.Host()+"/"+repository, original)
+		return fmt.Sprintf(`,"signedIdentity":{"type":"remapIdentity","prefix":%q,"signedPrefix":%q}`,
+			g.Host()+"/"+repository, original)
 	}
 	byName := scoped("reject", original, signedBy(public, ""))
 	anything := `{"default":[{"type":"insecureAcceptAnything"}]}`
@@ -183,34 +188,53 @@ func TestPullSigned(t *testing.T) {
 	}{
 		{name: "under the original name", repository: "signed", policy: byName, signed: true},
 		{name: "of a list, the image", repository: "list", policy: byName, signed: true},
-		{name: "by a scope above it", repository: "signed", policy: scoped("reject", "gcr.io", signedBy(public, "")), signed: true},
-		{name: "others may go unsigned", repository: "signed", policy: scoped("insecureAcceptAnything", original, signedBy(public, "")), signed: true},
-		{name: "a mirror does not evade the policy", repository: "none", policy: scoped("insecureAcceptAnything", original, signedBy(public, "")), says: "no signature exists", kind: `"Want":"` + original + `","Transport":"docker"`},
-		{name: "under the mirror's, remapped", repository: "signed", policy: scoped("reject", g.Host()+"/signed", signedBy(public, remap("signed"))), signed: true},
-		{name: "under the mirror's, not remapped", repository: "signed", policy: scoped("reject", g.Host()+"/signed", signedBy(public, "")), says: original, kind: `"Mirror":"` + g.Host() + `/signed"`},
-		{name: "with the mirror's own name", repository: "own", policy: scoped("reject", g.Host()+"/own", signedBy(public, "")), signed: true},
-		{name: "the mirror's scope does not suspend the other", repository: "none", says: "no signature exists", policy: fmt.Sprintf(
-			`{"default":[{"type":"reject"}],"transports":{"docker":{%q:[{"type":"insecureAcceptAnything"}],%q:%s}}}`, g.Host(), original, signedBy(public, ""))},
-		{name: "for another name", repository: "another/name", policy: byName, says: "registry.example/other", kind: `policy.json","Unsigned":false`},
+		{name: "by a scope above it", repository: "signed", policy: scoped("reject", "gcr.io", signedBy(public, "")),
+			signed: true},
+		{name: "others may go unsigned", repository: "signed",
+			policy: scoped("insecureAcceptAnything", original, signedBy(public, "")), signed: true},
+		{name: "a mirror does not evade the policy", repository: "none",
+			policy: scoped("insecureAcceptAnything", original, signedBy(public, "")), says: "no signature exists",
+			kind: `"Want":"` + original + `","Transport":"docker"`},
+		{name: "under the mirror's, remapped", repository: "signed",
+			policy: scoped("reject", g.Host()+"/signed", signedBy(public, remap("signed"))), signed: true},
+		{name: "under the mirror's, not remapped", repository: "signed",
+			policy: scoped("reject", g.Host()+"/signed", signedBy(public, "")), says: original,
+			kind: `"Mirror":"` + g.Host() + `/signed"`},
+		{name: "with the mirror's own name", repository: "own",
+			policy: scoped("reject", g.Host()+"/own", signedBy(public, "")), signed: true},
+		{name: "the mirror's scope does not suspend the other", repository: "none", says: "no signature exists",
+			policy: fmt.Sprintf(
+				`{"default":[{"type":"reject"}],"transports":{"docker":{%q:[{"type":"insecureAcceptAnything"}],%q:%s}}}`, g.Host(),
+				original, signedBy(public, ""))},
+		{name: "for another name", repository: "another/name", policy: byName, says: "registry.example/other",
+			kind: `policy.json","Unsigned":false`},
 		{name: "for another tag", repository: "another/tag", policy: byName, says: "v9"},
 		{name: "of another image", repository: "moved", policy: byName, says: "rejected by the policy"},
-		{name: "by another key", repository: "signed", policy: scoped("reject", original, signedBy(otherPublic, "")), says: "rejected by the policy"},
-		{name: "none", repository: "none", policy: byName, says: "no signature exists", kind: `"Want":"` + original + `","Transport":"docker"`},
+		{name: "by another key", repository: "signed", policy: scoped("reject", original, signedBy(otherPublic, "")),
+			says: "rejected by the policy"},
+		{name: "none", repository: "none", policy: byName, says: "no signature exists",
+			kind: `"Want":"` + original + `","Transport":"docker"`},
 		{name: "none, and none wanted", repository: "none", policy: anything},
-		{name: "none, required", repository: "none", policy: anything, required: true, says: "a signature is required", kind: `"Unsigned":true,"Want":"` + original + `"`},
-		{name: "signed, but not verified, required", repository: "signed", policy: anything, required: true, says: "a signature is required"},
+		{name: "none, required", repository: "none", policy: anything, required: true, says: "a signature is required",
+			kind: `"Unsigned":true,"Want":"` + original + `"`},
+		{name: "signed, but not verified, required", repository: "signed", policy: anything, required: true,
+			says: "a signature is required"},
 		{name: "signed, required", repository: "signed", policy: byName, required: true, signed: true},
 		{name: "sigstore", repository: "sigstore", signed: true, required: true,
-			policy: scoped("reject", original, fmt.Sprintf(`[{"type":"sigstoreSigned","keyPath":%q,"signedIdentity":{"type":"matchRepository"}}]`, sigstoreKey))},
+			policy: scoped("reject", original,
+				fmt.Sprintf(`[{"type":"sigstoreSigned","keyPath":%q,"signedIdentity":{"type":"matchRepository"}}]`, sigstoreKey))},
 		{name: "sigstore, none", repository: "none", says: "rejected by the policy", kind: "PolicyError",
-			policy: scoped("reject", original, fmt.Sprintf(`[{"type":"sigstoreSigned","keyPath":%q,"signedIdentity":{"type":"matchRepository"}}]`, sigstoreKey))},
+			policy: scoped("reject", original,
+				fmt.Sprintf(`[{"type":"sigstoreSigned","keyPath":%q,"signedIdentity":{"type":"matchRepository"}}]`, sigstoreKey))},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			opts := options(t)
 			// A long name: what follows it has to be there nevertheless.
-			opts.Policy, opts.RegistriesDir, opts.RequireSigned = write(t, strings.Repeat("long-", 40)+"policy.json", test.policy), registriesD, test.required
+			opts.Policy, opts.RegistriesDir, opts.RequireSigned = write(t, strings.Repeat("long-", 40)+"policy.json",
+				test.policy), registriesD, test.required
 			store := storagetest.Open(t)
-			_, origin, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+test.repository+":"+wantTag), opts)
+			_, origin, err := mirror.Pull(t.Context(), store, named(t, wanted),
+				sources(t, g.Host()+"/"+test.repository+":"+wantTag), opts)
 			if test.says == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -220,7 +244,8 @@ func TestPullSigned(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error()+kinds(err), opts.Policy) {
+			if err == nil || !strings.Contains(err.Error(), test.says) ||
+				!strings.Contains(err.Error()+kinds(err), opts.Policy) {
 				t.Errorf("got %v, want %q and %s", err, test.says, opts.Policy)
 			}
 			if !strings.Contains(kinds(err), test.kind) {
@@ -237,8 +262,10 @@ func TestPullSigned(t *testing.T) {
 func TestPullSignedFromAFile(t *testing.T) {
 	opts := options(t)
 	opts.RequireSigned = true
-	_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, "dir:"+imageDir(t, img(t, runtime.GOARCH, "right"))), opts)
-	if err == nil || !strings.Contains(err.Error(), "a signature is required") || !strings.Contains(kinds(err), `"Transport":"dir"`) {
+	_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted),
+		sources(t, "dir:"+imageDir(t, img(t, runtime.GOARCH, "right"))), opts)
+	if err == nil || !strings.Contains(err.Error(), "a signature is required") ||
+		!strings.Contains(kinds(err), `"Transport":"dir"`) {
 		t.Errorf("got %v, which is %q", err, kinds(err))
 	}
 }

@@ -35,7 +35,7 @@ func (u *unpacking) NewImageDestination(ctx context.Context, sys *types.SystemCo
 		return inner, err
 	}
 	d := &unpacker{
-		ctx: ctx, ImageDestination: inner, unpacking: u,
+		ImageDestination: inner, unpacking: u,
 		blobs: map[digest.Digest]*arriving{}, done: make(chan struct{}),
 	}
 	// The store is asked what it has before anything is unpacked: that locks it.
@@ -54,7 +54,7 @@ func (u *unpacking) NewImageDestination(ctx context.Context, sys *types.SystemCo
 		}
 		d.blobs[info.Digest] = a
 	}
-	go d.work()
+	go d.work(ctx)
 	return d, nil
 }
 
@@ -82,9 +82,8 @@ type unpacker struct {
 	*unpacking
 	blobs map[digest.Digest]*arriving
 
-	ctx  context.Context // of the copy: a goroutine unpacks
-	done chan struct{}   // closed when work has ended
-	made []string        // layers, the lowest first
+	done chan struct{} // closed when work has ended
+	made []string      // layers, the lowest first
 	err  error
 }
 
@@ -133,7 +132,7 @@ func (d *unpacker) TryReusingBlob(ctx context.Context, info types.BlobInfo, cach
 
 // work unpacks one layer after another, up to the first that is left to the
 // library.
-func (d *unpacker) work() {
+func (d *unpacker) work(ctx context.Context) {
 	defer close(d.done)
 	parent := ""
 	for i, diffID := range d.image.layers {
@@ -151,7 +150,7 @@ func (d *unpacker) work() {
 		made := false
 		file, err := d.kept.read(blob)
 		if err == nil {
-			made, err = d.unpack(parent, diffID, blob, file)
+			made, err = d.unpack(ctx, parent, diffID, blob, file)
 			file.Close() //nolint:errcheck // nothing was written
 		}
 		if err != nil {
@@ -166,13 +165,15 @@ func (d *unpacker) work() {
 }
 
 // unpack unpacks one layer, as far as there is room in the store.
-func (d *unpacker) unpack(parent string, diffID, blob digest.Digest, file *os.File) (made bool, err error) {
+func (d *unpacker) unpack(
+	ctx context.Context, parent string, diffID, blob digest.Digest, file *os.File,
+) (made bool, err error) {
 	info, err := file.Stat()
 	if err != nil {
 		return false, err
 	}
 	if info.Size() <= smallLayer {
-		if err := survey(d.ctx, file, d.store.Root()); err != nil {
+		if err := survey(ctx, file, d.store.Root()); err != nil {
 			return false, fmt.Errorf("layer %s: %w", blob, err)
 		}
 		if _, err := file.Seek(0, io.SeekStart); err != nil {

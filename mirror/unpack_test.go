@@ -199,7 +199,8 @@ func TestPullFullDisk(t *testing.T) {
 			}
 			defer store.Close() //nolint:errcheck // it is unmounted
 			_, _, err = mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t))
-			if err == nil || !strings.Contains(err.Error(), "no space left in "+dir) || !strings.Contains(kinds(err), "SpaceError") {
+			if err == nil || !strings.Contains(err.Error(), "no space left in "+dir) ||
+				!strings.Contains(kinds(err), "SpaceError") {
 				t.Errorf("got %v, which is %q", err, kinds(err))
 			}
 			if s := state(t, store); s != "" || layersIn(t, store) != 0 {
@@ -209,7 +210,8 @@ func TestPullFullDisk(t *testing.T) {
 			if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, fmt.Sprintf("size=%d", 8*size)); err != nil {
 				t.Fatal(err)
 			}
-			if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo), options(t)); err != nil {
+			if _, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, g.Host()+"/"+repo),
+				options(t)); err != nil {
 				t.Error(err)
 			}
 		})

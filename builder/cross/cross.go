@@ -95,7 +95,9 @@ func hashInto(ctx context.Context, h hash.Hash, r io.Reader) error {
 // read once, straight into the store's layers; the same ones make the same
 // image. dropped is how many devices were left out, which nobody without root
 // may make, and a container has its own of.
-func (c Rootfs) Assemble(ctx context.Context, store *storage.Store, inputs digest.Digest) (img storage.Image, dropped int, err error) {
+func (c Rootfs) Assemble(ctx context.Context, store *storage.Store, inputs digest.Digest) (
+	img storage.Image, dropped int, err error,
+) {
 	version, ok := golang.ParseVersion(c.Version)
 	if !ok {
 		return storage.Image{}, 0, fmt.Errorf("a Go toolchain of unknown version %q", c.Version)

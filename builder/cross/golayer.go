@@ -24,7 +24,9 @@ var (
 const GoRoot = "/usr/local/go"
 
 // GoFiles visits the files of a Go toolchain: names relative to GOROOT.
-type GoFiles func(ctx context.Context, visit func(name string, executable bool, size int64, content io.Reader) error) error
+type GoFiles func(
+	ctx context.Context, visit func(name string, executable bool, size int64, content io.Reader) error,
+) error
 
 // goLayer is a Go toolchain on its way into the layer above a root file system.
 type goLayer struct {
@@ -68,7 +70,9 @@ func (g *goLayer) write(ctx context.Context, to io.Writer) error {
 		if err := g.parents("usr/src/go"); err != nil {
 			return err
 		}
-		link := tar.Header{Typeflag: tar.TypeSymlink, Name: "usr/src/go", Linkname: "../local/go", Mode: 0o777, ModTime: goSourceTime}
+		link := tar.Header{
+			Typeflag: tar.TypeSymlink, Name: "usr/src/go", Linkname: "../local/go", Mode: 0o777, ModTime: goSourceTime,
+		}
 		if err := g.tar.WriteHeader(&link); err != nil {
 			return err
 		}

@@ -105,7 +105,8 @@ func (r *rootfs) entry(h *tar.Header) (*tar.Header, error) {
 	switch h.Typeflag {
 	case tar.TypeXGlobalHeader:
 		return nil, nil
-	case tar.TypeReg, tar.TypeDir, tar.TypeSymlink, tar.TypeLink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo, tar.TypeGNUSparse:
+	case tar.TypeReg, tar.TypeDir, tar.TypeSymlink, tar.TypeLink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo,
+		tar.TypeGNUSparse:
 	default:
 		return nil, fmt.Errorf("%q is of an unknown kind, %q", h.Name, h.Typeflag)
 	}

@@ -62,12 +62,16 @@ func TestRootfsRefuses(t *testing.T) {
 		{name: "a name that climbs", more: []tar.Header{entry(tar.TypeReg, "./../evil")}, err: "leads out"},
 		{name: "a name that climbs inside", more: []tar.Header{entry(tar.TypeReg, "usr/../../evil")}, err: "leads out"},
 		{name: "an absolute name", more: []tar.Header{entry(tar.TypeReg, "/etc/evil")}, err: "leads out"},
-		{name: "a link that climbs", more: []tar.Header{linkTo(tar.TypeSymlink, "./usr/evil", "../../etc")}, err: "leads out"},
-		{name: "a hard link that climbs", more: []tar.Header{linkTo(tar.TypeLink, "./evil", "../etc/passwd")}, err: "leads out"},
+		{name: "a link that climbs", more: []tar.Header{linkTo(tar.TypeSymlink, "./usr/evil", "../../etc")},
+			err: "leads out"},
+		{name: "a hard link that climbs", more: []tar.Header{linkTo(tar.TypeLink, "./evil", "../etc/passwd")},
+			err: "leads out"},
 		{name: "an absolute hard link", more: []tar.Header{linkTo(tar.TypeLink, "./evil", "/etc/passwd")}, err: "leads out"},
 		{name: "a hard link to nothing", more: []tar.Header{linkTo(tar.TypeLink, "./evil", "etc/passwd")}, err: "not there"},
-		{name: "a name through a link", more: []tar.Header{linkTo(tar.TypeSymlink, "./l", "/etc"), entry(tar.TypeReg, "./l/passwd")}, err: "leads through the link l -> /etc"},
-		{name: "a image.Whiteout", more: []tar.Header{entry(tar.TypeReg, "./etc/.wh.passwd")}, err: "reserved in image layers"},
+		{name: "a name through a link", more: []tar.Header{linkTo(tar.TypeSymlink, "./l", "/etc"),
+			entry(tar.TypeReg, "./l/passwd")}, err: "leads through the link l -> /etc"},
+		{name: "a image.Whiteout", more: []tar.Header{entry(tar.TypeReg, "./etc/.wh.passwd")},
+			err: "reserved in image layers"},
 		{name: "an image's archive", more: []tar.Header{entry(tar.TypeReg, "manifest.json")}, err: "an image's archive"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -90,7 +94,8 @@ func TestRootfsRefuses(t *testing.T) {
 		if err := os.WriteFile(file, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := (&rootfs{file: file}).write(context.Background(), io.Discard); err == nil || !strings.Contains(err.Error(), name) {
+		if err := (&rootfs{file: file}).write(context.Background(), io.Discard); err == nil ||
+			!strings.Contains(err.Error(), name) {
 			t.Errorf("%v, want %q", err, name)
 		}
 	}
@@ -104,7 +109,8 @@ func TestRootfsLayers(t *testing.T) {
 		entry(tar.TypeDir, "./dev/"), entry(tar.TypeChar, "./dev/null"), entry(tar.TypeChar, "./usr/device"),
 		entry(tar.TypeReg, "./usr/bin/sh"), linkTo(tar.TypeLink, "./usr/bin/rbash", "./usr/bin/bash"),
 		linkTo(tar.TypeSymlink, "./etc/alternative", "/usr/bin/bash"),
-		entry(tar.TypeDir, "./usr/local/"), entry(tar.TypeDir, "./usr/local/go/"), entry(tar.TypeReg, "./usr/local/go/VERSION"),
+		entry(tar.TypeDir, "./usr/local/"), entry(tar.TypeDir, "./usr/local/go/"),
+		entry(tar.TypeReg, "./usr/local/go/VERSION"),
 	)...))
 	if err = errors.Join(err, z.Close()); err != nil {
 		t.Fatal(err)
@@ -115,7 +121,8 @@ func TestRootfsLayers(t *testing.T) {
 	}
 	below := &rootfs{file: file, without: "usr/local/go"}
 	var lower, again, upper bytes.Buffer
-	if err := errors.Join(below.write(context.Background(), &lower), below.write(context.Background(), &again)); err != nil {
+	if err := errors.Join(below.write(context.Background(), &lower),
+		below.write(context.Background(), &again)); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(lower.Bytes(), again.Bytes()) {
@@ -130,11 +137,12 @@ func TestRootfsLayers(t *testing.T) {
 	}
 
 	version, _ := golang.ParseVersion("go1.4.3")
-	toolchain := goLayer{version: version, below: below, files: func(_ context.Context, visit func(string, bool, int64, io.Reader) error) error {
-		return errors.Join(
-			visit("VERSION", false, 1, strings.NewReader("x")), visit("bin/go", true, 1, strings.NewReader("x")),
-			visit("pkg/linux_amd64/fmt.a", false, 1, strings.NewReader("x")))
-	}}
+	toolchain := goLayer{version: version, below: below,
+		files: func(_ context.Context, visit func(string, bool, int64, io.Reader) error) error {
+			return errors.Join(
+				visit("VERSION", false, 1, strings.NewReader("x")), visit("bin/go", true, 1, strings.NewReader("x")),
+				visit("pkg/linux_amd64/fmt.a", false, 1, strings.NewReader("x")))
+		}}
 	if err := toolchain.write(context.Background(), &upper); err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +190,8 @@ func FuzzLayerName(f *testing.F) {
 	f.Add("../x")
 	f.Fuzz(func(t *testing.T, name string) {
 		clean, err := layerName(name)
-		if err == nil && (strings.HasPrefix(clean, "/") || clean == ".." || strings.HasPrefix(clean, "../") || strings.Contains(clean, "/../")) {
+		if err == nil && (strings.HasPrefix(clean, "/") || clean == ".." || strings.HasPrefix(clean, "../") ||
+			strings.Contains(clean, "/../")) {
 			t.Errorf("%q became %q", name, clean)
 		}
 	})

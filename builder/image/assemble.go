@@ -128,7 +128,8 @@ func (a assembly) onPrevious(ctx context.Context, key string) (id string, ok boo
 		return "", false, nil // its own tree's kbuild may just have replaced it
 	}
 	defer func() { err = errors.Join(err, b.Delete()) }()
-	id, err = a.commit(ctx, b, layer, m, fmt.Sprintf("changes of %s since %s", sourcesName(a.Tree.Recipe), previous.ID[:12]))
+	history := fmt.Sprintf("changes of %s since %s", sourcesName(a.Tree.Recipe), previous.ID[:12])
+	id, err = a.commit(ctx, b, layer, m, history)
 	return id, true, err
 }
 
@@ -233,11 +234,15 @@ func (a assembly) whole(ctx context.Context) (id string, err error) {
 
 // container makes a working container of an image, to be committed.
 func (a assembly) container(ctx context.Context, image string) (*buildah.Builder, error) {
-	return container.New(ctx, a.store, container.Options{Image: image, Tree: a.Maker.Tree, Network: container.NetworkNone, Host: a.Host})
+	return container.New(ctx, a.store, container.Options{
+		Image: image, Tree: a.Maker.Tree, Network: container.NetworkNone, Host: a.Host,
+	})
 }
 
 // commit makes an image of a container's image and one more layer.
-func (a assembly) commit(ctx context.Context, b *buildah.Builder, layer sourceLayer, m made, history string) (string, error) {
+func (a assembly) commit(
+	ctx context.Context, b *buildah.Builder, layer sourceLayer, m made, history string,
+) (string, error) {
 	created := sources.CanonicalTime
 	if !layer.empty() {
 		file := filepath.Join(a.Host.Dir, "layer.tar")

@@ -194,7 +194,8 @@ func (b Base) Check(name reference.Named, tools []string) (note string, err erro
 	case !ok:
 		return "", &WrongBaseError{name, fmt.Sprintf("has a Go toolchain of unknown version %q", b.Version)}
 	case promises && !has.SameLine(promised):
-		return "", &WrongBaseError{name, fmt.Sprintf("has %s, %s promises %d.%d", b.Version, tag, promised.Major, promised.Minor)}
+		reason := fmt.Sprintf("has %s, %s promises %d.%d", b.Version, tag, promised.Major, promised.Minor)
+		return "", &WrongBaseError{name, reason}
 	case promises && has != promised:
 		note = fmt.Sprintf("%s has %s, %s promises %s: another patch release, taken", name, b.Version, tag, promised)
 	}

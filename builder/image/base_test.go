@@ -40,7 +40,8 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s in %s: error %v, want %q", test.version, test.tag, err, test.err)
 		}
 		var wrong *WrongBaseError
-		if err != nil && (!errors.As(err, &wrong) || wrong.Nameless().Error() != wrong.Reason || !errors.As(wrong.Nameless(), &wrong)) {
+		if err != nil && (!errors.As(err, &wrong) || wrong.Nameless().Error() != wrong.Reason ||
+			!errors.As(wrong.Nameless(), &wrong)) {
 			t.Errorf("%v is of no type", err)
 		}
 		if !strings.HasSuffix(note, test.note) || (note == "") != (test.note == "") {
@@ -87,11 +88,13 @@ func TestCheckWords(t *testing.T) {
 		want string
 	}{
 		"gcr.io/google_containers/kube-cross:v1.4.2-1": {
-			Base{Version: "go1.4.2", Tools: []string{"cp"}}, "gcr.io/google_containers/kube-cross:v1.4.2-1 has no bash, rsync, which the tree's scripts run",
+			Base{Version: "go1.4.2", Tools: []string{"cp"}},
+			"gcr.io/google_containers/kube-cross:v1.4.2-1 has no bash, rsync, which the tree's scripts run",
 		},
 		"registry.k8s.io/build-image/kube-cross:v1.34.0-go1.24.5-bullseye.0": {
 			Base{Version: "go1.23.1 X:y", Tools: []string{"cp", "bash", "rsync"}},
-			"registry.k8s.io/build-image/kube-cross:v1.34.0-go1.24.5-bullseye.0 has go1.23.1 X:y, v1.34.0-go1.24.5-bullseye.0 promises 1.24",
+			"registry.k8s.io/build-image/kube-cross:v1.34.0-go1.24.5-bullseye.0 has go1.23.1 X:y, v1.34.0-go1.24.5-bullseye.0 " +
+				"promises 1.24",
 		},
 		"example.com/mine":       {Base{Version: "go1.2", Tools: []string{"cp", "bash", "rsync"}}, ""},
 		"example.com/mine:v9-go": {Base{}, "example.com/mine:v9-go has no Go toolchain"},
@@ -102,7 +105,8 @@ func TestCheckWords(t *testing.T) {
 		}
 		_, err = test.base.Check(name, []string{"bash", "cp", "rsync"})
 		var wrong *WrongBaseError
-		if got := fmt.Sprint(err); test.want == "" && err != nil || test.want != "" && (got != test.want || !errors.As(err, &wrong)) {
+		if got := fmt.Sprint(err); test.want == "" && err != nil ||
+			test.want != "" && (got != test.want || !errors.As(err, &wrong)) {
 			t.Errorf("%v, want %s", err, test.want)
 		}
 	}
@@ -121,16 +125,20 @@ func TestLookForGo(t *testing.T) {
 	}{
 		{name: "none"},
 		{name: "GOROOT", files: []string{"/opt/a", "/usr/local/go"}, env: []string{"GOROOT=/opt/a"}, want: "/opt/a"},
-		{name: "GOROOT that is wrong", files: []string{"/usr/local/go"}, env: []string{"GOROOT=/opt/a"}, want: "/usr/local/go"},
-		{name: "PATH", files: []string{"/opt/b", "/usr/local/go"}, execs: []string{"/opt/b/bin/go"}, env: []string{"PATH=/usr/bin:/opt/b/bin"}, want: "/opt/b"},
+		{name: "GOROOT that is wrong", files: []string{"/usr/local/go"}, env: []string{"GOROOT=/opt/a"},
+			want: "/usr/local/go"},
+		{name: "PATH", files: []string{"/opt/b", "/usr/local/go"}, execs: []string{"/opt/b/bin/go"},
+			env: []string{"PATH=/usr/bin:/opt/b/bin"}, want: "/opt/b"},
 		{
 			name: "PATH through links", files: []string{"/opt/b"}, execs: []string{"/opt/b/bin/go"},
-			links: map[string]string{"/usr/bin/go": "/etc/alternatives/go", "/etc/alternatives/go": "../../opt/b/bin/go"}, env: []string{"PATH=/usr/bin"}, want: "/opt/b",
+			links: map[string]string{"/usr/bin/go": "/etc/alternatives/go", "/etc/alternatives/go": "../../opt/b/bin/go"},
+			env:   []string{"PATH=/usr/bin"}, want: "/opt/b",
 		},
 		{name: "no PATH", files: []string{"/usr/local"}, execs: []string{"/usr/local/bin/go"}, want: "/usr/local"},
 		{name: "the old place", files: []string{"/usr/src/go"}, want: "/usr/src/go"},
 		{name: "a distribution's", files: []string{"/usr/lib/go"}, want: "/usr/lib/go"},
-		{name: "a link in a circle", files: []string{"/usr/lib/go"}, links: map[string]string{"/usr/local/go": "/usr/src/go", "/usr/src/go": "/usr/local/go"}, want: "/usr/lib/go"},
+		{name: "a link in a circle", files: []string{"/usr/lib/go"},
+			links: map[string]string{"/usr/local/go": "/usr/src/go", "/usr/src/go": "/usr/local/go"}, want: "/usr/lib/go"},
 		{name: "a link above the root", links: map[string]string{"/usr/local/go": "../../../../../../../../usr/local/go"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -145,7 +153,8 @@ func TestLookForGo(t *testing.T) {
 				}
 			}
 			for from, to := range test.links {
-				if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(root, from)), 0o755), os.Symlink(to, filepath.Join(root, from))); err != nil {
+				if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(root, from)), 0o755),
+					os.Symlink(to, filepath.Join(root, from))); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -194,7 +203,8 @@ func TestLookInto(t *testing.T) {
 			t.Errorf("record %s, %v", data, err)
 		}
 	}
-	if err := store.SetRecord(img.ID, baseRecord, []byte(`{"version":"go9.9","looked":["bash","stat","cp"]}`)); err != nil {
+	if err := store.SetRecord(img.ID, baseRecord,
+		[]byte(`{"version":"go9.9","looked":["bash","stat","cp"]}`)); err != nil {
 		t.Fatal(err)
 	}
 	if base, err := LookInto(store, img, []string{"bash"}); err != nil || base.Version != "go9.9" {

@@ -61,7 +61,8 @@ func (c Context) WithArchive(ctx context.Context, name string, run func() error)
 	if name == "" {
 		return run()
 	}
-	err = files.WriteCache(filepath.Join(c.Dir, name), 0o600, files.Self(), func(w io.Writer) error { return c.writeArchive(ctx, w) })
+	write := func(w io.Writer) error { return c.writeArchive(ctx, w) }
+	err = files.WriteCache(filepath.Join(c.Dir, name), 0o600, files.Self(), write)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
@@ -85,7 +86,10 @@ type archiveStamp struct {
 // written when it returns, since neither the image nor the compile waits for it:
 // the caller calls [Context.Wait] before the run ends. state is a directory of
 // kbuild's own for this tree; added is what [ReadContextFiles] found.
-func WriteContext(ctx context.Context, tree kube.Tree, manifest sources.Manifest, version kube.Version, dockerfile []byte, state string, added ...ContextFile) (_ Context, err error) {
+func WriteContext(
+	ctx context.Context, tree kube.Tree, manifest sources.Manifest, version kube.Version, dockerfile []byte,
+	state string, added ...ContextFile,
+) (_ Context, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("write the build context: %w", err)
@@ -155,7 +159,8 @@ func openTree(tree kube.Tree) (*files.Root, files.Owner, error) {
 // cannotWrite is whether a tree is not to be written to, or leads elsewhere.
 func cannotWrite(err error) bool {
 	var link *files.LinkError
-	return errors.As(err, &link) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) || errors.Is(err, unix.ENOTDIR)
+	return errors.As(err, &link) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) ||
+		errors.Is(err, unix.ENOTDIR)
 }
 
 // writeOwn brings kbuild's own directory to hold just these files, and fills in
@@ -213,7 +218,9 @@ func (c *Context) show(place *files.Dir, list []ContextFile, owner files.Owner) 
 }
 
 // place writes the archive to where upstream leaves it, and notes of what it is.
-func (c Context) place(ctx context.Context, place *files.Dir, name string, owner files.Owner, stampFile, of string) error {
+func (c Context) place(
+	ctx context.Context, place *files.Dir, name string, owner files.Owner, stampFile, of string,
+) error {
 	if err := os.Remove(stampFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -229,9 +236,9 @@ func (c Context) place(ctx context.Context, place *files.Dir, name string, owner
 }
 
 // contextDigest identifies what is in a build context.
-func contextDigest(manifest string, version kube.Version, dockerfile []byte, files ...ContextFile) digest.Digest {
+func contextDigest(manifest string, version kube.Version, dockerfile []byte, added ...ContextFile) digest.Digest {
 	h := sha256.New()
-	for _, part := range []string{manifest, string(version.File()), string(dockerfile), filesDigest(files)} {
+	for _, part := range []string{manifest, string(version.File()), string(dockerfile), filesDigest(added)} {
 		fmt.Fprintf(h, "%d %s", len(part), part)
 	}
 	return digest.NewDigest(digest.SHA256, h)

@@ -35,7 +35,8 @@ func newContextTree(t *testing.T) *contextTree {
 	return &contextTree{
 		t: t, version: kube.Version{Commit: "c"}, dockerfile: "FROM x\n", state: t.TempDir(),
 		tree: kube.Tree{Root: root, Recipe: kube.Recipe{
-			Way: kube.WayArchive, Context: "_output/images/x", SourceList: []string{"src"}, Archive: "s.tar.gz", VersionDefs: "defs",
+			Way: kube.WayArchive, Context: "_output/images/x", SourceList: []string{"src"}, Archive: "s.tar.gz",
+			VersionDefs: "defs",
 		}},
 	}
 }
@@ -109,8 +110,10 @@ func TestWriteContextAlone(t *testing.T) {
 		{"nothing", func() {}, nil, true},
 		{"the version", func() { c.version.Commit = "d" }, []string{"defs"}, false},
 		{"the Dockerfile", func() { c.dockerfile = "FROM y\n" }, []string{"Dockerfile"}, false},
-		{"the sources", func() { filestest.Write(t, filepath.Join(c.tree.Root, "src/a.go"), "package b") }, []string{"s.tar.gz"}, false},
-		{"what is not a source", func() { filestest.Write(t, filepath.Join(c.tree.Root, "other.go"), "package c") }, nil, true},
+		{"the sources", func() { filestest.Write(t, filepath.Join(c.tree.Root, "src/a.go"), "package b") },
+			[]string{"s.tar.gz"}, false},
+		{"what is not a source", func() { filestest.Write(t, filepath.Join(c.tree.Root, "other.go"), "package c") }, nil,
+			true},
 		{
 			"a source's time", func() {
 				file := filepath.Join(c.tree.Root, "src/a.go")
@@ -119,10 +122,13 @@ func TestWriteContextAlone(t *testing.T) {
 				}
 			}, nil, true,
 		},
-		{"the mode of a file here", func() { os.Chmod(filepath.Join(c.dir(), "Dockerfile"), 0o600) }, nil, true}, //nolint:errcheck // seen below
+		{"the mode of a file here", func() {
+			os.Chmod(filepath.Join(c.dir(), "Dockerfile"), 0o600) //nolint:errcheck // seen below
+		}, nil, true},
 		{"kbuild's own notes are gone", func() { c.state = t.TempDir() }, []string{"s.tar.gz"}, true},
 		{
-			"the notes cannot be read", func() { filestest.Write(t, filepath.Join(c.state, "archive.json"), "{") }, []string{"s.tar.gz"}, true,
+			"the notes cannot be read", func() { filestest.Write(t, filepath.Join(c.state, "archive.json"), "{") },
+			[]string{"s.tar.gz"}, true,
 		},
 		{
 			"links to the same", func() {
@@ -150,7 +156,8 @@ func TestWriteContextAlone(t *testing.T) {
 			if slices.Sort(written); !slices.Equal(written, test.want) {
 				t.Errorf("written %v, want %v", written, test.want)
 			}
-			if now.Changed != (test.want != nil) || (now.Digest == first.Digest) != test.same || now.Place != c.dir() || now.Dir != filepath.Join(c.state, "context") {
+			if now.Changed != (test.want != nil) || (now.Digest == first.Digest) != test.same || now.Place != c.dir() ||
+				now.Dir != filepath.Join(c.state, "context") {
 				t.Errorf("%+v, before %+v", now, first)
 			}
 			first = now
@@ -164,7 +171,8 @@ func TestWriteContextAlone(t *testing.T) {
 // The version's lines and the Dockerfile's cannot pass for each other.
 func TestContextDigest(t *testing.T) {
 	seen := map[string]bool{}
-	for _, c := range []struct{ manifest, dockerfile string }{{"a", "b"}, {"ab", ""}, {"", "ab"}, {"a", "c"}, {"1 a", "b"}} {
+	for _, c := range []struct{ manifest, dockerfile string }{{"a", "b"}, {"ab", ""}, {"", "ab"}, {"a", "c"},
+		{"1 a", "b"}} {
 		for _, v := range []kube.Version{{}, {Commit: "b"}} {
 			seen[contextDigest(c.manifest, v, []byte(c.dockerfile)).String()] = true
 		}
@@ -214,7 +222,8 @@ func TestWriteContextFails(t *testing.T) {
 			filestest.Write(t, filepath.Join(c.tree.Root, "src/a.go"), "package second")
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			if _, err := c.write(ctx, test.spoil(t, c, cancel)); err == nil || !test.is(err) || !strings.Contains(err.Error(), "s.tar.gz") {
+			if _, err := c.write(ctx, test.spoil(t, c, cancel)); err == nil || !test.is(err) ||
+				!strings.Contains(err.Error(), "s.tar.gz") {
 				t.Errorf("error %v", err)
 			}
 			c.only(t, "Dockerfile", "defs", "s.tar.gz")
@@ -276,7 +285,8 @@ func TestWriteContextOver(t *testing.T) {
 	// In the place of a directory above.
 	c = newContextTree(t)
 	filestest.Write(t, filepath.Join(c.tree.Root, "_output"), "mine")
-	if _, err := c.write(context.Background(), c.sources()); err == nil || !strings.Contains(err.Error(), "write the build context") {
+	if _, err := c.write(context.Background(), c.sources()); err == nil ||
+		!strings.Contains(err.Error(), "write the build context") {
 		t.Errorf("_output is a file: %v", err)
 	}
 }
@@ -344,7 +354,8 @@ func TestWriteContext(t *testing.T) {
 	root := t.TempDir()
 	filestest.Write(t, filepath.Join(root, "src/a.go"), "package a")
 	tree := kube.Tree{Root: root, Recipe: kube.Recipe{
-		Way: kube.WayArchive, Context: "_output/images/x", SourceList: []string{"src"}, Archive: "s.tar.gz", VersionDefs: "defs",
+		Way: kube.WayArchive, Context: "_output/images/x", SourceList: []string{"src"}, Archive: "s.tar.gz",
+		VersionDefs: "defs",
 	}}
 	state := t.TempDir()
 	do := func() Context {

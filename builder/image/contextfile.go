@@ -69,7 +69,8 @@ func readContextFile(root *files.Root, f kube.ContextFile) (ContextFile, error) 
 // utc is the time zone of a host that has no /etc/localtime, as a file of
 // tzfile(5), version 1: no transitions, one type of local time, named UTC.
 const utc = "TZif" + "\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
-	"\x00\x00\x00\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x01" + "\x00\x00\x00\x04" +
+	"\x00\x00\x00\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00" +
+	"\x00\x00\x00\x01" + "\x00\x00\x00\x04" +
 	"\x00\x00\x00\x00\x00\x00" + "UTC\x00"
 
 // write writes the file to a context unless it is there already, and says
@@ -99,12 +100,12 @@ func (f ContextFile) filled(dir *files.Dir) ContextFile {
 }
 
 // filesDigest identifies files of a context; what a secret is does not matter.
-func filesDigest(files []ContextFile) string {
-	if len(files) == 0 {
+func filesDigest(added []ContextFile) string {
+	if len(added) == 0 {
 		return ""
 	}
 	h := sha256.New()
-	for _, f := range files {
+	for _, f := range added {
 		fmt.Fprintf(h, "%q %t %t %d ", f.Name, f.Exec, f.Secret, len(f.Data))
 		h.Write(f.Data)
 	}

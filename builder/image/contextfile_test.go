@@ -18,13 +18,15 @@ func TestReadContextFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	tree := kube.Tree{Root: root, Recipe: kube.Recipe{ContextFiles: []kube.ContextFile{
-		{Name: "rsyncd.sh", From: "build/rsyncd.sh"}, {Name: "localtime", From: "/no/such/localtime"}, {Name: "rsyncd.password"},
+		{Name: "rsyncd.sh", From: "build/rsyncd.sh"}, {Name: "localtime", From: "/no/such/localtime"},
+		{Name: "rsyncd.password"},
 	}}}
 	read, err := ReadContextFiles(tree)
 	if err != nil || len(read) != 3 {
 		t.Fatalf("%v, %v", read, err)
 	}
-	if read[0].Data == nil || !strings.HasPrefix(string(read[1].Data), "TZif") || len(read[1].Data) != 54 || !read[2].Secret {
+	if read[0].Data == nil || !strings.HasPrefix(string(read[1].Data), "TZif") || len(read[1].Data) != 54 ||
+		!read[2].Secret {
 		t.Errorf("%+v", read)
 	}
 	dir := t.TempDir()

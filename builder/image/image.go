@@ -62,7 +62,9 @@ type AssembleOptions struct {
 // the store already holds the image made from just this, nothing happens and
 // changed is false. Older images of the same tree, as its scripts call it, are
 // removed. Images of another level of trust are neither used nor removed.
-func Assemble(ctx context.Context, store *storage.Store, opts AssembleOptions) (img storage.Image, changed bool, err error) {
+func Assemble(ctx context.Context, store *storage.Store, opts AssembleOptions) (
+	img storage.Image, changed bool, err error,
+) {
 	content := contentOf(opts.Context.Digest, opts.Base, opts.BaseName.String())
 	mine := opts.Names[len(opts.Names)-1]
 	opts.Maker.Called, opts.Maker.Name = opts.Tree.Recipe.PathID, mine.String()
@@ -106,15 +108,18 @@ func Assemble(ctx context.Context, store *storage.Store, opts AssembleOptions) (
 }
 
 // contentOf identifies everything a kube-build image is made from.
-func contentOf(context digest.Digest, base storage.Image, baseName string) digest.Digest {
+func contentOf(inputs digest.Digest, base storage.Image, baseName string) digest.Digest {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %s %s", context, base.ID, baseName)
+	fmt.Fprintf(h, "%s %s %s", inputs, base.ID, baseName)
 	return digest.NewDigest(digest.SHA256, h)
 }
 
 // Current says whether an image was assembled from just these sources, version,
 // Dockerfile and files on this base.
-func Current(store *storage.Store, img storage.Image, manifest sources.Manifest, version kube.Version, dockerfile []byte, base storage.Image, baseName string, files ...ContextFile) (bool, error) {
+func Current(
+	store *storage.Store, img storage.Image, manifest sources.Manifest, version kube.Version, dockerfile []byte,
+	base storage.Image, baseName string, files ...ContextFile,
+) (bool, error) {
 	config, err := imageConfig(store, img.ID)
 	if err != nil {
 		return false, err

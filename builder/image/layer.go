@@ -69,7 +69,10 @@ func (l sourceLayer) writeTo(ctx context.Context, w *tar.Writer) error {
 	versionFile := strings.TrimPrefix(l.tree.Recipe.VersionFile, "/")
 	if len(l.changed)+len(l.gone) > 0 || l.version != nil && strings.HasPrefix(versionFile, prefix+"/") {
 		for _, p := range l.parents {
-			h := tar.Header{Typeflag: tar.TypeDir, Name: p.Path + "/", Mode: p.Mode, Uid: p.UID, Gid: p.GID, ModTime: sources.CanonicalTime}
+			h := tar.Header{
+				Typeflag: tar.TypeDir, Name: p.Path + "/", Mode: p.Mode, Uid: p.UID, Gid: p.GID,
+				ModTime: sources.CanonicalTime,
+			}
 			if err := w.WriteHeader(&h); err != nil {
 				return err
 			}
@@ -91,14 +94,19 @@ func (l sourceLayer) writeTo(ctx context.Context, w *tar.Writer) error {
 		return nil
 	}
 	for _, dir := range l.implied() {
-		h := tar.Header{Typeflag: tar.TypeDir, Name: path.Join(prefix, dir) + "/", Mode: 0o755, ModTime: sources.CanonicalTime}
+		h := tar.Header{
+			Typeflag: tar.TypeDir, Name: path.Join(prefix, dir) + "/", Mode: 0o755, ModTime: sources.CanonicalTime,
+		}
 		if err := w.WriteHeader(&h); err != nil {
 			return err
 		}
 	}
 	for _, p := range l.gone {
 		dir, base := path.Split(p)
-		h := tar.Header{Typeflag: tar.TypeReg, Name: path.Join(prefix, dir, Whiteout+base), Mode: 0o600, ModTime: sources.CanonicalTime}
+		h := tar.Header{
+			Typeflag: tar.TypeReg, Name: path.Join(prefix, dir, Whiteout+base), Mode: 0o600,
+			ModTime: sources.CanonicalTime,
+		}
 		if err := w.WriteHeader(&h); err != nil {
 			return err
 		}

@@ -30,8 +30,10 @@ func releaseTree(t *testing.T, release string) string {
 // that cannot is an error that says where it stands.
 func TestCrossVersionIsRubbish(t *testing.T) {
 	rubbish := map[string]string{
-		"empty": "", "newline": "\n", "blank": " ", "two words": "v1.6.3-1 v1.6.3-2\n", "two lines": "v1.6.3-1\nv1.6.3-2\n", "comment": "# the version\nv1.6.3-1\n",
-		"shell": "$(date)", "control": "v1\x1b[31m", "no text": "\xff\xfe", "too long": strings.Repeat("v", 200), "conflict": "<<<<<<< HEAD\nv1\n", "carriage return": "v1.6.3-1\r\n",
+		"empty": "", "newline": "\n", "blank": " ", "two words": "v1.6.3-1 v1.6.3-2\n", "two lines": "v1.6.3-1\nv1.6.3-2\n",
+		"comment": "# the version\nv1.6.3-1\n",
+		"shell":   "$(date)", "control": "v1\x1b[31m", "no text": "\xff\xfe", "too long": strings.Repeat("v", 200),
+		"conflict": "<<<<<<< HEAD\nv1\n", "carriage return": "v1.6.3-1\r\n",
 	}
 	for _, release := range []string{"1.4", "1.5", "1.20", "1.28", "1.35"} {
 		root := releaseTree(t, release)
@@ -45,7 +47,8 @@ func TestCrossVersionIsRubbish(t *testing.T) {
 			}
 			writeFiles(t, root, map[string]string{name: content})
 			tree, err := OpenTree(context.Background(), root, environment())
-			if !isA[*ImageNameError](err) || !strings.Contains(err.Error(), name) || strings.ContainsAny(err.Error(), "\x1b\n\r") {
+			if !isA[*ImageNameError](err) || !strings.Contains(err.Error(), name) ||
+				strings.ContainsAny(err.Error(), "\x1b\n\r") {
 				t.Errorf("%s: %s: base image %q, error %v (%[4]T)", release, kind, tree.Recipe.BaseImage, err)
 			}
 		}
@@ -81,7 +84,8 @@ func TestHalfOfAnotherAge(t *testing.T) {
 		missing        []string
 	}{
 		{"1.2", "1.20", []string{"build/common.sh"}, "", "1.5 to 1.34", []string{"build/build-image/rsyncd.sh"}},
-		{"1.2", "1.5", []string{"build-tools/common.sh"}, "", "1.5 to 1.34", []string{"build-tools/build-image/Dockerfile", "build-tools/build-image/rsyncd.sh"}},
+		{"1.2", "1.5", []string{"build-tools/common.sh"}, "", "1.5 to 1.34",
+			[]string{"build-tools/build-image/Dockerfile", "build-tools/build-image/rsyncd.sh"}},
 		{"1.20", "1.0", []string{"build/common.sh"}, "", "1.0 and 1.1", []string{"build/build-image/cross/Dockerfile"}},
 		{"1.0", "1.35", []string{"build/common.sh"}, "", "1.35 and newer", []string{"build/build-image/cross/VERSION"}},
 		{"1.28", "1.35", nil, "build/build-image/Dockerfile", "1.5 to 1.34", []string{"build/build-image/Dockerfile"}},
@@ -133,7 +137,8 @@ func TestUnreadableScripts(t *testing.T) {
 	if !unprivileged(t) {
 		return
 	}
-	for _, name := range []string{"build/common.sh", "hack/lib/golang.sh", "hack/lib/version.sh", "hack/lib/init.sh", "build"} {
+	for _, name := range []string{"build/common.sh", "hack/lib/golang.sh", "hack/lib/version.sh", "hack/lib/init.sh",
+		"build"} {
 		for _, release := range []string{"1.2", "1.20"} {
 			root := releaseTree(t, release)
 			path := filepath.Join(root, name)
@@ -162,7 +167,8 @@ func TestNetworkSteps(t *testing.T) {
 	steps := []string{
 		"RUN mkdir $TMPDIR && go get example.com/tools/cover",
 		"RUN apt-get update && apt-get install -y rsync",
-		"RUN mkdir -p /usr/local/src/etcd && cd /usr/local/src/etcd && curl -L -O -s https://example.com/etcd.tar.gz && tar xzf etcd.tar.gz",
+		"RUN mkdir -p /usr/local/src/etcd && cd /usr/local/src/etcd && curl -L -O -s https://example.com/etcd.tar.gz && " +
+			"tar xzf etcd.tar.gz",
 	}
 	for release, base := range map[string]string{"1.0": "kube-build:cross", "1.1": "kube-build:cross-1.4.2-1"} {
 		tree := openTree(t, releaseTree(t, release))

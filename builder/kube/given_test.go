@@ -27,7 +27,8 @@ func asking(t *testing.T, value string) string {
 
 // secrets are variables of a user that no tree asks for in good faith.
 var secrets = []string{
-	"AWS_SECRET_ACCESS_KEY=s3cr3t", "KUBE_TOKEN=s3cr3t", "GOAUTH=s3cr3t", "GOOGLE_CREDENTIALS=s3cr3t", "GITHUB_TOKEN=s3cr3t", "KUBECONFIG=s3cr3t",
+	"AWS_SECRET_ACCESS_KEY=s3cr3t", "KUBE_TOKEN=s3cr3t", "GOAUTH=s3cr3t", "GOOGLE_CREDENTIALS=s3cr3t",
+	"GITHUB_TOKEN=s3cr3t", "KUBECONFIG=s3cr3t",
 	"KUBE_GIT_TOKEN=s3cr3t", "DOCKER_AUTH_CONFIG=s3cr3t", "HOME=/home/s3cr3t",
 }
 
@@ -48,7 +49,8 @@ func TestScriptsAreGivenNamedVariablesOnly(t *testing.T) {
 			t.Errorf("%s: %s is withheld of %s, %v", name, tree.Withheld, encoded, err)
 		}
 		tree, err = OpenTree(ctx, root, user, name)
-		if err != nil || !slices.Contains(tree.Recipe.Environment, "X="+strings.TrimPrefix(secret, name+"=")) || tree.Withheld != nil {
+		if err != nil || !slices.Contains(tree.Recipe.Environment, "X="+strings.TrimPrefix(secret, name+"=")) ||
+			tree.Withheld != nil {
 			t.Errorf("%s, which was named: %q, %q, %v", name, tree.Recipe.Environment, tree.Withheld, err)
 		}
 		tree, err = OpenTree(ctx, root, user, name+"=a$HOME=b")
@@ -102,14 +104,17 @@ func TestProxiesWithoutPassword(t *testing.T) {
 	}
 	root := releaseTree(t, "1.35")
 	const goproxy = "GOPROXY=https://u:s3cr3t@go.example.com/x,direct|http://t0ken@b"
-	for want, named := range map[string][]string{"GOPROXY=https://go.example.com/x,direct|http://b": nil, goproxy: {"GOPROXY"}} {
+	for want, named := range map[string][]string{"GOPROXY=https://go.example.com/x,direct|http://b": nil,
+		goproxy: {"GOPROXY"}} {
 		tree, err := OpenTree(ctx, root, environment(goproxy), named...)
-		if err != nil || !slices.Contains(tree.Recipe.Environment, want) || (named == nil) != slices.Equal(tree.Reduced, []string{"GOPROXY"}) {
+		if err != nil || !slices.Contains(tree.Recipe.Environment, want) ||
+			(named == nil) != slices.Equal(tree.Reduced, []string{"GOPROXY"}) {
 			t.Errorf("%q: %q, %q, %v", named, tree.Recipe.Environment, tree.Reduced, err)
 		}
 	}
 	for value, want := range map[string]string{
-		"http://p:1": "http://p:1", "u:p@host:1": "host:1", "http://u:p@ss@host:1/": "http://host:1/", "http://u:a/b@host": "http://host", "": "", "@": "",
+		"http://p:1": "http://p:1", "u:p@host:1": "host:1", "http://u:p@ss@host:1/": "http://host:1/",
+		"http://u:a/b@host": "http://host", "": "", "@": "",
 		"http://u@[::1]:3128": "http://[::1]:3128",
 	} {
 		if got := WithoutCredentials(value); got != want {
@@ -121,7 +126,8 @@ func TestProxiesWithoutPassword(t *testing.T) {
 // A tree that crosses to another process is the same there.
 func TestTreeIsData(t *testing.T) {
 	for _, release := range kubetest.Releases() {
-		tree, err := openTree(t, releaseTree(t, release), "KUBERNETES_CONTRIB=", "KUBE_GIT_COMMIT=abc", "KUBE_BUILD_HTTP_PROXY=http://p").WithGitVersion("v1.20.2")
+		tree, err := openTree(t, releaseTree(t, release), "KUBERNETES_CONTRIB=", "KUBE_GIT_COMMIT=abc",
+			"KUBE_BUILD_HTTP_PROXY=http://p").WithGitVersion("v1.20.2")
 		if err != nil {
 			t.Fatal(err)
 		}

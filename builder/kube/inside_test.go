@@ -20,7 +20,8 @@ func readFiles(t *testing.T, release string) []string {
 	read := []string{"build/common.sh", "hack/lib/golang.sh", "hack/lib/version.sh"}
 	root := releaseTree(t, release)
 	for _, name := range []string{
-		"build/build-image/Dockerfile", "build/build-image/VERSION", "build/build-image/cross/VERSION", "build/build-image/cross/Dockerfile", ".go-version",
+		"build/build-image/Dockerfile", "build/build-image/VERSION", "build/build-image/cross/VERSION",
+		"build/build-image/cross/Dockerfile", ".go-version",
 		"cmd/kubelet/kubelet.go",
 	} {
 		if release == "1.2" && strings.HasSuffix(name, "/VERSION") {
@@ -66,10 +67,12 @@ func TestReadingStaysInside(t *testing.T) {
 					data, err := os.ReadFile(file)
 					return errors.Join(err, os.WriteFile(secret, data, 0o644), os.Remove(file), os.Symlink(secret, file))
 				},
-				"link to a device": func(_, file string) error { return errors.Join(os.Remove(file), os.Symlink("/dev/zero", file)) },
-				"pipe":             func(_, file string) error { return errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o644)) },
-				"directory":        func(_, file string) error { return errors.Join(os.Remove(file), os.Mkdir(file, 0o755)) },
-				"endless":          func(_, file string) error { return os.Truncate(file, 1<<40) },
+				"link to a device": func(_, file string) error {
+					return errors.Join(os.Remove(file), os.Symlink("/dev/zero", file))
+				},
+				"pipe":      func(_, file string) error { return errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o644)) },
+				"directory": func(_, file string) error { return errors.Join(os.Remove(file), os.Mkdir(file, 0o755)) },
+				"endless":   func(_, file string) error { return os.Truncate(file, 1<<40) },
 			} {
 				t.Run(release+" "+name+" "+what, func(t *testing.T) {
 					root := releaseTree(t, release)
@@ -107,7 +110,8 @@ func TestReadingStaysInside(t *testing.T) {
 						if !errors.As(err, &outside) || outside.Path != name {
 							t.Errorf("error is %v", err)
 						}
-					case !errors.Is(err, files.ErrNotRegular) && !errors.Is(err, files.ErrTooLarge) || !strings.Contains(err.Error(), name):
+					case !errors.Is(err, files.ErrNotRegular) && !errors.Is(err, files.ErrTooLarge) ||
+						!strings.Contains(err.Error(), name):
 						t.Errorf("error is %v", err)
 					}
 				})
@@ -122,7 +126,8 @@ func TestBadValueIsShort(t *testing.T) {
 	key := "-----BEGIN KEY----- \x1b]0;x\a " + strings.Repeat("s3cr3t", 200)
 	writeFiles(t, root, map[string]string{"build/build-image/cross/VERSION": key})
 	_, err := OpenTree(context.Background(), root, environment())
-	if err == nil || strings.Count(err.Error(), "s3cr3t") > 6 || strings.Contains(err.Error(), "\x1b") || !strings.Contains(err.Error(), "BEGIN KEY") {
+	if err == nil || strings.Count(err.Error(), "s3cr3t") > 6 || strings.Contains(err.Error(), "\x1b") ||
+		!strings.Contains(err.Error(), "BEGIN KEY") {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -87,17 +87,20 @@ func TestBinariesStayInTheOutput(t *testing.T) {
 			t.Errorf("%s: %+v, %v", c.path, tree.Recipe.Outputs, err)
 		}
 		// What the tree names is in the tree, and no link is followed to it.
-		if own := tree.Recipe.Outputs[0].InTree; own != "" && own != c.want || (own == "") != (c.env != nil) || tree.Recipe.Outputs[0].Named != (c.env != nil) {
+		if own := tree.Recipe.Outputs[0].InTree; own != "" && own != c.want || (own == "") != (c.env != nil) ||
+			tree.Recipe.Outputs[0].Named != (c.env != nil) {
 			t.Errorf("%s: in the tree it is %q", c.path, own)
 		}
 		named := tree.WithOutput("/mnt/out").Recipe
-		if o := named.Outputs[0]; o.Host != "/mnt/out" || o.InTree != "" || !o.Named || named.Mounts[0].Host != "/mnt/out" || tree.Recipe.Mounts[0].Host != want {
+		if o := named.Outputs[0]; o.Host != "/mnt/out" || o.InTree != "" || !o.Named || named.Mounts[0].Host != "/mnt/out" ||
+			tree.Recipe.Mounts[0].Host != want {
 			t.Errorf("with a directory of the user's: %+v, before %+v", named, tree.Recipe)
 		}
 	}
 	for _, out := range []string{"../out", ".", ".git/x", "a/.git", "/etc/../.."} {
 		var output *OutputError
-		if _, err := OpenTree(context.Background(), releaseTree(t, "1.28"), environment("OUT_DIR="+out)); !errors.As(err, &output) || output.Variable != "OUT_DIR" {
+		if _, err := OpenTree(context.Background(), releaseTree(t, "1.28"), environment("OUT_DIR="+out)); !errors.As(err,
+			&output) || output.Variable != "OUT_DIR" {
 			t.Errorf("OUT_DIR=%s: %v", out, err)
 		}
 	}
@@ -109,7 +112,8 @@ func TestBinariesStayInTheOutput(t *testing.T) {
 func TestNamedDirectoryInTheTree(t *testing.T) {
 	top := t.TempDir()
 	root, other := filepath.Join(top, "k"), filepath.Join(top, "alias")
-	if err := errors.Join(os.MkdirAll(filepath.Join(root, "bin"), 0o755), os.Symlink("k", other), os.Symlink("/", filepath.Join(root, "out")),
+	if err := errors.Join(os.MkdirAll(filepath.Join(root, "bin"), 0o755), os.Symlink("k", other),
+		os.Symlink("/", filepath.Join(root, "out")),
 		os.Symlink("k/bin", filepath.Join(top, "inner"))); err != nil {
 		t.Fatal(err)
 	}

@@ -29,19 +29,29 @@ func TestForPlatforms(t *testing.T) {
 	}{
 		{name: "none", golang: words, command: command},
 		{name: "none, and no variable", golang: remark, command: command},
-		{name: "one", golang: words, platforms: []string{"linux/arm64"}, command: command, env: []string{"KUBE_BUILD_PLATFORMS=linux/arm64"}},
-		{name: "two", golang: words, platforms: []string{"linux/arm64", "windows/amd64"}, command: command, env: []string{"KUBE_BUILD_PLATFORMS=linux/arm64 windows/amd64"}},
-		{name: "twice the same", golang: words, platforms: []string{"linux/arm", "linux/arm"}, command: command, env: []string{"KUBE_BUILD_PLATFORMS=linux/arm"}},
-		{name: "one of an array", golang: array, platforms: []string{"linux/arm64"}, command: command, env: []string{"KUBE_BUILD_PLATFORMS=linux/arm64"}},
+		{name: "one", golang: words, platforms: []string{"linux/arm64"}, command: command,
+			env: []string{"KUBE_BUILD_PLATFORMS=linux/arm64"}},
+		{name: "two", golang: words, platforms: []string{"linux/arm64", "windows/amd64"}, command: command,
+			env: []string{"KUBE_BUILD_PLATFORMS=linux/arm64 windows/amd64"}},
+		{name: "twice the same", golang: words, platforms: []string{"linux/arm", "linux/arm"}, command: command,
+			env: []string{"KUBE_BUILD_PLATFORMS=linux/arm"}},
+		{name: "one of an array", golang: array, platforms: []string{"linux/arm64"}, command: command,
+			env: []string{"KUBE_BUILD_PLATFORMS=linux/arm64"}},
 		{
 			name: "two of an array", golang: array, platforms: []string{"linux/arm64", "linux/arm", "linux/arm64"},
-			command: []string{"bash", "-ec", `for p in linux/arm64 linux/arm; do KUBE_BUILD_PLATFORMS=$p "$@"; done`, "bash", "make", "WHAT=cmd/kubelet"},
+			command: []string{"bash", "-ec", `for p in linux/arm64 linux/arm; do KUBE_BUILD_PLATFORMS=$p "$@"; done`, "bash",
+				"make", "WHAT=cmd/kubelet"},
 		},
-		{name: "no variable", golang: remark, platforms: []string{"linux/arm"}, wantError: "hack/lib/golang.sh does not read KUBE_BUILD_PLATFORMS", isWanted: isA[*NoPlatformsError]},
-		{name: "no slash", golang: words, platforms: []string{"arm64"}, wantError: `"arm64" is not a platform`, isWanted: isA[*PlatformError]},
-		{name: "variant", golang: words, platforms: []string{"linux/arm/v7"}, wantError: `"linux/arm/v7" is not a platform`, isWanted: isA[*PlatformError]},
-		{name: "shell", golang: array, platforms: []string{"linux/arm", "a/b;date"}, wantError: `"a/b;date" is not a platform`, isWanted: isA[*PlatformError]},
-		{name: "empty", golang: words, platforms: []string{""}, wantError: `"" is not a platform`, isWanted: isA[*PlatformError]},
+		{name: "no variable", golang: remark, platforms: []string{"linux/arm"},
+			wantError: "hack/lib/golang.sh does not read KUBE_BUILD_PLATFORMS", isWanted: isA[*NoPlatformsError]},
+		{name: "no slash", golang: words, platforms: []string{"arm64"}, wantError: `"arm64" is not a platform`,
+			isWanted: isA[*PlatformError]},
+		{name: "variant", golang: words, platforms: []string{"linux/arm/v7"}, wantError: `"linux/arm/v7" is not a platform`,
+			isWanted: isA[*PlatformError]},
+		{name: "shell", golang: array, platforms: []string{"linux/arm", "a/b;date"},
+			wantError: `"a/b;date" is not a platform`, isWanted: isA[*PlatformError]},
+		{name: "empty", golang: words, platforms: []string{""}, wantError: `"" is not a platform`,
+			isWanted: isA[*PlatformError]},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			root := t.TempDir()
@@ -75,7 +85,8 @@ func TestParsePlatform(t *testing.T) {
 			t.Errorf("%s crosses as %s, %+v, %v", text, encoded, decoded, err)
 		}
 	}
-	for _, text := range []string{"", "linux", "linux/", "/arm64", "linux/arm/v7", "Linux/arm64", "linux/arm64\n", "a/b;date"} {
+	for _, text := range []string{"", "linux", "linux/", "/arm64", "linux/arm/v7", "Linux/arm64", "linux/arm64\n",
+		"a/b;date"} {
 		if p, err := ParsePlatform(text); !isA[*PlatformError](err) {
 			t.Errorf("%q is %+v, %v", text, p, err)
 		}
@@ -92,7 +103,8 @@ func TestForPlatformsOfArrayRuns(t *testing.T) {
 	root := t.TempDir()
 	writeFiles(t, root, map[string]string{golangFile: `for p in "${KUBE_BUILD_PLATFORMS[@]}"; do true; done` + "\n"})
 	program := `echo "$KUBE_BUILD_PLATFORMS $*"; [[ $KUBE_BUILD_PLATFORMS != plan9/* ]]`
-	command, _, err := Tree{Root: root}.ForPlatforms([]string{"bash", "-c", program, "bash", "a b", "c"}, []string{"linux/arm", "plan9/386", "linux/arm64"})
+	command, _, err := Tree{Root: root}.ForPlatforms([]string{"bash", "-c", program, "bash", "a b", "c"},
+		[]string{"linux/arm", "plan9/386", "linux/arm64"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +127,8 @@ func TestForPlatformsOfEveryAge(t *testing.T) {
 		}
 		command := tree.Recipe.CommandLine([]string{"cmd/kubelet"}, nil)
 		got, env, err := tree.ForPlatforms(command, []string{"linux/arm64", "linux/arm"})
-		if want := []string{"KUBE_BUILD_PLATFORMS=linux/arm64 linux/arm"}; err != nil || !reflect.DeepEqual(got, command) || !reflect.DeepEqual(env, want) {
+		if want := []string{"KUBE_BUILD_PLATFORMS=linux/arm64 linux/arm"}; err != nil || !reflect.DeepEqual(got, command) ||
+			!reflect.DeepEqual(env, want) {
 			t.Errorf("%s: %q, %q, %v, want %q, %q", release, got, env, err, command, want)
 		}
 	}

@@ -135,7 +135,8 @@ func common(ctx context.Context, t Tree, m marks, v *shell.Variables) (Recipe, e
 		Workdir:    workdir,
 		Persistent: []string{remote + "/go"},
 		Outputs: []Output{{
-			Container: remote + "/bin", Host: filepath.Join(output, "dockerized", "bin"), InTree: path.Join(inTree, "dockerized", "bin"),
+			Container: remote + "/bin", Host: filepath.Join(output, "dockerized", "bin"),
+			InTree: path.Join(inTree, "dockerized", "bin"),
 		}},
 		// [[ ${KUBE_RUN_COPY_OUTPUT:-y} =~ ^[yY]$ ]] in build/run.sh.
 		NoCopyBack: !strings.EqualFold(t.envOr("KUBE_RUN_COPY_OUTPUT", "y"), "y"),

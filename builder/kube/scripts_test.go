@@ -27,7 +27,8 @@ func TestRecipeIsWhatTheScriptsDo(t *testing.T) {
 	environments := map[string][]string{
 		"switches": {
 			"KUBE_CROSS_IMAGE=example.com/cross", "KUBE_CROSS_VERSION=v1.6.3-7", "KUBE_BASE_IMAGE_REGISTRY=example.com/base",
-			"KUBE_BUILD_PLATFORMS=linux/arm64 linux/arm", "KUBE_FASTBUILD=true", "KUBE_VERBOSE=7", "KUBE_RACE=-race", "GOFLAGS=-v -x",
+			"KUBE_BUILD_PLATFORMS=linux/arm64 linux/arm", "KUBE_FASTBUILD=true", "KUBE_VERBOSE=7", "KUBE_RACE=-race",
+			"GOFLAGS=-v -x",
 			"GOLDFLAGS=-s", "GOGCFLAGS=-N -l", "SOURCE_DATE_EPOCH=1", "OUT_DIR=_output/put", "CUSTOM_OUTPUT_BINPATH=/srv/bin",
 			"KUBE_CGO_OVERRIDES= a  b ", "KUBE_BUILD_HTTP_PROXY=http://p:1", "KUBERNETES_HTTPS_PROXY=http://p:2", "GOPROXY=off",
 			"OSTYPE=linux-musl", "HOSTNAME=other",
@@ -67,7 +68,8 @@ func runScripts(t *testing.T, release string, env []string) (kube.Tree, kube.Ver
 		}
 	}
 	log := filepath.Join(dir, "calls")
-	env = append([]string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + dir, "PWD=" + root, "CALLS=" + log, "GIT_CEILING_DIRECTORIES=" + dir}, env...)
+	env = append([]string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + dir, "PWD=" + root, "CALLS=" + log,
+		"GIT_CEILING_DIRECTORIES=" + dir}, env...)
 	lookup := func(name string) (string, bool) {
 		for i := len(env) - 1; i >= 0; i-- {
 			if value, ok := strings.CutPrefix(env[i], name+"="); ok {
@@ -88,7 +90,8 @@ func runScripts(t *testing.T, release string, env []string) (kube.Tree, kube.Ver
 	cmd.Dir, cmd.Env = root, env
 	if bin := tree.Recipe.Outputs[0].Host; strings.HasPrefix(bin, "/srv") {
 		cmd.Path = "/bin/bash" // run.sh would make the directory
-		cmd.Args = []string{"bash", "-c", `mkdir() { [[ "$*" == *"/srv/"* ]] || command mkdir "$@"; }; export -f mkdir; exec build/run.sh the command`}
+		cmd.Args = []string{"bash", "-c",
+			`mkdir() { [[ "$*" == *"/srv/"* ]] || command mkdir "$@"; }; export -f mkdir; exec build/run.sh the command`}
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -145,8 +148,8 @@ func options(call []string, names ...string) []string {
 func checkImage(t *testing.T, tree kube.Tree, version kube.Version, called calls) {
 	r := tree.Recipe
 	names := tree.ImageNames(version)
-	context := filepath.Join(tree.Root, r.Context)
-	versionFile := filepath.Join(context, r.VersionDefs)
+	dir := filepath.Join(tree.Root, r.Context)
+	versionFile := filepath.Join(dir, r.VersionDefs)
 	if r.VersionDefs == "" {
 		versionFile = filepath.Join(tree.Root, strings.TrimPrefix(r.VersionFile, r.Workdir))
 	}
@@ -159,14 +162,14 @@ func checkImage(t *testing.T, tree kube.Tree, version kube.Version, called calls
 		}
 		return
 	}
-	build := called.of(t, context, "docker", "build")
+	build := called.of(t, dir, "docker", "build")
 	if tag := options(build, "-t", "--tag"); !reflect.DeepEqual(tag, names[len(names)-1:]) {
 		t.Errorf("names are %q, want the last to be %q", names, tag)
 	}
 	if got := options(build, "--build-arg"); !reflect.DeepEqual(got, r.BuildArgs) {
 		t.Errorf("build arguments are %q, want %q", r.BuildArgs, got)
 	}
-	want, err := os.ReadFile(filepath.Join(context, "Dockerfile"))
+	want, err := os.ReadFile(filepath.Join(dir, "Dockerfile"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +185,7 @@ func checkImage(t *testing.T, tree kube.Tree, version kube.Version, called calls
 			files = append(files, f)
 		}
 	}
-	entries, err := os.ReadDir(context)
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,9 +231,7 @@ func checkContainer(t *testing.T, tree kube.Tree, called calls) {
 			}
 			mounts = append(mounts, mount)
 		}
-		for _, p := range r.Persistent {
-			persistent = append(persistent, p)
-		}
+		persistent = append(persistent, r.Persistent...)
 		if got := options(run, "--volume"); !reflect.DeepEqual(got, append(mounts, persistent...)) {
 			t.Errorf("mounts are %q and %q kept, want %q", mounts, persistent, got)
 		}
@@ -242,7 +243,8 @@ func checkContainer(t *testing.T, tree kube.Tree, called calls) {
 		if got := r.SourceFilter.String(); !strings.HasSuffix(got, "\n"+strings.Join(in, "\n")) {
 			t.Errorf("source filter is\n%s, want it to end in %q", got, in)
 		}
-		if got, want := r.CopyBack.String(), strings.Join(options(called.of(t, tree.Root, "rsync"), "--filter"), "\n"); got != want {
+		if got, want := r.CopyBack.String(), strings.Join(options(called.of(t, tree.Root, "rsync"), "--filter"),
+			"\n"); got != want {
 			t.Errorf("what is copied back is\n%s, want\n%s", got, want)
 		}
 	}
@@ -303,7 +305,8 @@ func TestSourcesOfEveryAge(t *testing.T) {
 		if err := kubetest.Commit(context.Background(), root, "v1.2.3"); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{"pkg/api/zz_generated.kinds.go", ".make/x", "_tmp/x", "_output/x", ".dockerized-kube-version-defs", "pkg/_output/x", "out/dockerized/x", "kbuild.lock", "pkg/kbuild.lock"} {
+		for _, name := range []string{"pkg/api/zz_generated.kinds.go", ".make/x", "_tmp/x", "_output/x",
+			".dockerized-kube-version-defs", "pkg/_output/x", "out/dockerized/x", "kbuild.lock", "pkg/kbuild.lock"} {
 			path := filepath.Join(root, name)
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 				t.Fatal(err)
@@ -326,10 +329,12 @@ func TestSourcesOfEveryAge(t *testing.T) {
 			has[e.Path] = true
 		}
 		want := map[string]bool{
-			"cmd/kubelet/kubelet.go": true, "pkg/_output/x": true, ".git/HEAD": false, ".git": false, "_output/x": false, "_tmp/x": false,
+			"cmd/kubelet/kubelet.go": true, "pkg/_output/x": true, ".git/HEAD": false, ".git": false, "_output/x": false,
+			"_tmp/x":                        false,
 			".dockerized-kube-version-defs": release == "1.4", ".gitignore": tree.Recipe.Way != kube.WayArchive,
-			"pkg/api/zz_generated.kinds.go": release != "1.5" && release != "1.20", ".make/x": slices.Contains([]string{"1.4", "1.28", "1.35"}, release),
-			"out/dockerized/x": false, "kbuild.lock": false, "pkg/kbuild.lock": true,
+			"pkg/api/zz_generated.kinds.go": release != "1.5" && release != "1.20",
+			".make/x":                       slices.Contains([]string{"1.4", "1.28", "1.35"}, release),
+			"out/dockerized/x":              false, "kbuild.lock": false, "pkg/kbuild.lock": true,
 		}
 		for name, in := range want {
 			if has[name] != in {

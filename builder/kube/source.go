@@ -26,7 +26,9 @@ func (t Tree) Sources(ctx context.Context) (sources.Manifest, error) {
 
 // SourcesSince is [Tree.Sources] for a caller who kept the fingerprint of an
 // earlier look at this tree; see [sources.Set.ReadSince].
-func (t Tree) SourcesSince(ctx context.Context, before sources.Fingerprint) (sources.Manifest, sources.Fingerprint, error) {
+func (t Tree) SourcesSince(ctx context.Context, before sources.Fingerprint) (
+	sources.Manifest, sources.Fingerprint, error,
+) {
 	return t.sourceSet().ReadSince(ctx, before)
 }
 

@@ -16,8 +16,9 @@ import (
 // The entries are those of GNU tar with the list that the tree's script prints.
 func TestSourcesAreThoseOfTar(t *testing.T) {
 	root := smallTree(t, map[string]string{
-		"pkg/empty/": "", "pkg/name with\nnewline": "n", "pkg/\xff\xfe": "not UTF-8", "pkg/-dash": "-", "pkg/dir-x/file": "sorts before dir/",
-		"pkg/dir/file": "x", "not/listed": "x", "Godeps/Readme": "not listed", "_output/dockerized/bin/kubelet": "x",
+		"pkg/empty/": "", "pkg/name with\nnewline": "n", "pkg/\xff\xfe": "not UTF-8", "pkg/-dash": "-",
+		"pkg/dir-x/file": "sorts before dir/",
+		"pkg/dir/file":   "x", "not/listed": "x", "Godeps/Readme": "not listed", "_output/dockerized/bin/kubelet": "x",
 		"contrib/extra/cmd/more/more.go": "package main\n",
 	})
 	for link, target := range map[string]string{"pkg/dangling": "nowhere", "pkg/loop": "loop", "pkg/to-dir": "../not"} {

@@ -28,9 +28,11 @@ func TestTargetsErrors(t *testing.T) {
 	tests := []struct{ name, old, new, want string }{
 		{"none", "KUBE_ALL_TARGETS=", "KUBE_TARGETS=", "hack/lib/golang.sh: cannot find KUBE_ALL_TARGETS=("},
 		{"no server targets", "readonly KUBE_SERVER_TARGETS=", "readonly SERVERS=", "cannot find KUBE_SERVER_TARGETS=("},
-		{"no function", "kube::golang::server_targets() {", "server_targets() {", "cannot find the function kube::golang::server_targets"},
+		{"no function", "kube::golang::server_targets() {", "server_targets() {",
+			"cannot find the function kube::golang::server_targets"},
 		{"itself", `"${KUBE_CLIENT_TARGETS[@]}"`, `"${KUBE_ALL_TARGETS[@]}"`, "refers to itself"},
-		{"computed", "  cmd/kubectl\n", "  ${KUBECTL}\n", "KUBE_CLIENT_TARGETS: line 25: only a shell can tell what ${KUBECTL} is"},
+		{"computed", "  cmd/kubectl\n", "  ${KUBECTL}\n",
+			"KUBE_CLIENT_TARGETS: line 25: only a shell can tell what ${KUBECTL} is"},
 		{"other expansion", `"${KUBE_CLIENT_TARGETS[@]}"`, `"${KUBE_CLIENT_TARGETS[@]##*/}"`, "only a shell"},
 		{"set twice", "place_bins() {", "KUBE_CLIENT_TARGETS=(x)", "KUBE_CLIENT_TARGETS=( is there 2 times"},
 		{"conditional", "    cmd/kube-proxy\n", "    $([[ -n $X ]] && echo x)\n", "only a shell"},
@@ -113,7 +115,8 @@ func TestResolveTargets(t *testing.T) {
 			t.Errorf("%s is %q, %v, want %s", test.arg, got, err, test.want)
 		}
 	}
-	if got, err := tree.ResolveTargets([]string{"kube-dns", "kubelet", "plugin/cmd/kube-dns", "cmd/kubelet"}); err != nil ||
+	if got, err := tree.ResolveTargets([]string{"kube-dns", "kubelet", "plugin/cmd/kube-dns",
+		"cmd/kubelet"}); err != nil ||
 		!reflect.DeepEqual(got, []string{"plugin/cmd/kube-dns", "cmd/kubelet"}) {
 		t.Errorf("with repetitions: %q, %v", got, err)
 	}

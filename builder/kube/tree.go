@@ -219,7 +219,8 @@ type AgeError struct {
 func (e *AgeError) Error() string {
 	if e.Age == "" {
 		return fmt.Sprintf("%s is a Kubernetes tree of an age that kbuild does not know: %s neither packs the sources "+
-			"(kube::build::source_targets) nor copies them (kube::build::sync_to_container) nor mounts KUBE_ROOT", e.Dir, e.Common)
+			"(kube::build::source_targets) nor copies them (kube::build::sync_to_container) nor mounts KUBE_ROOT",
+			e.Dir, e.Common)
 	}
 	return fmt.Sprintf("%s is half a Kubernetes tree: %s is that of %s, but there is no %s",
 		e.Dir, e.Common, e.Age, strings.Join(e.Missing, ", no "))

@@ -38,9 +38,9 @@ func smallTree(t testing.TB, more map[string]string) string {
 	return root
 }
 
-func writeFiles(t testing.TB, root string, files map[string]string) {
+func writeFiles(t testing.TB, root string, content map[string]string) {
 	t.Helper()
-	for name, content := range files {
+	for name, text := range content {
 		path := filepath.Join(root, name)
 		if strings.HasSuffix(name, "/") {
 			if err := os.MkdirAll(path, 0o755); err != nil {
@@ -51,7 +51,7 @@ func writeFiles(t testing.TB, root string, files map[string]string) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -151,7 +151,8 @@ func TestOpenTree(t *testing.T) {
 	if tree.Root != root {
 		t.Errorf("root is %s, want %s", tree.Root, root)
 	}
-	if got, want := tree.Recipe.Tools, []string{"bash", "dirname", "find", "mkdir", "rsync"}; !reflect.DeepEqual(got, want) {
+	if got, want := tree.Recipe.Tools, []string{"bash", "dirname", "find", "mkdir", "rsync"}; !reflect.DeepEqual(got,
+		want) {
 		t.Errorf("tools are %q, want %q", got, want)
 	}
 }
@@ -243,13 +244,20 @@ func TestAges(t *testing.T) {
 		missing []string
 	}{
 		{name: "list", recipe: "add"},
-		{name: "cross version", more: map[string]string{"build/common.sh": change(tag, readsVersion), cross + "VERSION": "v1.6.3-1\n"}, recipe: "add"},
-		{name: "local cross with version", more: map[string]string{"build/common.sh": change(tag, local+"\n"+tag), cross + "Dockerfile": "FROM golang:1.4\n"}, recipe: "local"},
-		{name: "local cross", more: map[string]string{"build/common.sh": change(tag, "readonly KUBE_BUILD_IMAGE_CROSS_TAG=cross"), cross + "Dockerfile": "FROM golang:1.4\n"}, recipe: "local"},
-		{name: "local cross without Dockerfile", more: map[string]string{"build/common.sh": change(tag, local)}, age: "1.0 and 1.1", missing: []string{cross + "Dockerfile"}},
-		{name: "rsync and no daemon", more: map[string]string{"build/common.sh": rsync}, age: "1.5 to 1.34", missing: []string{"build/build-image/rsyncd.sh"}},
-		{name: "build-tools and nothing in it", more: map[string]string{"build-tools/common.sh": rsync}, age: "1.5 to 1.34", missing: []string{"build-tools/build-image/Dockerfile", "build-tools/build-image/rsyncd.sh"}},
-		{name: "mounted and no version", more: map[string]string{"build/common.sh": mount}, age: "1.35 and newer", missing: []string{cross + "VERSION"}},
+		{name: "cross version", more: map[string]string{"build/common.sh": change(tag, readsVersion),
+			cross + "VERSION": "v1.6.3-1\n"}, recipe: "add"},
+		{name: "local cross with version", more: map[string]string{"build/common.sh": change(tag, local+"\n"+tag),
+			cross + "Dockerfile": "FROM golang:1.4\n"}, recipe: "local"},
+		{name: "local cross", more: map[string]string{"build/common.sh": change(tag,
+			"readonly KUBE_BUILD_IMAGE_CROSS_TAG=cross"), cross + "Dockerfile": "FROM golang:1.4\n"}, recipe: "local"},
+		{name: "local cross without Dockerfile", more: map[string]string{"build/common.sh": change(tag, local)},
+			age: "1.0 and 1.1", missing: []string{cross + "Dockerfile"}},
+		{name: "rsync and no daemon", more: map[string]string{"build/common.sh": rsync}, age: "1.5 to 1.34",
+			missing: []string{"build/build-image/rsyncd.sh"}},
+		{name: "build-tools and nothing in it", more: map[string]string{"build-tools/common.sh": rsync}, age: "1.5 to 1.34",
+			missing: []string{"build-tools/build-image/Dockerfile", "build-tools/build-image/rsyncd.sh"}},
+		{name: "mounted and no version", more: map[string]string{"build/common.sh": mount}, age: "1.35 and newer",
+			missing: []string{cross + "VERSION"}},
 		{name: "other", more: map[string]string{"build/common.sh": "# nothing\n"}},
 	}
 	for _, test := range tests {
@@ -266,7 +274,8 @@ func TestAges(t *testing.T) {
 			if !errors.As(err, &age) || age.Age != test.age || age.Dir != root || !reflect.DeepEqual(age.Missing, test.missing) {
 				t.Fatalf("error is %v (%+v), want age %q", err, age, test.age)
 			}
-			if !strings.Contains(err.Error(), "common.sh") || !strings.Contains(err.Error(), strings.Join(test.missing, ", no ")) {
+			if !strings.Contains(err.Error(), "common.sh") ||
+				!strings.Contains(err.Error(), strings.Join(test.missing, ", no ")) {
 				t.Errorf("error is %q", err)
 			}
 		})
@@ -288,26 +297,36 @@ func TestOpenTreeErrors(t *testing.T) {
 		env  string
 		want string
 	}{
-		{"no FROM", map[string]string{"build/build-image/Dockerfile": "RUN true\n"}, "", "build/build-image/Dockerfile: cannot find FROM"},
+		{"no FROM", map[string]string{"build/build-image/Dockerfile": "RUN true\n"}, "",
+			"build/build-image/Dockerfile: cannot find FROM"},
 		{"Dockerfile is a directory", map[string]string{"build/build-image/Dockerfile/": ""}, "", "not a regular file"},
-		{"tag is computed", change(`"v1.4.2-1"`, `"v1.4.2-$(date)"`), "", "build/common.sh: line 11: KUBE_BUILD_IMAGE_CROSS_TAG: only a shell can tell"},
-		{"tag twice", change("source hack/lib/golang.sh", "KUBE_BUILD_IMAGE_CROSS_TAG=v1"), "", "KUBE_BUILD_IMAGE_CROSS_TAG= is there 2 times, in lines 9 and 11"},
-		{"no hash", change(`short_hash "$KUBE_ROOT"`, "hash"), "", `build/common.sh: cannot find kube::build::short_hash "$KUBE_ROOT"`},
-		{"sources by find", change("    build\n", "    $(find . -maxdepth 1)\n"), "", "build/common.sh: cannot read the function kube::build::source_targets: line 29: only a shell"},
+		{"tag is computed", change(`"v1.4.2-1"`, `"v1.4.2-$(date)"`), "",
+			"build/common.sh: line 11: KUBE_BUILD_IMAGE_CROSS_TAG: only a shell can tell"},
+		{"tag twice", change("source hack/lib/golang.sh", "KUBE_BUILD_IMAGE_CROSS_TAG=v1"), "",
+			"KUBE_BUILD_IMAGE_CROSS_TAG= is there 2 times, in lines 9 and 11"},
+		{"no hash", change(`short_hash "$KUBE_ROOT"`, "hash"), "",
+			`build/common.sh: cannot find kube::build::short_hash "$KUBE_ROOT"`},
+		{"sources by find", change("    build\n", "    $(find . -maxdepth 1)\n"), "",
+			"build/common.sh: cannot read the function kube::build::source_targets: line 29: only a shell"},
 		{"pattern in sources", change("    build\n", "    b*\n"), "", "line 29: b* is a pattern"},
 		{"blank in sources", change("    build\n", "    'a b'\n"), "", "line 29: 'a b' is not a plain word"},
 		{"braces in sources", change("    build\n", "    a{b,c}\n"), "", "is a pattern"},
 		{"home in sources", change("    build\n", "    ~/x\n"), "", "is a pattern"},
-		{"unknown statement", change(`  echo "${targets[@]}"`, "  targets=()\n  echo \"${targets[@]}\""), "", `line 42: did not expect "targets=()"`},
+		{"unknown statement", change(`  echo "${targets[@]}"`, "  targets=()\n  echo \"${targets[@]}\""), "",
+			`line 42: did not expect "targets=()"`},
 		{"nothing printed", change(`  echo "${targets[@]}"`, ""), "", "nothing prints targets"},
 		{"other array printed", change(`  echo "${targets[@]}"`, `  echo "${others[@]}"`), "", "did not expect"},
-		{"function twice", change("function name_image() {", source), "", "the function kube::build::source_targets is there 2 times"},
-		{"function without end", map[string]string{"build/common.sh": strings.TrimSuffix(string(common[:strings.Index(string(common), "function fill")]), "}\n\n")}, "", "cannot find the end of the function"},
+		{"function twice", change("function name_image() {", source), "",
+			"the function kube::build::source_targets is there 2 times"},
+		{"function without end",
+			map[string]string{"build/common.sh": strings.TrimSuffix(string(common[:strings.Index(string(common),
+				"function fill")]), "}\n\n")}, "", "cannot find the end of the function"},
 		{"array without end", change("  )\n  if", "  if"), "", "cannot read"},
 		{"contrib with a slash", nil, "KUBERNETES_CONTRIB=../x", `KUBERNETES_CONTRIB="../x" is not the name`},
 		{"contrib with a blank", nil, "KUBERNETES_CONTRIB=a b", `KUBERNETES_CONTRIB="a b" is not the name`},
 		{"no such contrib", nil, "KUBERNETES_CONTRIB=mesos", "contrib/mesos/target.sh: no such file"},
-		{"contrib without the function", map[string]string{"contrib/x/target.sh": "#\n"}, "KUBERNETES_CONTRIB=x", "contrib/x/target.sh: cannot find the function kube::contrib::x::source_targets"},
+		{"contrib without the function", map[string]string{"contrib/x/target.sh": "#\n"}, "KUBERNETES_CONTRIB=x",
+			"contrib/x/target.sh: cannot find the function kube::contrib::x::source_targets"},
 		{"two lines of proxy", nil, "KUBE_BUILD_HTTP_PROXY=a\nRUN evil", "more than one line"},
 	}
 	for _, test := range tests {
@@ -347,10 +366,12 @@ func TestNotATree(t *testing.T) {
 			t.Errorf("error is %v, want %q missing in %s", err, test.missing, test.dir)
 		}
 	}
-	if _, err := OpenTree(context.Background(), filepath.Join(empty, "x"), environment()); !errors.Is(err, fs.ErrNotExist) || isNotTree(err) {
+	if _, err := OpenTree(context.Background(), filepath.Join(empty, "x"), environment()); !errors.Is(err,
+		fs.ErrNotExist) || isNotTree(err) {
 		t.Errorf("missing directory: %v", err)
 	}
-	if _, err := OpenTree(context.Background(), filepath.Join(half, "LICENSE"), environment()); err == nil || !strings.Contains(err.Error(), "not a directory") {
+	if _, err := OpenTree(context.Background(), filepath.Join(half, "LICENSE"), environment()); err == nil ||
+		!strings.Contains(err.Error(), "not a directory") {
 		t.Errorf("file: %v", err)
 	}
 	// A pipe in the place of a script must not be waited for.
@@ -360,7 +381,8 @@ func TestNotATree(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(empty, "build/common.sh"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenTree(context.Background(), empty, environment()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	if _, err := OpenTree(context.Background(), empty, environment()); err == nil ||
+		!strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("pipe: %v", err)
 	}
 }
@@ -388,7 +410,8 @@ func TestFindTree(t *testing.T) {
 	}
 	// A broken tree is found, and said to be broken.
 	writeFiles(t, root, map[string]string{"build/build-image/Dockerfile": "\n"})
-	if _, err := FindTree(context.Background(), root+"/cmd", environment()); err == nil || !strings.Contains(err.Error(), "cannot find FROM") {
+	if _, err := FindTree(context.Background(), root+"/cmd", environment()); err == nil ||
+		!strings.Contains(err.Error(), "cannot find FROM") {
 		t.Errorf("broken: %v", err)
 	}
 }
@@ -399,7 +422,8 @@ func TestFindTreePassesOverLinks(t *testing.T) {
 	outside := smallTree(t, nil)
 	home := t.TempDir()
 	dir := filepath.Join(home, "src/mine")
-	if err := errors.Join(os.MkdirAll(dir, 0o755), os.Symlink(filepath.Join(outside, "build"), filepath.Join(home, "build"))); err != nil {
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.Symlink(filepath.Join(outside, "build"),
+		filepath.Join(home, "build"))); err != nil {
 		t.Fatal(err)
 	}
 	var notTree *NotTreeError
@@ -431,7 +455,8 @@ func TestFindTreeOfSomebodyElse(t *testing.T) {
 		t.Errorf("of who called sudo: %v", err)
 	}
 	t.Setenv("SUDO_UID", "65533")
-	if err := os.WriteFile(filepath.Join(os.Getenv("HOME"), ".gitconfig"), []byte("[safe]\ndirectory = "+root+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(os.Getenv("HOME"), ".gitconfig"), []byte("[safe]\ndirectory = "+root+"\n"),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := FindTree(ctx, root+"/mine/deep", environment()); err != nil {
@@ -483,7 +508,8 @@ func TestBuildDockerfile(t *testing.T) {
 	}
 	// What sed would take for more than text.
 	tree := openTree(t, root, `KUBE_BUILD_HTTP_PROXY=http://p/a&b#\1`)
-	if got, err := tree.BuildDockerfile(false); err != nil || !strings.Contains(string(got), `http_proxy=http://p/a&b#\1 \`) {
+	if got, err := tree.BuildDockerfile(false); err != nil ||
+		!strings.Contains(string(got), `http_proxy=http://p/a&b#\1 \`) {
 		t.Errorf("Dockerfile is %s, %v", got, err)
 	}
 	if err := os.Remove(filepath.Join(root, "build/build-image/Dockerfile")); err != nil {

@@ -15,12 +15,16 @@ func TestWhyUnknown(t *testing.T) {
 	ownGit(t)
 	const committed = "git init -q && git add . && git commit -q -m one && "
 	for name, test := range map[string]struct{ setup, want string }{
-		"no repository":         {"true", "there is no git repository"},
-		"another repository":    {"git init -q ..", "the repository of "},
-		"no commit":             {"git init -q", "the repository has no commit"},
-		"no tag":                {committed + "true", "no tag leads to the commit"},
-		"shallow":               {committed + "git tag v1.2.0 && git commit -q --allow-empty -m two && git clone -q --no-tags --depth 1 file://$PWD ../x && rm -rf .git && mv ../x/.git .", "this is a shallow clone without a tag"},
-		"missing object":        {committed + "git tag v1.2.0 && c=$(git rev-parse HEAD) && rm -f .git/objects/${c:0:2}/${c:2}", "git cannot read HEAD: objects are missing"},
+		"no repository":      {"true", "there is no git repository"},
+		"another repository": {"git init -q ..", "the repository of "},
+		"no commit":          {"git init -q", "the repository has no commit"},
+		"no tag":             {committed + "true", "no tag leads to the commit"},
+		"shallow": {committed +
+			"git tag v1.2.0 && git commit -q --allow-empty -m two && git clone -q --no-tags --depth 1 file://$PWD ../x && rm " +
+			"-rf .git && mv ../x/.git .", "this is a shallow clone without a tag"},
+		"missing object": {committed +
+			"git tag v1.2.0 && c=$(git rev-parse HEAD) && rm -f .git/objects/${c:0:2}/${c:2}",
+			"git cannot read HEAD: objects are missing"},
 		"a tag, so it is known": {committed + "git tag v1.2.0", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -31,7 +35,8 @@ func TestWhyUnknown(t *testing.T) {
 			}
 			ctx := context.Background()
 			for _, builtin := range []string{"v1.2.0-unknown", "v0.0.0-master+$Format:%H$"} {
-				writeFiles(t, root, map[string]string{"pkg/version/base.go": "package version\n\nvar gitVersion string = \"" + builtin + "\"\n"})
+				writeFiles(t, root, map[string]string{"pkg/version/base.go": "package version\n\nvar gitVersion string = \"" +
+					builtin + "\"\n"})
 				if builtin == "v1.2.0-unknown" {
 					bash(t, root, nil, test.setup)
 				}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/kbuild/kbuild/builder/kube/git"
@@ -204,7 +203,8 @@ func (t Tree) askGit(ctx context.Context, v Version, shape versionShape) (Versio
 	described, has := v.GitVersion, true
 	var err error
 	if described == "" {
-		describe := slices.Concat([]string{"describe", "--tags"}, shape.describe, []string{"--abbrev=14", v.Commit + "^{commit}"})
+		describe := append([]string{"describe", "--tags", "--abbrev=14"}, shape.describe...)
+		describe = append(describe, v.Commit+"^{commit}")
 		if described, has, err = repository.Ask(ctx, describe...); err != nil {
 			return Version{}, err
 		}

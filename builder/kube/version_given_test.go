@@ -38,21 +38,26 @@ func TestVersionOfArchive(t *testing.T) {
 		env         []string // of what reads the archive
 		want        string   // a line that must be in the file
 	}{
-		{"of 1.9", "sed -i 's/=\"archive\"/=\"git archive\"/' hack/lib/version.sh; git commit -qam 1.9", nil, "KUBE_GIT_TREE_STATE='git archive'\n"},
+		{"of 1.9", "sed -i 's/=\"archive\"/=\"git archive\"/' hack/lib/version.sh; git commit -qam 1.9", nil,
+			"KUBE_GIT_TREE_STATE='git archive'\n"},
 		{"no tag", "git reset -q --hard HEAD~", nil, "KUBE_GIT_TREE_STATE='archive'\nKUBE_GIT_VERSION=''"},
 		{"no tag, version given", "", []string{"KUBE_GIT_VERSION=v1.20.9"}, "KUBE_GIT_VERSION='v1.20.9'"},
-		{"beta", "git tag v1.20.0-beta.1", nil, "KUBE_GIT_VERSION='v1.20.0-beta.1'\nKUBE_GIT_MAJOR='1'\nKUBE_GIT_MINOR='20+'"},
+		{"beta", "git tag v1.20.0-beta.1", nil,
+			"KUBE_GIT_VERSION='v1.20.0-beta.1'\nKUBE_GIT_MAJOR='1'\nKUBE_GIT_MINOR='20+'"},
 		{
 			"the archive's counts", "git tag -d v1.20.0-beta.1; git tag v1.20.2; git tag nightly; git tag a-v1.19.0",
-			[]string{"KUBE_GIT_VERSION=v1.20.9", "KUBE_GIT_COMMIT=abc", "KUBE_GIT_TREE_STATE=clean"}, "KUBE_GIT_VERSION='v1.20.2'",
+			[]string{"KUBE_GIT_VERSION=v1.20.9", "KUBE_GIT_COMMIT=abc", "KUBE_GIT_TREE_STATE=clean"},
+			"KUBE_GIT_VERSION='v1.20.2'",
 		},
 	} {
 		bash(t, root, nil, test.setup+"\nrm -rf ../archive && mkdir ../archive && git archive HEAD | tar -xf - -C ../archive")
 		commit := strings.TrimSpace(bash(t, root, nil, "git rev-parse HEAD"))
-		want := bash(t, archive, test.env, "source hack/lib/version.sh; kube::version::get_version_vars; kube::version::save_version_vars /dev/stdout")
+		want := bash(t, archive, test.env,
+			"source hack/lib/version.sh; kube::version::get_version_vars; kube::version::save_version_vars /dev/stdout")
 		v, err := openTree(t, archive, test.env...).Version(context.Background())
 		if got := string(v.File()); err != nil || got != want || !strings.Contains(got, test.want) || v.Commit != commit {
-			t.Errorf("%s: version file is\n%s(%v), want\n%swith %s and the commit %s", test.name, got, err, want, test.want, commit)
+			t.Errorf("%s: version file is\n%s(%v), want\n%swith %s and the commit %s", test.name, got, err, want, test.want,
+				commit)
 		}
 	}
 }
@@ -73,7 +78,8 @@ func TestWithGitVersion(t *testing.T) {
 		want        Version // without the commit
 	}{
 		{"a tag", "", nil, Version{TreeState: "clean", GitVersion: given, Major: "1", Minor: "3+"}},
-		{"environment", "", []string{"KUBE_GIT_VERSION=v9.9.9", "KUBE_GIT_MAJOR=9"}, Version{TreeState: "clean", GitVersion: given, Major: "1", Minor: "3+"}},
+		{"environment", "", []string{"KUBE_GIT_VERSION=v9.9.9", "KUBE_GIT_MAJOR=9"},
+			Version{TreeState: "clean", GitVersion: given, Major: "1", Minor: "3+"}},
 		{
 			"version file", "printf \"KUBE_GIT_TREE_STATE=old\\nKUBE_GIT_VERSION=v9.9.9\\nKUBE_GIT_MAJOR=9\\n\" >../defs",
 			[]string{"KUBE_GIT_VERSION_FILE=../defs"}, Version{TreeState: "old", GitVersion: given, Major: "1", Minor: "3+"},
@@ -92,8 +98,10 @@ func TestWithGitVersion(t *testing.T) {
 			t.Errorf("%s: version is %+v, %v, want %+v", test.name, got, err, test.want)
 		}
 	}
-	for _, bad := range []string{"", "1.3.0", "v1", "v1.3.0.1", "v1.3.0 ", "v1.3.0\n", "v1.3.0'", "nightly", "v1.3.0+a+b", "v1.3.0-"} {
-		if _, err := openTree(t, root).WithGitVersion(bad); !isA[*VersionError](err) || !strings.Contains(err.Error(), "is not a version") {
+	for _, bad := range []string{"", "1.3.0", "v1", "v1.3.0.1", "v1.3.0 ", "v1.3.0\n", "v1.3.0'", "nightly", "v1.3.0+a+b",
+		"v1.3.0-"} {
+		if _, err := openTree(t, root).WithGitVersion(bad); !isA[*VersionError](err) ||
+			!strings.Contains(err.Error(), "is not a version") {
 			t.Errorf("%q: %v (%[2]T)", bad, err)
 		}
 	}
@@ -102,7 +110,8 @@ func TestWithGitVersion(t *testing.T) {
 func TestBuiltinVersion(t *testing.T) {
 	const staging, old = "staging/src/k8s.io/component-base/version/base.go", "pkg/version/base.go"
 	block := func(version string) string {
-		return "package version\n\n// gitVersion = \"a comment\"\nvar (\n\tgitMajor string = \"\"\n\tgitVersion   string = \"" + version + "\"\n)\n"
+		return "package version\n\n// gitVersion = \"a comment\"\nvar (\n\tgitMajor string = \"\"\n\tgitVersion   string = " +
+			"\"" + version + "\"\n)\n"
 	}
 	for _, test := range []struct {
 		name    string

@@ -44,28 +44,37 @@ func TestVersionIsThatOfTheScript(t *testing.T) {
 		{"no git", "", nil, "KUBE_GIT_COMMIT=''"},
 		{"no git, version given", "", []string{"KUBE_GIT_VERSION=v1.2.3", "KUBE_GIT_MAJOR=1"}, "KUBE_GIT_VERSION='v1.2.3'"},
 		{"no git, commit given", "", []string{"KUBE_GIT_COMMIT=abc"}, "KUBE_GIT_TREE_STATE='dirty'"},
-		{"no git, all given", "", []string{"KUBE_GIT_COMMIT=abc", "KUBE_GIT_TREE_STATE=clean", "KUBE_GIT_VERSION=v1.2.3-rc.1"}, "KUBE_GIT_MINOR='2+'"},
+		{"no git, all given", "", []string{"KUBE_GIT_COMMIT=abc", "KUBE_GIT_TREE_STATE=clean",
+			"KUBE_GIT_VERSION=v1.2.3-rc.1"}, "KUBE_GIT_MINOR='2+'"},
 		{"no commit yet", "git init -q", nil, "KUBE_GIT_VERSION=''"},
 		{"no tag", committed, nil, "KUBE_GIT_TREE_STATE='clean'"},
 		{"release", committed + " && git tag v1.2.0", nil, "KUBE_GIT_MINOR='2'"},
 		{"annotated release", committed + " && git tag -a -m x v1.2.0", nil, "KUBE_GIT_VERSION='v1.2.0'"},
 		{"beta", committed + " && git tag v1.2.0-beta.0", nil, "KUBE_GIT_MINOR='2+'"},
-		{"after a beta", committed + " && git tag v1.2.0-beta.0 && git commit -q --allow-empty -m two", nil, "KUBE_GIT_MINOR='2+'"},
+		{"after a beta", committed + " && git tag v1.2.0-beta.0 && git commit -q --allow-empty -m two", nil,
+			"KUBE_GIT_MINOR='2+'"},
 		{"after a release", committed + " && git tag v1.2.0 && git commit -q --allow-empty -m two", nil, "KUBE_GIT_MAJOR=''"},
 		{"no patch number", committed + " && git tag v1.2", nil, "KUBE_GIT_MINOR='2'"},
 		{"other tag", committed + " && git tag nightly", nil, "KUBE_GIT_VERSION='nightly'"},
 		{"untracked file", committed + " && git tag v1.2.0 && touch new", nil, "KUBE_GIT_VERSION='v1.2.0-dirty'"},
 		{"changed file", committed + " && git tag v1.2.0 && echo x >> LICENSE", nil, "KUBE_GIT_TREE_STATE='dirty'"},
-		{"ignored file", committed + " && echo _output > .git/info/exclude && mkdir _output && touch _output/x", nil, "KUBE_GIT_TREE_STATE='clean'"},
-		{"dirty, but said to be clean", committed + " && git tag v1.2.0 && touch new", []string{"KUBE_GIT_TREE_STATE=clean"}, "KUBE_GIT_VERSION='v1.2.0'"},
-		{"version given", committed, []string{"KUBE_GIT_VERSION=v9.8.7-4-g0123456789abcd"}, "KUBE_GIT_VERSION='v9.8.7.4+0123456789abcd'"},
+		{"ignored file", committed + " && echo _output > .git/info/exclude && mkdir _output && touch _output/x", nil,
+			"KUBE_GIT_TREE_STATE='clean'"},
+		{"dirty, but said to be clean", committed + " && git tag v1.2.0 && touch new", []string{"KUBE_GIT_TREE_STATE=clean"},
+			"KUBE_GIT_VERSION='v1.2.0'"},
+		{"version given", committed, []string{"KUBE_GIT_VERSION=v9.8.7-4-g0123456789abcd"},
+			"KUBE_GIT_VERSION='v9.8.7.4+0123456789abcd'"},
 		{"numbers given, too", committed, []string{"KUBE_GIT_VERSION=v9.8", "KUBE_GIT_MAJOR=1"}, "KUBE_GIT_MAJOR='9'"},
 		{"numbers given, no version", committed, []string{"KUBE_GIT_MAJOR=1", "KUBE_GIT_MINOR=5"}, "KUBE_GIT_MINOR='5'"},
-		{"commit of elsewhere", committed + " && git tag v1.2.0", []string{"KUBE_GIT_COMMIT=0123456789012345678901234567890123456789"}, "KUBE_GIT_VERSION=''"},
+		{"commit of elsewhere", committed + " && git tag v1.2.0",
+			[]string{"KUBE_GIT_COMMIT=0123456789012345678901234567890123456789"}, "KUBE_GIT_VERSION=''"},
 		{"commit by name", committed + " && git tag v1.2.0", []string{"KUBE_GIT_COMMIT=HEAD"}, "KUBE_GIT_COMMIT='HEAD'"},
-		{"variables set to nothing", committed + " && git tag v1.2.0", []string{"KUBE_GIT_COMMIT=", "KUBE_GIT_VERSION=", "KUBE_GIT_VERSION_FILE="}, "KUBE_GIT_VERSION='v1.2.0'"},
-		{"a tag, in spring of 2016", "sed -i 's/describe --tags/describe --long --tags/' hack/lib/version.sh && " + committed + " && git tag v1.2.0", nil, "KUBE_GIT_VERSION='v1.2.0.0+"},
-		{"file", "printf \"KUBE_GIT_COMMIT='c'\\nKUBE_GIT_VERSION=v1.2\\n\" > defs", []string{"KUBE_GIT_VERSION_FILE=./defs", "KUBE_GIT_COMMIT=other", "KUBE_GIT_MINOR=2"}, "KUBE_GIT_COMMIT='c'"},
+		{"variables set to nothing", committed + " && git tag v1.2.0",
+			[]string{"KUBE_GIT_COMMIT=", "KUBE_GIT_VERSION=", "KUBE_GIT_VERSION_FILE="}, "KUBE_GIT_VERSION='v1.2.0'"},
+		{"a tag, in spring of 2016", "sed -i 's/describe --tags/describe --long --tags/' hack/lib/version.sh && " +
+			committed + " && git tag v1.2.0", nil, "KUBE_GIT_VERSION='v1.2.0.0+"},
+		{"file", "printf \"KUBE_GIT_COMMIT='c'\\nKUBE_GIT_VERSION=v1.2\\n\" > defs",
+			[]string{"KUBE_GIT_VERSION_FILE=./defs", "KUBE_GIT_COMMIT=other", "KUBE_GIT_MINOR=2"}, "KUBE_GIT_COMMIT='c'"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -105,7 +114,8 @@ func TestVersionOfLaterAges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	later := strings.NewReplacer(`([-].*)?$ ]]`, `([-].*)?([+].*)?$ ]]`, "  local changes\n", "  local changes\n  DASHES_IN_VERSION=\n").Replace(string(script))
+	later := strings.NewReplacer(`([-].*)?$ ]]`, `([-].*)?([+].*)?$ ]]`, "  local changes\n",
+		"  local changes\n  DASHES_IN_VERSION=\n").Replace(string(script))
 	root := smallTree(t, map[string]string{"hack/lib/version.sh": later})
 	for described, want := range map[string]Version{
 		"v1.4.0":                            {GitVersion: "v1.4.0", Major: "1", Minor: "4"},
@@ -133,15 +143,19 @@ func TestVersionErrors(t *testing.T) {
 		want  string
 		is    func(error) bool // nil: any error
 	}{
-		{"somebody else's", committed, []string{"GIT_TEST_ASSUME_DIFFERENT_OWNER=1"}, "dubious ownership", isA[*git.OwnerError]},
+		{"somebody else's", committed, []string{"GIT_TEST_ASSUME_DIFFERENT_OWNER=1"},
+			"dubious ownership", isA[*git.OwnerError]},
 		{"broken index", committed + " && echo x > .git/index", nil, "git status: ", isA[*git.Error]},
 		{"quote", committed, []string{"KUBE_GIT_VERSION=v1'; rm -r /; '"}, "KUBE_GIT_VERSION is", nil},
 		{"missing file", "", []string{"KUBE_GIT_VERSION_FILE=/missing"}, "/missing: no such file", isA[*VersionFileError]},
-		{"file is a directory", "", []string{"KUBE_GIT_VERSION_FILE=cmd"}, "/cmd: not a regular file", isA[*VersionFileError]},
-		{"file with a command", "echo 'date' > defs", []string{"KUBE_GIT_VERSION_FILE=defs"}, "/defs: line 1: date is not an assignment", isA[*VersionFileError]},
+		{"file is a directory", "", []string{"KUBE_GIT_VERSION_FILE=cmd"}, "/cmd: not a regular file",
+			isA[*VersionFileError]},
+		{"file with a command", "echo 'date' > defs", []string{"KUBE_GIT_VERSION_FILE=defs"},
+			"/defs: line 1: date is not an assignment", isA[*VersionFileError]},
 		{"no script", "rm hack/lib/version.sh", nil, "hack/lib/version.sh", nil},
 		{"other script", "echo > hack/lib/version.sh", nil, "hack/lib/version.sh: cannot find the expression", nil},
-		{"strange expression", `sed -i 's/(\[-\]\.\*)?//' hack/lib/version.sh`, nil, "hack/lib/version.sh: cannot read the expression", nil},
+		{"strange expression", `sed -i 's/(\[-\]\.\*)?//' hack/lib/version.sh`, nil,
+			"hack/lib/version.sh: cannot read the expression", nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -210,7 +224,8 @@ func TestParseVersionFile(t *testing.T) {
 				t.Fatal(err)
 			}
 			cmd := exec.Command("bash", "-c", `source "$1" >/dev/null
-				printf '%s\0' "$KUBE_GIT_COMMIT" "$KUBE_GIT_TREE_STATE" "$KUBE_GIT_VERSION" "$KUBE_GIT_MAJOR" "$KUBE_GIT_MINOR"`, "-", file)
+				printf '%s\0' "$KUBE_GIT_COMMIT" "$KUBE_GIT_TREE_STATE" "$KUBE_GIT_VERSION" "$KUBE_GIT_MAJOR" "$KUBE_GIT_MINOR"`,
+				"-", file)
 			cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 			out, err := cmd.Output()
 			if err != nil {

@@ -46,8 +46,10 @@ func age(t *testing.T, file string, at time.Time) {
 }
 
 var syncRecipe = kube.Recipe{
-	Way: kube.WaySync, Workdir: "/go/src/k", VersionFile: "/go/src/k/.version", Persistent: []string{"/go/src/k/_output/go"},
-	CopyBack: sources.Filter{{Include: false, Pattern: "/_temp/"}, {Include: true, Pattern: "zz_generated.*"}, {Include: true, Pattern: "types.go"},
+	Way: kube.WaySync, Workdir: "/go/src/k", VersionFile: "/go/src/k/.version",
+	Persistent: []string{"/go/src/k/_output/go"},
+	CopyBack: sources.Filter{{Include: false, Pattern: "/_temp/"}, {Include: true, Pattern: "zz_generated.*"},
+		{Include: true, Pattern: "types.go"},
 		{Include: true, Pattern: "*/"}, {Include: false, Pattern: "/**"}},
 }
 
@@ -64,7 +66,8 @@ func TestKeepAndRestore(t *testing.T) {
 	at := func(root, name string) string { return filepath.Join(root, syncRecipe.Workdir, name) }
 	made := time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.UTC)
 	for name, text := range map[string]string{
-		"pkg/a/zz_generated.x.go": "generated", ".make/note": "n", "_output/go/pkg/x.a": "object", ".version": "v", "pkg/b/b.go": "changed",
+		"pkg/a/zz_generated.x.go": "generated", ".make/note": "n", "_output/go/pkg/x.a": "object", ".version": "v",
+		"pkg/b/b.go": "changed",
 	} {
 		filestest.Write(t, at(first, name), text)
 		age(t, at(first, name), made)
@@ -82,7 +85,8 @@ func TestKeepAndRestore(t *testing.T) {
 	if err := s.Restore(second); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"pkg/a/zz_generated.x.go": "generated", ".make/note": "n", "pkg/b/b.go": "changed", "pkg/a/types.go": "pkg/a/types.go"} {
+	for name, want := range map[string]string{"pkg/a/zz_generated.x.go": "generated", ".make/note": "n",
+		"pkg/b/b.go": "changed", "pkg/a/types.go": "pkg/a/types.go"} {
 		got, err := os.ReadFile(at(second, name))
 		if err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v", name, got, err)
@@ -96,8 +100,10 @@ func TestKeepAndRestore(t *testing.T) {
 	if link, err := os.Readlink(at(second, "_output/bin")); link != "/nowhere" {
 		t.Errorf("the link: %q, %v", link, err)
 	}
-	for name, want := range map[string]time.Time{"pkg/a/zz_generated.x.go": made, "pkg/a": sources.CanonicalTime, "pkg/a/types.go": sources.CanonicalTime,
-		".make": made.Add(time.Second), "pkg/b/b.go": made, "pkg/b": sources.CanonicalTime, ".": sources.CanonicalTime} {
+	for name, want := range map[string]time.Time{"pkg/a/zz_generated.x.go": made, "pkg/a": sources.CanonicalTime,
+		"pkg/a/types.go": sources.CanonicalTime,
+		".make":          made.Add(time.Second), "pkg/b/b.go": made, "pkg/b": sources.CanonicalTime,
+		".": sources.CanonicalTime} {
 		if got := modTime(at(second, name)); !got.Equal(want) {
 			t.Errorf("the time of %s is %v, want %v", name, got, want)
 		}

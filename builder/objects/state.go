@@ -144,7 +144,8 @@ func (s *State) copyFrom(other string) error {
 		return err
 	}
 	for _, name := range []string{"kept", "compiled-from"} {
-		if err := copyTree(filepath.Join(other, name), filepath.Join(next, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := copyTree(filepath.Join(other, name), filepath.Join(next, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

@@ -74,7 +74,8 @@ func TestStateMounts(t *testing.T) {
 			}
 			containers, hosts[m.Host] = append(containers, m.Container), true
 		}
-		if want := []string{gopathIn, godepsIn, cgoIn, testRecipe.Outputs[0].Container}; !slices.Equal(containers, want) || len(hosts) != len(want) {
+		if want := []string{gopathIn, godepsIn, cgoIn, testRecipe.Outputs[0].Container}; !slices.Equal(containers, want) ||
+			len(hosts) != len(want) {
 			t.Errorf("mounts %+v", mounts)
 		}
 		if before != nil && !slices.Equal(mounts, before) {
@@ -203,7 +204,8 @@ func TestStateKilledCache(t *testing.T) {
 	output := func(text string) string { return fmt.Sprintf("%x-d", sha256.Sum256([]byte(text))) }
 	entry := fmt.Sprintf("v1 %s %64s %20d %20d\n", action, strings.TrimSuffix(output("x"), "-d"), 1, 1)
 	whole := map[string]string{"a/" + output("x"): "x", "b/" + action + "-a": entry}
-	halves := map[string]string{"c/" + output("y"): "", "d/" + strings.Replace(action, "0", "1", 1) + "-a": entry, "e/" + strings.Replace(action, "1", "2", 1) + "-a": "v1 ", "trim.txt": "1"}
+	halves := map[string]string{"c/" + output("y"): "", "d/" + strings.Replace(action, "0", "1", 1) + "-a": entry,
+		"e/" + strings.Replace(action, "1", "2", 1) + "-a": "v1 ", "trim.txt": "1"}
 
 	dir := filepath.Join(t.TempDir(), "trees", "h")
 	prepare := func() *State {
@@ -254,7 +256,8 @@ func TestStateLinks(t *testing.T) {
 	k.run(one, kube.Version{}, false, objectA)
 	kept := filepath.Join(k.stateDir(), "kept", escape(gopathIn))
 	for link, target := range map[string]string{
-		"src": "/go/src", "pkg/linux_amd64/out": filepath.Dir(outside), "pkg/linux_amd64/x.a": outside, "bin": filepath.Dir(outside),
+		"src": "/go/src", "pkg/linux_amd64/out": filepath.Dir(outside), "pkg/linux_amd64/x.a": outside,
+		"bin": filepath.Dir(outside),
 	} {
 		if err := os.Symlink(target, filepath.Join(kept, link)); err != nil {
 			t.Fatal(err)
@@ -310,7 +313,8 @@ func TestStateAdoptedWhole(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(to, program)); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("the program: %v, %v", info, err)
 	}
-	if target, err := os.Readlink(filepath.Join(to, filepath.Dir(program), "link")); err != nil || target != "/go/src/k8s.io" {
+	if target, err := os.Readlink(filepath.Join(to, filepath.Dir(program), "link")); err != nil ||
+		target != "/go/src/k8s.io" {
 		t.Errorf("the link: %q, %v", target, err)
 	}
 	// Of the output directory nothing: it is told apart by size and time only.
@@ -415,9 +419,12 @@ func TestExpireTestsBehindLinks(t *testing.T) {
 		"cache": func(kept, outside string) error {
 			return errors.Join(os.Mkdir(filepath.Join(kept, "cache"), 0o755), os.Symlink(outside, filepath.Join(kept, cache)))
 		},
-		"above it":    func(kept, outside string) error { return os.Symlink(outside, filepath.Join(kept, "cache")) },
-		"a file":      func(kept, _ string) error { return os.WriteFile(filepath.Join(kept, "cache"), nil, 0o644) },
-		"a directory": func(kept, _ string) error { return os.MkdirAll(filepath.Join(kept, cache, "testexpire.txt/x"), 0o755) },
+		"above it": func(kept, outside string) error { return os.Symlink(outside, filepath.Join(kept, "cache")) },
+		"a file":   func(kept, _ string) error { return os.WriteFile(filepath.Join(kept, "cache"), nil, 0o644) },
+		"a directory": func(kept, _ string) error {
+			return os.MkdirAll(filepath.Join(kept, cache, "testexpire.txt/x"),
+				0o755)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			outside := t.TempDir()

@@ -118,7 +118,8 @@ var (
 )
 
 func TestState(t *testing.T) {
-	base := map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1, "cmd/kubelet/main.go": 1, "Godeps/_workspace/src/example.com/d/d.go": 1, "hack/x.sh": 1, "README.md": 1}
+	base := map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1, "cmd/kubelet/main.go": 1,
+		"Godeps/_workspace/src/example.com/d/d.go": 1, "hack/x.sh": 1, "README.md": 1}
 	with := func(changes map[string]byte) map[string]byte {
 		m := maps.Clone(base)
 		for p, c := range changes {
@@ -139,17 +140,23 @@ func TestState(t *testing.T) {
 		want    []string
 		cold    string
 	}{
-		"nothing":          {base, v1, nil, all, ""},
-		"a package":        {with(map[string]byte{"pkg/a/a.go": 2}), v1, nil, []string{objectB, objectD, standard}, ""},
-		"a file removed":   {with(map[string]byte{"pkg/a/a.go": 0}), v1, nil, []string{objectB, objectD, standard}, ""},
-		"a dependency":     {with(map[string]byte{"Godeps/_workspace/src/example.com/d/d.go": 2}), v1, nil, []string{objectA, objectB, standard}, ""},
-		"a document":       {with(map[string]byte{"README.md": 2}), v1, nil, []string{objectA, objectB, objectD, standard}, ""},
-		"the version":      {base, v2, nil, []string{objectA, objectB, objectD, standard}, ""},
-		"a script":         {with(map[string]byte{"hack/x.sh": 2}), v1, nil, nil, "hack/x.sh changed"},
-		"a failed run":     {base, v1, func(k keeper) { k.run(manifestOf(base), v1, false) }, all, ""},
-		"the clock":        {base, v1, func(k keeper) { k.touch("compiled-from", time.Hour) }, nil, "the clock went back"},
-		"a spoilt record":  {base, v1, func(k keeper) { filestest.Write(k.t, filepath.Join(k.stateDir(), "compiled-from"), "rubbish") }, nil, "nothing is kept yet"},
-		"no record at all": {base, v1, func(k keeper) { os.Remove(filepath.Join(k.stateDir(), "compiled-from")) }, nil, "nothing is kept yet"},
+		"nothing":        {base, v1, nil, all, ""},
+		"a package":      {with(map[string]byte{"pkg/a/a.go": 2}), v1, nil, []string{objectB, objectD, standard}, ""},
+		"a file removed": {with(map[string]byte{"pkg/a/a.go": 0}), v1, nil, []string{objectB, objectD, standard}, ""},
+		"a dependency": {with(map[string]byte{"Godeps/_workspace/src/example.com/d/d.go": 2}), v1, nil,
+			[]string{objectA, objectB, standard}, ""},
+		"a document": {with(map[string]byte{"README.md": 2}), v1, nil, []string{objectA, objectB, objectD, standard},
+			""},
+		"the version":  {base, v2, nil, []string{objectA, objectB, objectD, standard}, ""},
+		"a script":     {with(map[string]byte{"hack/x.sh": 2}), v1, nil, nil, "hack/x.sh changed"},
+		"a failed run": {base, v1, func(k keeper) { k.run(manifestOf(base), v1, false) }, all, ""},
+		"the clock":    {base, v1, func(k keeper) { k.touch("compiled-from", time.Hour) }, nil, "the clock went back"},
+		"a spoilt record": {base, v1, func(k keeper) {
+			filestest.Write(k.t, filepath.Join(k.stateDir(), "compiled-from"),
+				"rubbish")
+		}, nil, "nothing is kept yet"},
+		"no record at all": {base, v1, func(k keeper) { os.Remove(filepath.Join(k.stateDir(), "compiled-from")) }, nil,
+			"nothing is kept yet"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := keeper{t, filepath.Join(t.TempDir(), "trees", "h-level")}
@@ -223,7 +230,8 @@ func TestStateAdopted(t *testing.T) {
 	}
 
 	second := keeper{t, filepath.Join(trees, "h2-level")}
-	if cold := second.run(manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 2}), kube.Version{}, false); cold != "" {
+	if cold := second.run(manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 2}), kube.Version{},
+		false); cold != "" {
 		t.Errorf("cold: %s", cold)
 	}
 	if got := second.objects(); !slices.Equal(got, []string{objectA}) {
@@ -280,7 +288,8 @@ func TestPruneStates(t *testing.T) {
 	dir := t.TempDir()
 	now := time.Now()
 	for name, at := range map[string]time.Time{
-		"current": now.Add(-time.Hour), "a": now.Add(-time.Minute), "b": now.Add(-2 * time.Minute), "c": now.Add(-3 * time.Minute), "d": now.Add(-4 * time.Minute),
+		"current": now.Add(-time.Hour), "a": now.Add(-time.Minute), "b": now.Add(-2 * time.Minute),
+		"c": now.Add(-3 * time.Minute), "d": now.Add(-4 * time.Minute),
 		"future": now.Add(24 * time.Hour),
 	} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
@@ -303,8 +312,9 @@ func TestPruneStates(t *testing.T) {
 
 func TestFurther(t *testing.T) {
 	for version, want := range map[string]string{
-		"go1.4.3": "/std []", "go1.9.7": "/std []", "go1.15.15": "/std /var/cache/kbuild/go-build [GOCACHE=/var/cache/kbuild/go-build]",
-		"go1.26.0": "/var/cache/kbuild/go-build [GOCACHE=/var/cache/kbuild/go-build GODEBUG=goindex=0]",
+		"go1.4.3": "/std []", "go1.9.7": "/std []",
+		"go1.15.15": "/std /var/cache/kbuild/go-build [GOCACHE=/var/cache/kbuild/go-build]",
+		"go1.26.0":  "/var/cache/kbuild/go-build [GOCACHE=/var/cache/kbuild/go-build GODEBUG=goindex=0]",
 	} {
 		cgoStd := "/std"
 		if version == "go1.26.0" {

@@ -34,7 +34,9 @@ func ofCI(own Level, getenv func(string) string) Level {
 
 // partSyntax is that of a repository's or a ref's name, as far as kbuild takes
 // it. git allows more in a ref; that is then not clear.
-var partSyntax = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[\pL\pN][\pL\pN._/@+#=-]{0,255}$`) })
+var partSyntax = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[\pL\pN][\pL\pN._/@+#=-]{0,255}$`)
+})
 
 func isClear(part string) bool { return partSyntax().MatchString(part) }
 
@@ -60,7 +62,9 @@ func alone(own Level, repository, what string) Level {
 // the repository or chosen by who may write to it. With the others that is the
 // default branch, or the base of a pull request, while what is built may be
 // anybody's: see "Events that trigger workflows" in GitHub's documentation.
-var pushed = []string{"push", "schedule", "workflow_dispatch", "repository_dispatch", "create", "release", "merge_group"}
+var pushed = []string{
+	"push", "schedule", "workflow_dispatch", "repository_dispatch", "create", "release", "merge_group",
+}
 
 var pullRef = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^refs/pull/([0-9]+)/`) })
 

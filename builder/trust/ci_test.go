@@ -18,7 +18,8 @@ func TestOfCI(t *testing.T) {
 		return "GITHUB_EVENT_PATH=" + file
 	}
 	pull7 := event("pull7", `{"pull_request": {"number": 7}}`)
-	fork := event("fork", `{"workflow_run": {"event": "pull_request", "head_branch": "main", "head_repository": {"full_name": "x/r"}}}`)
+	fork := event("fork",
+		`{"workflow_run": {"event": "pull_request", "head_branch": "main", "head_repository": {"full_name": "x/r"}}}`)
 	github := "CI=true GITHUB_RUN_ID=1 GITHUB_REPOSITORY=o/r GITHUB_REF="
 	gitlab := "CI=true CI_PROJECT_PATH=g/p CI_COMMIT_REF_NAME="
 	const own = "tree /own"
@@ -33,11 +34,13 @@ func TestOfCI(t *testing.T) {
 		{github + "refs/pull/7/merge GITHUB_EVENT_NAME=push", "ci:o/r:pull/7", ""},
 		{github + "refs/heads/main GITHUB_EVENT_NAME=pull_request_target " + pull7, "ci:o/r:pull/7", ""},
 		{github + "refs/heads/main GITHUB_EVENT_NAME=push GITHUB_HEAD_REF=main " + pull7, "ci:o/r:pull/7", ""},
-		{github + "refs/heads/main GITHUB_EVENT_NAME=issue_comment " + event("comment", `{"issue": {"number": 8}}`), "ci:o/r:pull/8", ""},
+		{github + "refs/heads/main GITHUB_EVENT_NAME=issue_comment " + event("comment", `{"issue": {"number": 8}}`),
+			"ci:o/r:pull/8", ""},
 		{github + "refs/heads/main GITHUB_EVENT_NAME=workflow_run " + fork, "ci:o/r:workflow_run/pull_request/x/r/main", ""},
 		{github + "refs/heads/main GITHUB_EVENT_NAME=workflow_run " + event("empty", `{}`), "ci:o/r:run/1-", "alone"},
 		{github + "refs/heads/main GITHUB_EVENT_NAME=pull_request_target " + event("no", `{`), "ci:o/r:run/1-", "alone"},
-		{github + "refs/heads/main GITHUB_EVENT_NAME=pull_request_target GITHUB_EVENT_PATH=/nowhere", "ci:o/r:run/1-", "alone"},
+		{github + "refs/heads/main GITHUB_EVENT_NAME=pull_request_target GITHUB_EVENT_PATH=/nowhere", "ci:o/r:run/1-",
+			"alone"},
 		{github + "refs/heads/main GITHUB_EVENT_NAME=pull_request_target GITHUB_EVENT_PATH=" + dir, "ci:o/r:run/1-", "alone"},
 		{github + "refs/heads/main GITHUB_EVENT_NAME=news", "ci:o/r:run/1-", "alone"},
 		{github + "refs/heads/main", "ci:o/r:run/1-", "alone"},

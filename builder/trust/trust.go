@@ -39,8 +39,8 @@ var nameSyntax = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompil
 // Parse reads the name of a level, as a user gives it.
 func Parse(name string) (Level, error) {
 	if len(name) > nameLength || !nameSyntax().MatchString(name) {
-		return Level{}, fmt.Errorf("level of trust %.40q: a name has up to %d letters, digits, dots, dashes, underscores and slashes, "+
-			"and begins with a letter or a digit", name, nameLength)
+		return Level{}, fmt.Errorf("level of trust %.40q: a name has up to %d letters, digits, dots, dashes, "+
+			"underscores and slashes, and begins with a letter or a digit", name, nameLength)
 	}
 	return Level{Name: name, Key: "name " + name}, nil
 }

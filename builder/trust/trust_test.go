@@ -13,7 +13,8 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: %+v, %v", name, l, err)
 		}
 	}
-	for _, name := range []string{"", "-x", "/x", "ci:o/r:refs/heads/main", "a b", "a\nb", "a\x1b[1m", "ä", strings.Repeat("a", 65)} {
+	for _, name := range []string{"", "-x", "/x", "ci:o/r:refs/heads/main", "a b", "a\nb", "a\x1b[1m", "ä",
+		strings.Repeat("a", 65)} {
 		if l, err := Parse(name); err == nil {
 			t.Errorf("%q is %+v", name, l)
 		}

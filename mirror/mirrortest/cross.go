@@ -189,7 +189,7 @@ func addToolchain(local *host, goroot, claim string) (release string, err error)
 		}
 		programs := strings.HasPrefix(name, "bin/") || strings.HasPrefix(name, "pkg/tool/")
 		if err := addTree(local, from, path.Join(to, name), programs); err != nil {
-			return "", fmt.Errorf("Go toolchain: %w", err)
+			return "", fmt.Errorf("toolchain of Go: %w", err)
 		}
 	}
 	for name, entry := range local.files {

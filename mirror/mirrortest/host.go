@@ -29,7 +29,9 @@ func newHost(f files) *host {
 	h := &host{files: f, seen: map[string]bool{}}
 	// ld.so(8): /lib and /usr/lib, their 64-bit and their multiarch forms. The
 	// latter are named after the machine, which is not Go's name for it.
-	for _, pattern := range []string{"/lib/*-linux-gnu*", "/usr/lib/*-linux-gnu*", "/lib64", "/usr/lib64", "/lib", "/usr/lib"} {
+	for _, pattern := range []string{
+		"/lib/*-linux-gnu*", "/usr/lib/*-linux-gnu*", "/lib64", "/usr/lib64", "/lib", "/usr/lib",
+	} {
 		found, err := filepath.Glob(pattern)
 		if err == nil {
 			h.libraries = append(h.libraries, found...)

@@ -68,7 +68,8 @@ func parseProxies(list string) ([]proxy, error) {
 			return append(proxies, proxy{base: base, direct: true}), nil
 		}
 		base, err := url.Parse(entry)
-		if err != nil || (base.Scheme != "https" && base.Scheme != "http" && base.Scheme != "file") || base.Host == "" && base.Scheme != "file" {
+		if err != nil || (base.Scheme != "https" && base.Scheme != "http" && base.Scheme != "file") ||
+			base.Host == "" && base.Scheme != "file" {
 			return nil, &Error{Settings, fmt.Errorf("GOPROXY entry %q is not a URL of https, http or file", redact(entry)), ""}
 		}
 		proxies = append(proxies, proxy{base: base, always: always})

@@ -157,7 +157,8 @@ func (f *finder) lookup(ctx context.Context, db database, version string) ([]str
 			base = through
 			return nil
 		})
-		if errors.Is(err, errNotThere) || slices.ContainsFunc(f.proxies, func(p proxy) bool { return p.off }) && base.base == nil {
+		if errors.Is(err, errNotThere) || slices.ContainsFunc(f.proxies, func(p proxy) bool { return p.off }) &&
+			base.base == nil {
 			base, err = proxy{base: db.address}, nil
 		}
 		return err

@@ -223,7 +223,8 @@ func (f *finder) choose(ctx context.Context, want wanted, exact bool) (string, e
 		return "", err
 	}
 	near, _ := choose(listed, want, false)
-	return "", &Error{NoRelease, fmt.Errorf("no module proxy of GOPROXY has it for linux/%s", f.arch()), strings.TrimPrefix(near, "go")}
+	err = fmt.Errorf("no module proxy of GOPROXY has it for linux/%s", f.arch())
+	return "", &Error{NoRelease, err, strings.TrimPrefix(near, "go")}
 }
 
 // take has a release in the cache, checked.
@@ -300,21 +301,21 @@ func (f *finder) download(ctx context.Context, name, file, want, from string) (s
 func Local(ctx context.Context, path string, opts Options) (Toolchain, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
-		return Toolchain{}, fmt.Errorf("Go toolchain %s: %w", path, err)
+		return Toolchain{}, fmt.Errorf("toolchain %s: %w", path, err)
 	}
 	t := Toolchain{Path: abs, Source: abs}
 	info, err := os.Stat(abs)
 	if errors.Is(err, os.ErrNotExist) {
-		err = &Error{NoForm, fmt.Errorf("Go toolchain %q is neither a release nor a file", path), ""}
+		err = &Error{NoForm, fmt.Errorf("toolchain %q is neither a release nor a file", path), ""}
 		return Toolchain{}, err
 	}
 	if err != nil {
-		return Toolchain{}, fmt.Errorf("Go toolchain: %w", err)
+		return Toolchain{}, fmt.Errorf("toolchain: %w", err)
 	}
 	t.Relocated = info.IsDir()
 	if opts.Sum != "" {
 		if !isZip(abs) {
-			return Toolchain{}, fmt.Errorf("Go toolchain %s: a go.sum hash is that of a module's .zip, not of this", path)
+			return Toolchain{}, fmt.Errorf("toolchain %s: a go.sum hash is that of a module's .zip, not of this", path)
 		}
 		if err := t.checkLocal(ctx, opts); err != nil {
 			return Toolchain{}, err
@@ -337,7 +338,7 @@ func (t *Toolchain) checkLocal(ctx context.Context, opts Options) error {
 	}
 	got, err := hashZip(ctx, t.Path)
 	if err != nil {
-		return fmt.Errorf("Go toolchain %s: %w", t.Path, err)
+		return fmt.Errorf("toolchain %s: %w", t.Path, err)
 	}
 	if got != want {
 		return &SumError{Source: t.Path, Module: f.moduleVersion(t.Version), Has: got, Want: want, From: from}

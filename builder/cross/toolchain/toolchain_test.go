@@ -31,7 +31,8 @@ func module(t *testing.T, version string, extra ...string) []byte {
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
 	prefix := "golang.org/toolchain@v0.0.1-" + version + ".linux-amd64/"
-	files := []string{prefix + "VERSION", version + "\n", prefix + "bin/go", string(program), prefix + "src/make.bash", "#!/bin/bash\n", prefix + "pkg/tool/linux_amd64/compile", "x"}
+	files := []string{prefix + "VERSION", version + "\n", prefix + "bin/go", string(program), prefix + "src/make.bash",
+		"#!/bin/bash\n", prefix + "pkg/tool/linux_amd64/compile", "x"}
 	files = append(files, extra...)
 	for i := 0; i < len(files); i += 2 {
 		w, err := z.Create(files[i])
@@ -87,7 +88,8 @@ func newWorld(t *testing.T, versions ...string) *world {
 		if w.sums[release] == "" {
 			return nil, os.ErrNotExist
 		}
-		return fmt.Appendf(nil, "%s %s %s\n%s %s/go.mod %s\n", path, version, w.sums[release], path, version, w.sums[release]), nil
+		return fmt.Appendf(nil, "%s %s %s\n%s %s/go.mod %s\n", path, version, w.sums[release], path, version,
+			w.sums[release]), nil
 	}))
 	mux := http.NewServeMux()
 	mux.Handle("/sumdb/sum.example/", http.StripPrefix("/sumdb/sum.example", database))
@@ -126,7 +128,8 @@ func (w *world) options(t *testing.T, env ...string) Options {
 	for i := 0; i < len(env); i += 2 {
 		set[env[i]] = env[i+1]
 	}
-	return Options{Arch: "amd64", Cache: filepath.Join(t.TempDir(), "cache"), Getenv: func(name string) string { return set[name] }}
+	return Options{Arch: "amd64", Cache: filepath.Join(t.TempDir(), "cache"),
+		Getenv: func(name string) string { return set[name] }}
 }
 
 func TestFind(t *testing.T) {
@@ -186,7 +189,8 @@ func TestFindAgainAsksNobody(t *testing.T) {
 		t.Errorf("again: %+v with %d requests", second, w.requests.Load()-before)
 	}
 	// What was damaged in the cache is not used.
-	if err := os.WriteFile(first.Path, module(t, "go1.4.3", "golang.org/toolchain@v0.0.1-go1.4.3.linux-amd64/src/evil.go", "x"), 0o600); err != nil {
+	if err := os.WriteFile(first.Path, module(t, "go1.4.3", "golang.org/toolchain@v0.0.1-go1.4.3.linux-amd64/src/evil.go",
+		"x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	third, err := Find(context.Background(), "1.4.3", true, opts)
@@ -203,7 +207,8 @@ func TestFindChecks(t *testing.T) {
 	good := w.sums["go1.4.3"]
 	w.archives["go1.4.3"] = module(t, "go1.4.3", "golang.org/toolchain@v0.0.1-go1.4.3.linux-amd64/src/evil.go", "x")
 	gosum := filepath.Join(t.TempDir(), "go.sum")
-	if err := os.WriteFile(gosum, []byte("golang.org/toolchain v0.0.1-go1.4.3.linux-amd64 "+good+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(gosum, []byte("golang.org/toolchain v0.0.1-go1.4.3.linux-amd64 "+good+"\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	bad := hashOf(t, w.archives["go1.4.3"])
@@ -241,7 +246,8 @@ func TestFindChecks(t *testing.T) {
 	if _, err := Find(context.Background(), "1.4.3", true, opts); err == nil {
 		t.Error("the wrong archive was taken")
 	}
-	if _, err := Find(context.Background(), "1.4.3", true, w.options(t, "GOSUMDB", otherKey(t))); err == nil || !strings.Contains(err.Error(), "checksum database") {
+	if _, err := Find(context.Background(), "1.4.3", true, w.options(t, "GOSUMDB", otherKey(t))); err == nil ||
+		!strings.Contains(err.Error(), "checksum database") {
 		t.Errorf("a database of another key: %v", err)
 	}
 }
@@ -259,7 +265,9 @@ func TestProxyList(t *testing.T) {
 	w := newWorld(t, "go1.4.3")
 	empty := httptest.NewServer(http.NotFoundHandler())
 	defer empty.Close()
-	broken := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, "no", http.StatusForbidden) }))
+	broken := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		http.Error(rw, "no", http.StatusForbidden)
+	}))
 	defer broken.Close()
 
 	files := t.TempDir()
@@ -267,7 +275,8 @@ func TestProxyList(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"list": "v0.0.1-go1.4.3.linux-amd64\n", "v0.0.1-go1.4.3.linux-amd64.zip": string(w.archives["go1.4.3"])} {
+	for name, text := range map[string]string{"list": "v0.0.1-go1.4.3.linux-amd64\n",
+		"v0.0.1-go1.4.3.linux-amd64.zip": string(w.archives["go1.4.3"])} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -304,7 +313,9 @@ func TestGoEnvironmentFile(t *testing.T) {
 	if env("GOPROXY") != "https://p.example" || env("GOSUMDB") != "sum.example" {
 		t.Errorf("GOPROXY=%s GOSUMDB=%s", env("GOPROXY"), env("GOSUMDB"))
 	}
-	if env, err = readEnvironment(func(name string) string { return map[string]string{"GOENV": "off"}[name] }); err != nil || env("GOSUMDB") != "sum.golang.org" {
+	if env, err = readEnvironment(func(name string) string {
+		return map[string]string{"GOENV": "off"}[name]
+	}); err != nil || env("GOSUMDB") != "sum.golang.org" {
 		t.Errorf("without a file: %v, %v", env("GOSUMDB"), err)
 	}
 }
@@ -363,14 +374,19 @@ func TestLocal(t *testing.T) {
 		{name: "no program", path: filepath.Dir(write("empty/VERSION", []byte("go1.4.3"))), err: "no bin/go"},
 		{name: "a name that climbs", path: write("a.tar.gz", packed(regular("go/../../x"))), err: "leads out"},
 		{name: "an absolute name", path: write("b.tar.gz", packed(regular("/go/VERSION"))), err: "leads out"},
-		{name: "a link", path: write("c.tar.gz", packed(tar.Header{Typeflag: tar.TypeSymlink, Name: "go/VERSION", Linkname: "/etc/passwd"})), err: "not a regular file"},
+		{name: "a link", path: write("c.tar.gz", packed(tar.Header{Typeflag: tar.TypeSymlink, Name: "go/VERSION",
+			Linkname: "/etc/passwd"})), err: "not a regular file"},
 		{name: "a member that climbs", path: write("d.zip", module(t, "go1.4.9", prefix+"../../x", "x")), err: "leads out"},
-		{name: "another module", path: write("e.zip", zipped(t, "example.com/x@v1.0.0/VERSION")), err: "no archive of the module"},
+		{name: "another module", path: write("e.zip", zipped(t, "example.com/x@v1.0.0/VERSION")),
+			err: "no archive of the module"},
 	} {
 		got, err := Local(context.Background(), test.path, Options{Arch: "amd64"})
 		if err == nil {
 			// What leads out may come after what is looked into.
-			err = got.Walk(context.Background(), func(_ File, r io.Reader) error { _, err := io.Copy(io.Discard, r); return err })
+			err = got.Walk(context.Background(), func(_ File, r io.Reader) error {
+				_, err := io.Copy(io.Discard, r)
+				return err
+			})
 		}
 		switch {
 		case test.err == "" && (err != nil || got.Version != "go1.4.3"):
@@ -380,7 +396,8 @@ func TestLocal(t *testing.T) {
 		}
 	}
 	write("go/bin/go", arm)
-	if _, err := Local(context.Background(), goroot, Options{Arch: "amd64"}); err == nil || !strings.Contains(err.Error(), "not for linux/amd64") {
+	if _, err := Local(context.Background(), goroot, Options{Arch: "amd64"}); err == nil ||
+		!strings.Contains(err.Error(), "not for linux/amd64") {
 		t.Errorf("of another processor: %v", err)
 	}
 	if _, err := Local(context.Background(), goroot, Options{Arch: "arm64"}); err != nil {

@@ -105,7 +105,8 @@ func (i Instruction) checkFrom(stages, bases []string) string {
 	}
 	image := i.Words[0]
 	switch {
-	case image == "scratch", slices.Contains(stages, image), slices.Contains(bases, image), bases == nil && len(stages) == 0:
+	case image == "scratch", slices.Contains(stages, image), slices.Contains(bases, image),
+		bases == nil && len(stages) == 0:
 		return ""
 	}
 	return "names the image " + excerpt(image)

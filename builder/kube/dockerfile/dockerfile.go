@@ -161,7 +161,8 @@ func (f File) Bases(arguments map[string]string) ([]Base, error) {
 				if !needs(i.Words[0], name) {
 					continue
 				}
-				return nil, &SyntaxError{File: f.Name, Err: fmt.Errorf("line %d: FROM %s: the build argument %s has no value", i.Start, i.Words[0], name)}
+				err := fmt.Errorf("line %d: FROM %s: the build argument %s has no value", i.Start, i.Words[0], name)
+				return nil, &SyntaxError{File: f.Name, Err: err}
 			}
 			if !slices.Contains(stages, image) {
 				bases = append(bases, Base{Image: image, Written: i.Words[0], from: at})

@@ -46,14 +46,16 @@ func TestBases(t *testing.T) {
 		for _, b := range bases {
 			got = append(got, b.Image)
 		}
-		if !slices.Equal(got, test.want) || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+		if !slices.Equal(got, test.want) || (err == nil) != (test.err == "") ||
+			err != nil && !strings.Contains(err.Error(), test.err) {
 			t.Errorf("%q: %q, %v, want %q, %q", test.text, got, err, test.want, test.err)
 		}
 	}
 }
 
 func TestWithBases(t *testing.T) {
-	f := parsed(t, "# c\nFROM --platform=x \\\n  golang:1 AS build\nRUN a \\\n  b\n\nFROM build\nFROM other\nfrom golang:1")
+	f := parsed(t,
+		"# c\nFROM --platform=x \\\n  golang:1 AS build\nRUN a \\\n  b\n\nFROM build\nFROM other\nfrom golang:1")
 	bases, err := f.Bases(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -65,12 +67,14 @@ func TestWithBases(t *testing.T) {
 }
 
 func TestInstructions(t *testing.T) {
-	f := parsed(t, "FROM a\nRUN x && \\\n  # comment\n  y\nADD [\"a b\", \"/\"]\nONBUILD ADD c /\nRUN <<E\nz\nE\nENV A b\n")
+	f := parsed(t,
+		"FROM a\nRUN x && \\\n  # comment\n  y\nADD [\"a b\", \"/\"]\nONBUILD ADD c /\nRUN <<E\nz\nE\nENV A b\n")
 	var got []string
 	for _, i := range f.Instructions {
 		got = append(got, i.Name+":"+i.Text)
 	}
-	if want := []string{"from:FROM a", "run:RUN x &&    y", `add:ADD ["a b", "/"]`, "onbuild:ONBUILD ADD c /", "run:RUN <<E", "env:ENV A b"}; !slices.Equal(got, want) {
+	if want := []string{"from:FROM a", "run:RUN x &&    y", `add:ADD ["a b", "/"]`, "onbuild:ONBUILD ADD c /",
+		"run:RUN <<E", "env:ENV A b"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if i := f.Instructions[2]; !reflect.DeepEqual(i.Words, []string{"a b", "/"}) || i.Start != 5 {
@@ -98,34 +102,39 @@ func TestInstructions(t *testing.T) {
 func TestCheck(t *testing.T) {
 	const from = "FROM base\n"
 	for text, want := range map[string]string{
-		from + "ADD https://example.com/x /x\n":                                "line 2: ADD copies from the URL \"https://example.com/x\"",
-		from + "ADD http://h/x.git#main:../../etc /x\n":                        "line 2: ADD copies from the URL",
-		from + "ADD HTTP://h/x /x\n":                                           "copies from the URL",
-		from + "add git@h:x.git /x\n":                                          "copies from the URL",
-		from + "ADD github.com/x/y /x\n":                                       "copies from the URL",
-		from + "COPY ssh://h/x /x\n":                                           "COPY copies from the URL",
-		from + "ADD a b \\\n  https://h/x /\n":                                 "line 2: ADD copies from the URL",
-		from + "ADD [\"https://h/x\", \"/\"]\n":                                "copies from the URL",
-		from + "ENV U https://h\nADD $U/x /\n":                                 "line 3: ADD copies \"$U/x\", which is not a plain name",
-		from + "ARG U\nADD ${U} /\n":                                           "not a plain name",
-		from + "ADD h\\ttp://h/x /\n":                                          "not a plain name",
-		from + "ADD ht\"\"tp:/x /\n":                                           "not a plain name",
-		from + "ADD [\"h\\\\ttps:\", \"/\"]\n":                                 "not a plain name",
-		"# escape=`\n" + from + "ADD `\n https://h/x /\n":                      "line 3: ADD copies from the URL",
-		from + "ONBUILD ADD https://h/x /\n":                                   "line 2: ADD copies from the URL",
-		from + "COPY --from=other /a /\n":                                      "line 2: COPY has the option \"--from=other\"",
-		from + "COPY --from=0 /a /\n":                                          "--from=0",
-		from + "COPY --from=$X /a /\n":                                         "--from=$X",
-		from + "COPY --$X /a /\n":                                              "--$X",
-		from + "COPY --FROM=x /a /\n":                                          "--FROM=x",
-		"FROM base AS a\nFROM scratch\nCOPY --from=a /a /\n":                   "",
-		"FROM base AS a\nFROM a AS b\nCOPY --from=0 /a /\nRUN x\n":             "",
-		"FROM base AS a\nFROM scratch\nCOPY --from=1 /a /\n":                   "--from=1",
-		"FROM base AS a\nFROM scratch\nCOPY --from=01 /a /\n":                  "--from=01",
-		"FROM base\nFROM gcr.io/private AS x\nCOPY --from=x /a /\n":            "line 2: FROM names the image \"gcr.io/private\"",
-		"FROM base AS a\nFROM $X\n":                                            "line 2: FROM names the image",
-		"FROM base\nCOPY --from=later /a /\nFROM scratch AS later\n":           "--from=later",
-		from + "RUN --network=host id\n":                                       "line 2: RUN has the option \"--network=host\"",
+		from + "ADD https://example.com/x /x\n": "line 2: ADD copies from the URL " +
+			"\"https://example.com/x\"",
+		from + "ADD http://h/x.git#main:../../etc /x\n": "line 2: ADD copies from the URL",
+		from + "ADD HTTP://h/x /x\n":                    "copies from the URL",
+		from + "add git@h:x.git /x\n":                   "copies from the URL",
+		from + "ADD github.com/x/y /x\n":                "copies from the URL",
+		from + "COPY ssh://h/x /x\n":                    "COPY copies from the URL",
+		from + "ADD a b \\\n  https://h/x /\n":          "line 2: ADD copies from the URL",
+		from + "ADD [\"https://h/x\", \"/\"]\n":         "copies from the URL",
+		from + "ENV U https://h\nADD $U/x /\n": "line 3: ADD copies \"$U/x\", which is not " +
+			"a plain name",
+		from + "ARG U\nADD ${U} /\n":                      "not a plain name",
+		from + "ADD h\\ttp://h/x /\n":                     "not a plain name",
+		from + "ADD ht\"\"tp:/x /\n":                      "not a plain name",
+		from + "ADD [\"h\\\\ttps:\", \"/\"]\n":            "not a plain name",
+		"# escape=`\n" + from + "ADD `\n https://h/x /\n": "line 3: ADD copies from the URL",
+		from + "ONBUILD ADD https://h/x /\n":              "line 2: ADD copies from the URL",
+		from + "COPY --from=other /a /\n": "line 2: COPY has the option " +
+			"\"--from=other\"",
+		from + "COPY --from=0 /a /\n":                              "--from=0",
+		from + "COPY --from=$X /a /\n":                             "--from=$X",
+		from + "COPY --$X /a /\n":                                  "--$X",
+		from + "COPY --FROM=x /a /\n":                              "--FROM=x",
+		"FROM base AS a\nFROM scratch\nCOPY --from=a /a /\n":       "",
+		"FROM base AS a\nFROM a AS b\nCOPY --from=0 /a /\nRUN x\n": "",
+		"FROM base AS a\nFROM scratch\nCOPY --from=1 /a /\n":       "--from=1",
+		"FROM base AS a\nFROM scratch\nCOPY --from=01 /a /\n":      "--from=01",
+		"FROM base\nFROM gcr.io/private AS x\nCOPY --from=x /a /\n": "line 2: FROM names the image " +
+			"\"gcr.io/private\"",
+		"FROM base AS a\nFROM $X\n":                                  "line 2: FROM names the image",
+		"FROM base\nCOPY --from=later /a /\nFROM scratch AS later\n": "--from=later",
+		from + "RUN --network=host id\n": "line 2: RUN has the option " +
+			"\"--network=host\"",
 		from + "RUN --network=default id\n":                                    "--network=default",
 		from + "RUN --network=none id\n":                                       "",
 		from + "RUN --security=insecure id\n":                                  "--security",
@@ -143,13 +152,16 @@ func TestCheck(t *testing.T) {
 		from + "ONBUILD RUN --network=host id\n":                               "--network=host",
 		from + "RUN echo --network=host https://h; curl https://h\n":           "",
 		from + "ADD --chown=$U:$G --chmod=755 a b /x/${Y}/\nCOPY --link c /\n": "",
-		from + "COPY <<\"E\" /x\nADD https://h/x /\nE\nADD https://h/y /\n":    "line 5: ADD copies from the URL \"https://h/y\"",
-		from + "RUN <<E\nADD https://h/x /\nE\nUSER x\n":                       "",
-		from + "CMD [\"https://h\"]\nENV A https://h\nLABEL b=https://h\n":     "",
+		from + "COPY <<\"E\" /x\nADD https://h/x /\nE\nADD https://h/y /\n": "line 5: ADD copies from the URL " +
+			"\"https://h/y\"",
+		from + "RUN <<E\nADD https://h/x /\nE\nUSER x\n":                   "",
+		from + "CMD [\"https://h\"]\nENV A https://h\nLABEL b=https://h\n": "",
 	} {
 		err := parsed(t, text).Check()
 		var forbidden *ForbiddenError
-		if (want == "") != (err == nil) || err != nil && (!errors.As(err, &forbidden) || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "build/Dockerfile: line ")) {
+		if (want == "") != (err == nil) || err != nil &&
+			(!errors.As(err, &forbidden) || !strings.Contains(err.Error(), want) ||
+				!strings.HasPrefix(err.Error(), "build/Dockerfile: line ")) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
@@ -167,8 +179,10 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	for _, text := range []string{"ADD https://h/x /", "COPY --from=0 a /", "RUN --network=host id", "FROM x", "ONBUILD ADD https://h /", "COPY \\\n --from=x a /"} {
-		if err := CheckTriggers("base", []string{"USER x", text}); err == nil || !strings.Contains(err.Error(), "base: ONBUILD ") {
+	for _, text := range []string{"ADD https://h/x /", "COPY --from=0 a /", "RUN --network=host id", "FROM x",
+		"ONBUILD ADD https://h /", "COPY \\\n --from=x a /"} {
+		if err := CheckTriggers("base", []string{"USER x", text}); err == nil ||
+			!strings.Contains(err.Error(), "base: ONBUILD ") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -178,8 +192,10 @@ func TestCheck(t *testing.T) {
 // variables hold, no source is a URL and no option another.
 func FuzzCheck(f *testing.F) {
 	for _, text := range []string{
-		"FROM a\nARG X=https://h\nADD $X /\n", "FROM a\nENV X=--from=b\nCOPY $X a /\n", "FROM a\nCOPY --chown=${X} a /\n", "FROM a\nRUN --mount=type=tmpfs,target=$X id\n",
-		"# escape=`\nFROM a\nADD `https://h /\n", "FROM a\nADD [\"x\", \"/\"]\nCOPY <<E /\nx\nE\n", "FROM a AS b\nFROM b\nCOPY --from=b /x /\n",
+		"FROM a\nARG X=https://h\nADD $X /\n", "FROM a\nENV X=--from=b\nCOPY $X a /\n", "FROM a\nCOPY --chown=${X} a /\n",
+		"FROM a\nRUN --mount=type=tmpfs,target=$X id\n",
+		"# escape=`\nFROM a\nADD `https://h /\n", "FROM a\nADD [\"x\", \"/\"]\nCOPY <<E /\nx\nE\n",
+		"FROM a AS b\nFROM b\nCOPY --from=b /x /\n",
 	} {
 		f.Add(text)
 	}

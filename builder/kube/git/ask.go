@@ -104,7 +104,9 @@ func (r Repository) Exists() bool {
 // root by sudo, or to somebody whom the user told git to trust there
 // (git-config(1), safe.directory).
 func Mine(ctx context.Context, dir string) bool {
-	return owns(strconv.Itoa(os.Geteuid()), dir) || os.Geteuid() == 0 && owns(os.Getenv("SUDO_UID"), dir) || trusted(ctx, dir)
+	return owns(strconv.Itoa(os.Geteuid()), dir) ||
+		os.Geteuid() == 0 && owns(os.Getenv("SUDO_UID"), dir) ||
+		trusted(ctx, dir)
 }
 
 func trusted(ctx context.Context, dir string) bool {

@@ -42,8 +42,9 @@ var settings = []string{
 // directory it works in, as git rev-parse --local-env-vars prints them, but for
 // those that hold configuration, which is the user's own.
 var local = []string{
-	"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_OBJECT_DIRECTORY", "GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE",
-	"GIT_GRAFT_FILE", "GIT_INDEX_FILE", "GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE", "GIT_PREFIX", "GIT_SHALLOW_FILE", "GIT_COMMON_DIR",
+	"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_OBJECT_DIRECTORY", "GIT_DIR", "GIT_WORK_TREE",
+	"GIT_IMPLICIT_WORK_TREE", "GIT_GRAFT_FILE", "GIT_INDEX_FILE", "GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE",
+	"GIT_PREFIX", "GIT_SHALLOW_FILE", "GIT_COMMON_DIR",
 	"GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE", "GIT_CEILING_DIRECTORIES",
 }
 
@@ -198,7 +199,8 @@ type setting struct{ key, value string }
 
 // configured are the settings of filters in a scope of git's configuration.
 func (r Repository) configured(ctx context.Context, scope ...string) ([]setting, error) {
-	out, err := r.run(ctx, "", slices.Concat([]string{"config"}, scope, []string{"--includes", "-z", "--get-regexp", `^filter\.`})...)
+	asked := []string{"--includes", "-z", "--get-regexp", `^filter\.`}
+	out, err := r.run(ctx, "", slices.Concat([]string{"config"}, scope, asked)...)
 	var failed *Error
 	if errors.As(err, &failed) { // there are none, or there is no such file or scope
 		return nil, nil

@@ -41,8 +41,8 @@ func sh(t *testing.T, dir, script string) string {
 	return string(out)
 }
 
-const committed = `git init -q -b main && mkdir -p sub && echo one >file && echo two >sub/file && echo out/ >.gitignore && git add . &&
-	git commit -qm one && git tag v1.2.0 && git commit -q --allow-empty -m two; `
+const committed = `git init -q -b main && mkdir -p sub && echo one >file && echo two >sub/file &&
+	echo out/ >.gitignore && git add . && git commit -qm one && git tag v1.2.0 && git commit -q --allow-empty -m two; `
 
 // answers is all that kbuild asks git.
 func answers(t *testing.T, root string) string {
@@ -50,7 +50,8 @@ func answers(t *testing.T, root string) string {
 	ctx, r := context.Background(), Repository{Root: root}
 	var all []string
 	for _, args := range [][]string{
-		{"rev-parse", "HEAD^{commit}"}, {"describe", "--tags", "--abbrev=14", "HEAD^{commit}"}, {"describe", "--tags", "--match=v*", "--abbrev=14", "HEAD^{commit}"},
+		{"rev-parse", "HEAD^{commit}"}, {"describe", "--tags", "--abbrev=14", "HEAD^{commit}"},
+		{"describe", "--tags", "--match=v*", "--abbrev=14", "HEAD^{commit}"},
 	} {
 		text, ok, err := r.Ask(ctx, args...)
 		if err != nil {
@@ -66,7 +67,8 @@ func answers(t *testing.T, root string) string {
 	if err != nil {
 		t.Errorf("git check-ignore: %v", err)
 	}
-	all = append(all, map[bool]string{true: "changed", false: "clean"}[changed], map[bool]string{true: "ok", false: "failed"}[ok], r.Branch(ctx))
+	all = append(all, map[bool]string{true: "changed", false: "clean"}[changed],
+		map[bool]string{true: "ok", false: "failed"}[ok], r.Branch(ctx))
 	return strings.Join(append(all, ignored...), "\n")
 }
 
@@ -78,7 +80,10 @@ func plain(t *testing.T, root string) string {
 		ask rev-parse 'HEAD^{commit}'
 		ask describe --tags --abbrev=14 'HEAD^{commit}'
 		ask describe --tags '--match=v*' --abbrev=14 'HEAD^{commit}'
-		if x=$(git --work-tree "$PWD" status --porcelain 2>/dev/null); then [ -z "$x" ] && echo clean || echo changed; echo ok; else echo clean; echo failed; fi
+		if x=$(git --work-tree "$PWD" status --porcelain 2>/dev/null)
+		then [ -z "$x" ] && echo clean || echo changed; echo ok
+		else echo clean; echo failed
+		fi
 		git symbolic-ref --short -q HEAD 2>/dev/null || echo
 		git check-ignore out/x file new 2>/dev/null || true`))
 }
@@ -87,25 +92,31 @@ func plain(t *testing.T, root string) string {
 // are git's own.
 func TestAnswersAreThoseOfGit(t *testing.T) {
 	for name, setup := range map[string]string{
-		"clean":             committed,
-		"no repository":     "true",
-		"no commit":         "git init -q -b main",
-		"no tag":            committed + "git tag -d v1.2.0",
-		"changed":           committed + "echo x >>file",
-		"new file":          committed + "touch new",
-		"touched":           committed + "touch -d 2001-01-01 file",
-		"removed":           committed + "rm file",
-		"staged":            committed + "echo x >>file; git add file",
-		"ignored":           committed + "mkdir out; touch out/x",
-		"detached":          committed + "git checkout -q HEAD~1",
-		"worktree":          "mkdir ../main && cd ../main && " + committed + `rm -rf "$OLDPWD" && git worktree add -q "$OLDPWD" -b other`,
-		"separate":          "mkdir ../x && cd ../x && " + committed + `rm -rf "$OLDPWD"; git clone -q --separate-git-dir ../y . "$OLDPWD"`,
-		"alternates":        "mkdir ../x && cd ../x && " + committed + `rm -rf "$OLDPWD"; git clone -q --shared . "$OLDPWD"`,
-		"shallow":           "mkdir ../x && cd ../x && " + committed + `rm -rf "$OLDPWD"; git clone -q --depth 1 "file://$PWD" "$OLDPWD"`,
-		"sparse":            committed + "git sparse-checkout set sub",
-		"attributes":        committed + "echo '* text=auto' >.gitattributes; printf 'a\\r\\n' >file",
-		"user's filter":     committed + "git config --global filter.lfs.clean 'tr a-z A-Z'; git config --global filter.lfs.required true; echo 'file filter=lfs' >.git/info/attributes; touch -d 2001-01-01 file",
-		"user's, unchanged": committed + "git config --global filter.lfs.clean cat; echo 'file filter=lfs' >.git/info/attributes; touch -d 2001-01-01 file",
+		"clean":         committed,
+		"no repository": "true",
+		"no commit":     "git init -q -b main",
+		"no tag":        committed + "git tag -d v1.2.0",
+		"changed":       committed + "echo x >>file",
+		"new file":      committed + "touch new",
+		"touched":       committed + "touch -d 2001-01-01 file",
+		"removed":       committed + "rm file",
+		"staged":        committed + "echo x >>file; git add file",
+		"ignored":       committed + "mkdir out; touch out/x",
+		"detached":      committed + "git checkout -q HEAD~1",
+		"worktree": "mkdir ../main && cd ../main && " + committed +
+			`rm -rf "$OLDPWD" && git worktree add -q "$OLDPWD" -b other`,
+		"separate": "mkdir ../x && cd ../x && " + committed +
+			`rm -rf "$OLDPWD"; git clone -q --separate-git-dir ../y . "$OLDPWD"`,
+		"alternates": "mkdir ../x && cd ../x && " + committed + `rm -rf "$OLDPWD"; git clone -q --shared . "$OLDPWD"`,
+		"shallow": "mkdir ../x && cd ../x && " + committed +
+			`rm -rf "$OLDPWD"; git clone -q --depth 1 "file://$PWD" "$OLDPWD"`,
+		"sparse":     committed + "git sparse-checkout set sub",
+		"attributes": committed + "echo '* text=auto' >.gitattributes; printf 'a\\r\\n' >file",
+		"user's filter": committed +
+			"git config --global filter.lfs.clean 'tr a-z A-Z'; git config --global filter.lfs.required true; echo 'file " +
+			"filter=lfs' >.git/info/attributes; touch -d 2001-01-01 file",
+		"user's, unchanged": committed +
+			"git config --global filter.lfs.clean cat; echo 'file filter=lfs' >.git/info/attributes; touch -d 2001-01-01 file",
 		"submodule at another commit": "mkdir ../x && cd ../x && " + committed + `cd "$OLDPWD" && ` + committed +
 			"git -c protocol.file.allow=always submodule -q add ../x mod && git commit -qm sub && git -C mod checkout -q HEAD~1",
 	} {
@@ -129,19 +140,29 @@ func TestAnswersAreThoseOfGit(t *testing.T) {
 // those of a repository without it.
 func TestNothingOfTheRepositoryRuns(t *testing.T) {
 	for name, hostile := range map[string]string{
-		"monitor":        `git config core.fsmonitor "touch $MARK; false"`,
-		"monitor, true":  `git config core.fsmonitor true`,
-		"hooks":          `printf '#!/bin/sh\ntouch $MARK\n' >.git/hooks/post-index-change; chmod +x .git/hooks/post-index-change; touch -d 2001-01-01 file`,
-		"hooks path":     `mkdir out; printf '#!/bin/sh\ntouch $MARK\n' >out/post-index-change; chmod +x out/*; git config core.hooksPath out; touch -d 2001-01-01 file`,
-		"filter":         `git config filter.f.clean "touch $MARK; cat"; echo '* filter=f' >.git/info/attributes; touch -d 2001-01-01 file`,
-		"process":        `git config filter.f.process "touch $MARK; cat"; git config filter.f.required true; echo '* filter=f' >.git/info/attributes; touch -d 2001-01-01 file`,
-		"dotted filter":  `git config filter.a.b.clean "touch $MARK; cat"; echo '* filter=a.b' >.git/info/attributes; touch -d 2001-01-01 file`,
-		"included":       `printf '[filter "f"]\nclean = touch %s\n' $MARK >.git/more; git config include.path more; echo '* filter=f' >.git/info/attributes; touch -d 2001-01-01 file`,
-		"user's, taken":  `git config --global filter.lfs.clean cat; git config filter.lfs.clean "touch $MARK; cat"; git config filter.lfs.process "touch $MARK"; echo '* filter=lfs' >.git/info/attributes; touch -d 2001-01-01 file`,
-		"worktree's own": `git config extensions.worktreeConfig true; git config --worktree filter.f.clean "touch $MARK; cat"; echo '* filter=f' >.git/info/attributes; touch -d 2001-01-01 file`,
-		"promisor": `git config core.repositoryFormatVersion 1; git config extensions.partialClone origin; git config remote.origin.promisor true;
-			git config remote.origin.url ssh://h/x; git config core.sshCommand "touch $MARK; false"; git config remote.origin.uploadpack "touch $MARK"`,
-		"pager": `git config core.pager "touch $MARK"; git config pager.status true; git config alias.status "!touch $MARK"; git config diff.external "touch $MARK"`,
+		"monitor":       `git config core.fsmonitor "touch $MARK; false"`,
+		"monitor, true": `git config core.fsmonitor true`,
+		"hooks": `printf '#!/bin/sh\ntouch $MARK\n' >.git/hooks/post-index-change; chmod +x ` +
+			`.git/hooks/post-index-change; touch -d 2001-01-01 file`,
+		"hooks path": `mkdir out; printf '#!/bin/sh\ntouch $MARK\n' >out/post-index-change; chmod +x out/*; git config ` +
+			`core.hooksPath out; touch -d 2001-01-01 file`,
+		"filter": `git config filter.f.clean "touch $MARK; cat"; echo '* filter=f' >.git/info/attributes; touch -d ` +
+			`2001-01-01 file`,
+		"process": `git config filter.f.process "touch $MARK; cat"; git config filter.f.required true; echo '* ` +
+			`filter=f' >.git/info/attributes; touch -d 2001-01-01 file`,
+		"dotted filter": `git config filter.a.b.clean "touch $MARK; cat"; echo '* filter=a.b' >.git/info/attributes; ` +
+			`touch -d 2001-01-01 file`,
+		"included": `printf '[filter "f"]\nclean = touch %s\n' $MARK >.git/more; git config include.path more; echo ` +
+			`'* filter=f' >.git/info/attributes; touch -d 2001-01-01 file`,
+		"user's, taken": `git config --global filter.lfs.clean cat; git config filter.lfs.clean "touch $MARK; cat"; git ` +
+			`config filter.lfs.process "touch $MARK"; echo '* filter=lfs' >.git/info/attributes; touch -d 2001-01-01 file`,
+		"worktree's own": `git config extensions.worktreeConfig true; git config --worktree filter.f.clean "touch $MARK; ` +
+			`cat"; echo '* filter=f' >.git/info/attributes; touch -d 2001-01-01 file`,
+		"promisor": `git config core.repositoryFormatVersion 1; git config extensions.partialClone origin
+			git config remote.origin.promisor true; git config remote.origin.url ssh://h/x
+			git config core.sshCommand "touch $MARK; false"; git config remote.origin.uploadpack "touch $MARK"`,
+		"pager": `git config core.pager "touch $MARK"; git config pager.status true; git config alias.status "!touch ` +
+			`$MARK"; git config diff.external "touch $MARK"`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			ownGit(t)
@@ -167,10 +188,14 @@ func TestSubmodules(t *testing.T) {
 	dir := t.TempDir()
 	mark := filepath.Join(dir, "mark")
 	t.Setenv("MARK", mark)
-	sh(t, dir, "mkdir x tree; cd x; "+committed+"cd ../tree; "+committed+"git -c protocol.file.allow=always submodule -q add ../x mod && git commit -qm sub")
+	sh(t, dir, "mkdir x tree; cd x; "+committed+"cd ../tree; "+committed+
+		"git -c protocol.file.allow=always submodule -q add ../x mod && git commit -qm sub")
 	root := filepath.Join(dir, "tree")
-	sh(t, root, `git -C mod config core.fsmonitor "touch $MARK; false"; git -C mod config filter.f.clean "touch $MARK; cat"; echo '* filter=f' >.git/modules/mod/info/attributes
-		touch -d 2001-01-01 mod/file; git config submodule.recurse true; git config -f .gitmodules submodule.mod.ignore none; git add .gitmodules; git commit -qm x 2>/dev/null; rm -f $MARK`)
+	sh(t, root, `git -C mod config core.fsmonitor "touch $MARK; false"
+		git -C mod config filter.f.clean "touch $MARK; cat"; echo '* filter=f' >.git/modules/mod/info/attributes
+		touch -d 2001-01-01 mod/file; git config submodule.recurse true
+		git config -f .gitmodules submodule.mod.ignore none; git add .gitmodules
+		git commit -qm x 2>/dev/null; rm -f $MARK`)
 	answers(t, root)
 	if _, err := os.Lstat(mark); err == nil {
 		t.Error("it was run")
@@ -182,9 +207,11 @@ func TestFilterThatCannotBeKeptOff(t *testing.T) {
 	ownGit(t)
 	root := t.TempDir()
 	mark := filepath.Join(t.TempDir(), "mark")
-	sh(t, root, committed+`printf '[filter "a=b"]\nclean = touch '"`+mark+`"'\n' >>.git/config; echo '* filter=a=b' >.git/info/attributes; touch -d 2001-01-01 file`)
+	sh(t, root, committed+`printf '[filter "a=b"]\nclean = touch '"`+mark+
+		`"'\n' >>.git/config; echo '* filter=a=b' >.git/info/attributes; touch -d 2001-01-01 file`)
 	var filter *FilterError
-	if _, _, err := (Repository{Root: root}).Changed(context.Background()); !errors.As(err, &filter) || filter.Name != "a=b" {
+	if _, _, err := (Repository{Root: root}).Changed(context.Background()); !errors.As(err, &filter) ||
+		filter.Name != "a=b" {
 		t.Errorf("error is %v", err)
 	}
 	if _, err := os.Lstat(mark); err == nil {
@@ -197,7 +224,8 @@ func TestOtherRepositories(t *testing.T) {
 	ctx := context.Background()
 	ownGit(t)
 	dir := t.TempDir()
-	sh(t, dir, "mkdir -p other outer/tree own; cd other; "+committed+"git tag v9.9.9; cd ../outer; "+committed+"git tag v8.8.8; cd ../own; "+committed)
+	sh(t, dir, "mkdir -p other outer/tree own; cd other; "+committed+"git tag v9.9.9; cd ../outer; "+committed+
+		"git tag v8.8.8; cd ../own; "+committed)
 	other, tree, own := filepath.Join(dir, "other"), filepath.Join(dir, "outer/tree"), filepath.Join(dir, "own")
 	ask := func(root string) string {
 		t.Helper()
@@ -241,7 +269,8 @@ func TestOtherRepositories(t *testing.T) {
 	// A bare repository among the files of a tree, which git would take for the
 	// repository of that tree.
 	mark := filepath.Join(dir, "mark")
-	sh(t, dir, "git clone -q --bare own bare; git -C bare config core.fsmonitor 'touch "+mark+"; false'; git -C bare config core.bare false")
+	sh(t, dir, "git clone -q --bare own bare; git -C bare config core.fsmonitor 'touch "+mark+
+		"; false'; git -C bare config core.bare false")
 	answers(t, filepath.Join(dir, "bare"))
 	if _, err := os.Lstat(mark); err == nil {
 		t.Error("the configuration of a bare repository in the tree was run")
@@ -271,7 +300,8 @@ func TestSudo(t *testing.T) {
 		t.Error("the owner's SUDO_UID is left out")
 	}
 	t.Setenv("SUDO_UID", "12345")
-	if slices.ContainsFunc(Repository{Root: root}.environment(), func(v string) bool { return strings.HasPrefix(v, "SUDO_UID=") }) {
+	if slices.ContainsFunc(Repository{Root: root}.environment(),
+		func(v string) bool { return strings.HasPrefix(v, "SUDO_UID=") }) {
 		t.Error("git gets the SUDO_UID of somebody else")
 	}
 }
@@ -279,7 +309,8 @@ func TestSudo(t *testing.T) {
 func TestTrusted(t *testing.T) {
 	home := ownGit(t)
 	for config, want := range map[string]bool{
-		"": false, "[safe]\ndirectory = /a/b\n": true, "[safe]\ndirectory = *\n": true, "[safe]\ndirectory = /a/*\n": true, "[safe]\ndirectory = /a\n": false,
+		"": false, "[safe]\ndirectory = /a/b\n": true, "[safe]\ndirectory = *\n": true, "[safe]\ndirectory = /a/*\n": true,
+		"[safe]\ndirectory = /a\n": false,
 	} {
 		if err := os.WriteFile(filepath.Join(home, ".gitconfig"), []byte(config), 0o644); err != nil {
 			t.Fatal(err)
@@ -305,8 +336,9 @@ func TestNothingIsFetched(t *testing.T) {
 	mark := filepath.Join(t.TempDir(), "mark")
 	t.Setenv("MARK", mark)
 	sh(t, root, committed+`c=$(git rev-parse HEAD~1); rm -f .git/objects/${c:0:2}/${c:2}
-		git config core.repositoryFormatVersion 1; git config extensions.partialClone origin; git config remote.origin.promisor true
-		git config remote.origin.url ssh://h/x; git config core.sshCommand "touch $MARK; false"; git config remote.origin.uploadpack "touch $MARK"`)
+		git config core.repositoryFormatVersion 1; git config extensions.partialClone origin
+		git config remote.origin.promisor true; git config remote.origin.url ssh://h/x
+		git config core.sshCommand "touch $MARK; false"; git config remote.origin.uploadpack "touch $MARK"`)
 	if text, ok, err := (Repository{Root: root}).Ask(context.Background(), "describe", "--tags", "HEAD"); ok {
 		t.Errorf("it says %s, %v", text, err)
 	}

@@ -19,7 +19,8 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s is %+v, %s, %v, want %+v", text, got, got.Name(), ok, want)
 		}
 	}
-	for _, text := range []string{"", "go", "1", "go1", "1.x", "1.4.3.2", "1.99999", "1.4.3x", "v1.4.3", "go1.4 ", "1.4\n", "./1.4", "go1.26.8 X:nodwarf5"} {
+	for _, text := range []string{"", "go", "1", "go1", "1.x", "1.4.3.2", "1.99999", "1.4.3x", "v1.4.3", "go1.4 ", "1.4\n",
+		"./1.4", "go1.26.8 X:nodwarf5"} {
 		if got, ok := Parse(text); ok {
 			t.Errorf("%q is %+v", text, got)
 		}

@@ -108,7 +108,8 @@ func TestRelease12(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for name, want := range map[string]bool{"build": true, ".generated_docs": true, "CHANGELOG.md": false, ".gitignore": false} {
+	for name, want := range map[string]bool{"build": true, ".generated_docs": true, "CHANGELOG.md": false,
+		".gitignore": false} {
 		if listed[name] != want {
 			t.Errorf("%s listed: %v, want %v", name, listed[name], want)
 		}
@@ -131,7 +132,8 @@ func TestCommit(t *testing.T) {
 	ctx := context.Background()
 	// A user's configuration that would break or change every commit.
 	home := t.TempDir()
-	config := "[user]\n\tname = Somebody\n[commit]\n\tgpgSign = true\n[gpg]\n\tprogram = false\n[core]\n\texcludesFile = " + home + "/ignore\n"
+	config := "[user]\n\tname = Somebody\n[commit]\n\tgpgSign = true\n[gpg]\n\tprogram = false\n[core]\n\texcludesFile " +
+		"= " + home + "/ignore\n"
 	if err := os.WriteFile(filepath.Join(home, ".gitconfig"), []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -246,8 +248,8 @@ func TestBuild(t *testing.T) {
 	}
 	cache := goCache(t)
 	bin := filepath.Join(dir, "_output/dockerized/bin", runtime.GOOS, runtime.GOARCH)
-	build := func(args ...string) string {
-		return mustRun(t, dir, []string{cache, "KUBE_OUTPUT_SUBPATH=_output/dockerized"}, "hack/build-go.sh", args...)
+	build := func(args ...string) {
+		mustRun(t, dir, []string{cache, "KUBE_OUTPUT_SUBPATH=_output/dockerized"}, "hack/build-go.sh", args...)
 	}
 
 	build("cmd/kubelet", "-v")
@@ -307,7 +309,8 @@ func TestBuild(t *testing.T) {
 		t.Errorf("git status after a build: %q, want nothing", got)
 	}
 
-	if err := os.WriteFile(filepath.Join(dir, "pkg/kubelet/kubelet.go"), []byte("package kubelet\n\nfunc Status() string { return 1 }\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "pkg/kubelet/kubelet.go"),
+		[]byte("package kubelet\n\nfunc Status() string { return 1 }\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := run(t, dir, []string{cache}, "hack/build-go.sh", "cmd/kubelet"); err == nil {

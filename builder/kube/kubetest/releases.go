@@ -58,7 +58,10 @@ var (
 		":${KUBE_ROOT}/Godeps/_workspace\"", "\"",
 	}
 	godepsToVendor = []string{"Godeps/_workspace/src/", "vendor/"}
-	notCommitted   = []string{"/Godeps/_workspace/pkg\n/Godeps/_workspace/bin\n", "/.make\nzz_generated.*\n/.dockerized-kube-version-defs\n"}
+	notCommitted   = []string{
+		"/Godeps/_workspace/pkg\n/Godeps/_workspace/bin\n",
+		"/.make\nzz_generated.*\n/.dockerized-kube-version-defs\n",
+	}
 	// A list is read with read, and flags are GOFLAGS and GOLDFLAGS.
 	sinceRead = []string{
 		"readonly KUBE_SERVER_TARGETS=($(kube::golang::server_targets))\n",
@@ -70,14 +73,18 @@ var (
 		"${KUBE_GOFLAGS:-}", "${GOFLAGS:-}",
 		"${KUBE_GOLDFLAGS:-}", "${GOLDFLAGS:-}",
 	}
-	verbosity = []string{"# Says what is going on.\n", "KUBE_VERBOSE=\"${KUBE_VERBOSE:-5}\"\n\n# Says what is going on.\n", "  pwd\n", "  pwd -P\n"}
+	verbosity = []string{
+		"# Says what is going on.\n", "KUBE_VERBOSE=\"${KUBE_VERBOSE:-5}\"\n\n# Says what is going on.\n",
+		"  pwd\n", "  pwd -P\n",
+	}
 )
 
 // The base image of 1.0 and 1.1 is made on the spot, and their containers know
 // neither the time zone nor KUBE_FASTBUILD.
 var localCommon = []string{
 	"    --volume /etc/localtime:/etc/localtime:ro \\\n", "",
-	"    --env \"KUBE_FASTBUILD=${KUBE_FASTBUILD:-false}\" \\\n    --env \"KUBE_BUILDER_OS=${OSTYPE:-notdetected}\" \\\n", "",
+	"    --env \"KUBE_FASTBUILD=${KUBE_FASTBUILD:-false}\" \\\n    --env \"KUBE_BUILDER_OS=${OSTYPE:-notdetected}\" \\\n",
+	"",
 	"  sed -i \"s#KUBE_BUILD_HTTP_PROXY#${KUBE_BUILD_HTTP_PROXY:-\\\"\\\"}#\" \"${file}\"\n", "",
 	"  sed -i \"s#KUBE_BUILD_HTTPS_PROXY#${KUBE_BUILD_HTTPS_PROXY:-\\\"\\\"}#\" \"${file}\"\n", "",
 	"  sed -i \"s#KUBE_BUILD_NO_PROXY#${KUBE_BUILD_NO_PROXY:-127.0.0.1}#\" \"${file}\"\n", "",
@@ -87,7 +94,8 @@ var releases = []release{{
 	name: "1.0", layers: []string{"release12", "local"}, drop: []string{"build/build-image/cross"},
 	edit: map[string][]string{commonFile: append([]string{
 		"readonly KUBE_BUILD_IMAGE_CROSS_TAG=\"v1.4.2-1\"\n",
-		"readonly KUBE_BUILD_IMAGE_CROSS_TAG=cross\nreadonly KUBE_BUILD_IMAGE_CROSS=\"${KUBE_BUILD_IMAGE_REPO}:${KUBE_BUILD_IMAGE_CROSS_TAG}\"\n",
+		"readonly KUBE_BUILD_IMAGE_CROSS_TAG=cross\n" +
+			"readonly KUBE_BUILD_IMAGE_CROSS=\"${KUBE_BUILD_IMAGE_REPO}:${KUBE_BUILD_IMAGE_CROSS_TAG}\"\n",
 		"  sed -i \"s/KUBE_BUILD_IMAGE_CROSS_TAG/${KUBE_BUILD_IMAGE_CROSS_TAG}/\" \"${file}\"\n", "  true\n",
 	}, localCommon...)},
 }, {
@@ -96,7 +104,8 @@ var releases = []release{{
 		"build/build-image/Dockerfile": {"FROM kube-build:cross\n", "FROM KUBE_BUILD_IMAGE_CROSS\n"},
 		commonFile: append([]string{
 			"readonly KUBE_BUILD_IMAGE_CROSS_TAG=\"v1.4.2-1\"\n",
-			"readonly KUBE_BUILD_GOLANG_VERSION=1.4.2\nreadonly KUBE_BUILD_IMAGE_CROSS_TAG=\"cross-${KUBE_BUILD_GOLANG_VERSION}-1\"\n" +
+			"readonly KUBE_BUILD_GOLANG_VERSION=1.4.2\n" +
+				"readonly KUBE_BUILD_IMAGE_CROSS_TAG=\"cross-${KUBE_BUILD_GOLANG_VERSION}-1\"\n" +
 				"readonly KUBE_BUILD_IMAGE_CROSS=\"${KUBE_BUILD_IMAGE_REPO}:${KUBE_BUILD_IMAGE_CROSS_TAG}\"\n",
 			"s/KUBE_BUILD_IMAGE_CROSS_TAG/${KUBE_BUILD_IMAGE_CROSS_TAG}/", "s/KUBE_BUILD_IMAGE_CROSS/${KUBE_BUILD_IMAGE_CROSS}/",
 		}, localCommon...),
@@ -104,22 +113,27 @@ var releases = []release{{
 }, {
 	name: "1.2", layers: []string{"release12"},
 }, {
-	name: "1.4", layers: []string{"release12", "make"}, drop: []string{"Godeps/Godeps.json", "hack/build-go.sh"}, rename: godepsToVendor,
+	name: "1.4", layers: []string{"release12", "make"}, drop: []string{"Godeps/Godeps.json", "hack/build-go.sh"},
+	rename: godepsToVendor,
 	edit: map[string][]string{
 		golangFile: sinceMake, ".gitignore": notCommitted, initFile: verbosity,
 		"build/build-image/cross/VERSION": {"v0.0.0-unread", embeddedTag},
 		"build/build-image/Dockerfile": {
-			"ENV http_proxy=KUBE_BUILD_HTTP_PROXY \\\n  https_proxy=KUBE_BUILD_HTTPS_PROXY \\\n  no_proxy=KUBE_BUILD_NO_PROXY\n\n", "",
+			"ENV http_proxy=KUBE_BUILD_HTTP_PROXY \\\n  https_proxy=KUBE_BUILD_HTTPS_PROXY \\\n" +
+				"  no_proxy=KUBE_BUILD_NO_PROXY\n\n", "",
 		},
 		commonFile: {
-			"KUBE_ROOT=$(dirname \"${BASH_SOURCE}\")/..\ncd \"${KUBE_ROOT}\"\nKUBE_ROOT=$PWD\n", "KUBE_ROOT=$(cd $(dirname \"${BASH_SOURCE}\")/.. && pwd -P)\ncd \"${KUBE_ROOT}\"\n",
+			"KUBE_ROOT=$(dirname \"${BASH_SOURCE}\")/..\ncd \"${KUBE_ROOT}\"\nKUBE_ROOT=$PWD\n",
+			"KUBE_ROOT=$(cd $(dirname \"${BASH_SOURCE}\")/.. && pwd -P)\ncd \"${KUBE_ROOT}\"\n",
 			"=\"v1.4.2-1\"", "=\"$(cat ${KUBE_ROOT}/build/build-image/cross/VERSION)\"",
 			"${KUBE_ROOT}/_output", "${KUBE_ROOT}/${OUT_DIR:-_output}",
 			"${CUSTOM_OUTPUT_BINPATH:-$LOCAL_OUTPUT_BINPATH}", "${LOCAL_OUTPUT_BINPATH}",
 			"short_hash \"${KUBE_ROOT}\")", "short_hash \"${HOSTNAME:-}:${KUBE_ROOT}\")",
-			"    build\n    cmd\n    docs\n    Godeps/_workspace/src\n    Godeps/Godeps.json\n    hack\n    LICENSE\n    pkg\n    plugin\n" +
+			"    build\n    cmd\n    docs\n    Godeps/_workspace/src\n    Godeps/Godeps.json\n    hack\n    LICENSE\n" +
+				"    pkg\n    plugin\n" +
 				"    README.md\n    test\n    contrib/completions/bash/kubectl\n    .generated_docs\n",
-			"      $(find . -mindepth 1 -maxdepth 1 -not \\(        \\\n          \\( -path ./_\\* -o -path ./.git\\* \\) -prune  \\\n        \\))\n",
+			"      $(find . -mindepth 1 -maxdepth 1 -not \\(        \\\n          \\( -path ./_\\* -o -path ./.git\\* \\) " +
+				"-prune  \\\n        \\))\n",
 			"    --volume \"${REMOTE_GODEP_GOPATH}\" \\\n", "",
 			"  sed -i \"s#KUBE_BUILD_HTTP_PROXY#${KUBE_BUILD_HTTP_PROXY:-\\\"\\\"}#\" \"${file}\"\n", "",
 			"  sed -i \"s#KUBE_BUILD_HTTPS_PROXY#${KUBE_BUILD_HTTPS_PROXY:-\\\"\\\"}#\" \"${file}\"\n", "",
@@ -139,7 +153,8 @@ var releases = []release{{
 			"  KUBE_GIT_BRANCH=$(git symbolic-ref --short -q HEAD 2>/dev/null || true)\n", "",
 			":${KUBE_GIT_BRANCH}", "",
 			"    --env \"GOFLAGS=${GOFLAGS:-}\"\n", "", "    --env \"GOGCFLAGS=${GOGCFLAGS:-}\"\n", "",
-			"    --env \"KUBE_BUILD_PLATFORMS=${KUBE_BUILD_PLATFORMS:-}\"\n", "", "    --env \"SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-}\"\n", "",
+			"    --env \"KUBE_BUILD_PLATFORMS=${KUBE_BUILD_PLATFORMS:-}\"\n", "",
+			"    --env \"SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-}\"\n", "",
 			"  if [[ -v GOLDFLAGS ]]; then\n    docker_run_opts+=(\n      --env \"GOLDFLAGS=${GOLDFLAGS:-}\"\n    )\n  fi\n", "",
 			"'H /.git'", "'- /.git/'", "'H zz_generated.*'", "'- zz_generated.*'",
 			"    --filter='+ types.go' \\\n", "",
@@ -147,11 +162,15 @@ var releases = []release{{
 		},
 	},
 }, {
-	name: "1.20", layers: []string{"release12", "make", "sync"}, drop: []string{"Godeps/Godeps.json", "hack/build-go.sh"}, rename: godepsToVendor,
-	edit: map[string][]string{golangFile: slices.Concat(sinceMake, sinceRead), ".gitignore": notCommitted, initFile: verbosity},
+	name: "1.20", layers: []string{"release12", "make", "sync"}, drop: []string{"Godeps/Godeps.json", "hack/build-go.sh"},
+	rename: godepsToVendor,
+	edit: map[string][]string{
+		golangFile: slices.Concat(sinceMake, sinceRead), ".gitignore": notCommitted, initFile: verbosity,
+	},
 }, {
 	// Images are build arguments, and generated code is committed.
-	name: "1.28", layers: []string{"release12", "make", "sync"}, drop: []string{"Godeps/Godeps.json", "hack/build-go.sh"}, rename: godepsToVendor,
+	name: "1.28", layers: []string{"release12", "make", "sync"}, drop: []string{"Godeps/Godeps.json", "hack/build-go.sh"},
+	rename: godepsToVendor,
 	edit: map[string][]string{
 		golangFile: slices.Concat(sinceMake, sinceRead), ".gitignore": notCommitted, initFile: verbosity,
 		"build/build-image/Dockerfile": {
@@ -162,17 +181,21 @@ var releases = []release{{
 			"\nreadonly LOCAL_OUTPUT_ROOT=",
 			"readonly KUBE_BASE_IMAGE_REGISTRY=\"${KUBE_BASE_IMAGE_REGISTRY:-registry.k8s.io/build-image}\"\n" +
 				"readonly KUBE_CROSS_IMAGE=\"${KUBE_CROSS_IMAGE:-\"${KUBE_BASE_IMAGE_REGISTRY}/kube-cross\"}\"\n" +
-				"readonly KUBE_CROSS_VERSION=\"${KUBE_CROSS_VERSION:-\"${KUBE_BUILD_IMAGE_CROSS_TAG}\"}\"\n\nreadonly LOCAL_OUTPUT_ROOT=",
+				"readonly KUBE_CROSS_VERSION=\"${KUBE_CROSS_VERSION:-\"${KUBE_BUILD_IMAGE_CROSS_TAG}\"}\"\n\n" +
+				"readonly LOCAL_OUTPUT_ROOT=",
 			"  kube::build::update_dockerfile\n", "",
 			"  docker build -t \"${KUBE_BUILD_IMAGE}\"",
-			"  docker build -t \"${KUBE_BUILD_IMAGE}\" --build-arg=KUBE_CROSS_IMAGE=${KUBE_CROSS_IMAGE} --build-arg=KUBE_CROSS_VERSION=${KUBE_CROSS_VERSION}",
+			"  docker build -t \"${KUBE_BUILD_IMAGE}\" --build-arg=KUBE_CROSS_IMAGE=${KUBE_CROSS_IMAGE} " +
+				"--build-arg=KUBE_CROSS_VERSION=${KUBE_CROSS_VERSION}",
 			"# Replaces the placeholder of the Dockerfile in the build context.\nfunction kube::build::update_dockerfile() {\n" +
-				"  sed -i \"s/KUBE_BUILD_IMAGE_CROSS_TAG/${KUBE_BUILD_IMAGE_CROSS_TAG}/\" \"${LOCAL_OUTPUT_BUILD_CONTEXT}/Dockerfile\"\n}\n\n", "",
+				"  sed -i \"s/KUBE_BUILD_IMAGE_CROSS_TAG/${KUBE_BUILD_IMAGE_CROSS_TAG}/\" " +
+				"\"${LOCAL_OUTPUT_BUILD_CONTEXT}/Dockerfile\"\n}\n\n", "",
 			"    --filter='H /.git' \\\n    --filter='- /.make/' \\\n", "", "    --filter='H zz_generated.*' \\\n", "",
 		},
 	},
 }, {
-	name: "1.35", layers: []string{"release12", "make", "mount"}, drop: []string{"Godeps/Godeps.json", "hack/build-go.sh", "build/"}, rename: godepsToVendor,
+	name: "1.35", layers: []string{"release12", "make", "mount"},
+	drop: []string{"Godeps/Godeps.json", "hack/build-go.sh", "build/"}, rename: godepsToVendor,
 	edit: map[string][]string{
 		golangFile: slices.Concat(sinceMake, sinceRead, []string{
 			"  unset GOBIN\n", "  unset GOBIN\n  export GOCACHE=\"${KUBE_GOPATH}/cache/build\"\n",
@@ -255,7 +278,8 @@ func (r release) unpack(dir, crossTag string) error {
 	goVersion, _, _ := strings.Cut(strings.TrimPrefix(crossTag, "v"), "-")
 	for name, content := range files {
 		if strings.HasSuffix(name, "common.sh") || strings.HasSuffix(name, "cross/VERSION") {
-			content = strings.NewReplacer(embeddedTag, crossTag, "GOLANG_VERSION=1.4.2\n", "GOLANG_VERSION="+goVersion+"\n").Replace(content)
+			content = strings.NewReplacer(embeddedTag, crossTag, "GOLANG_VERSION=1.4.2\n",
+				"GOLANG_VERSION="+goVersion+"\n").Replace(content)
 		}
 		if err := write(dir, name, content); err != nil {
 			return err

@@ -29,7 +29,8 @@ func TestExpansionIsBounded(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, "kilobyte"), []byte(strings.Repeat("x", 1000)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for first, want := range map[string]string{"A0=": "steps", "A0=" + strings.Repeat("x", 1000): "bytes", `A0="$(cat kilobyte)"`: "bytes"} {
+	for first, want := range map[string]string{"A0=": "steps", "A0=" + strings.Repeat("x", 1000): "bytes",
+		`A0="$(cat kilobyte)"`: "bytes"} {
 		var text strings.Builder
 		fmt.Fprintln(&text, first)
 		for i := range 40 {
@@ -61,8 +62,10 @@ func TestCatStaysInside(t *testing.T) {
 	}
 	v := variablesOf(t, root, "")
 	for word, want := range map[string]string{
-		"$(cat out)": "leads out of", "$(cat up/key)": "leads out of", "$(cat ${KUBE_ROOT}/out)": "leads out of", "$(<zero)": "leads out of",
-		"$(cat pipe)": "not a regular file", "$(cat large)": "larger than", "$(cat /etc/passwd)": "only a shell", "$(cat ../key)": "only a shell",
+		"$(cat out)": "leads out of", "$(cat up/key)": "leads out of", "$(cat ${KUBE_ROOT}/out)": "leads out of",
+		"$(<zero)":    "leads out of",
+		"$(cat pipe)": "not a regular file", "$(cat large)": "larger than", "$(cat /etc/passwd)": "only a shell",
+		"$(cat ../key)": "only a shell",
 		"$(cat " + filepath.Join(outer, "key") + ")": "only a shell", "$(cat .)": "only a shell",
 	} {
 		if got, err := v.Expand(context.Background(), word); err == nil || !strings.Contains(err.Error(), want) {

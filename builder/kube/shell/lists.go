@@ -31,9 +31,10 @@ var (
 	functionCall = late(`^"?\$\(([a-zA-Z_][a-zA-Z0-9_:-]*)\)"?$`)
 	linuxIf      = late(`^if \[\[ "?\$\{OSTYPE:-\}"? == "?linux"?\* \]\]; then$`)
 	arrayAdd     = late(`^([a-zA-Z_][a-zA-Z0-9_]*)\+=\(([^$\x60]*)\)$`)
-	rootEntries  = late(`^\$\(find \. -mindepth 1 -maxdepth 1 -not \\\( \\\( (-path \S+(?: -o -path \S+)*) \\\) -prune \\\) ?\)$`)
-	contribName  = late(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]*$`)
-	blanks       = late(`[ \t]+`)
+	rootEntries  = late(`^\$\(find \. -mindepth 1 -maxdepth 1 -not ` +
+		`\\\( \\\( (-path \S+(?: -o -path \S+)*) \\\) -prune \\\) ?\)$`)
+	contribName = late(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]*$`)
+	blanks      = late(`[ \t]+`)
 )
 
 // Printed is what a function of the script prints, word by word. The function

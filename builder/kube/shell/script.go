@@ -106,7 +106,8 @@ func (s Script) LineOf(offset int) int { return 1 + strings.Count(s.Text[:offset
 
 // AssignmentTo matches an assignment to a variable up to its equals sign.
 func AssignmentTo(name string) string {
-	return `^[ \t]*(?:(?:readonly|export|declare|local|typeset)[ \t]+)?(?:-[a-zA-Z]+[ \t]+)?` + regexp.QuoteMeta(name) + `=`
+	return `^[ \t]*(?:(?:readonly|export|declare|local|typeset)[ \t]+)?(?:-[a-zA-Z]+[ \t]+)?` +
+		regexp.QuoteMeta(name) + `=`
 }
 
 // Value is what a variable is set to in a single plain assignment.
@@ -149,7 +150,9 @@ func (s Script) Array(name string) ([]Token, error) {
 //
 //	IFS=" " read -ra NAME <<< "$(function)"
 func (s Script) readInto(name string) string {
-	m := regexp.MustCompile(`(?m)^IFS=" " read -ra ` + regexp.QuoteMeta(name) + ` <<< "\$\(([a-zA-Z_][a-zA-Z0-9_:-]*)\)"[ \t]*$`).FindStringSubmatch(s.Text)
+	line := regexp.MustCompile(`(?m)^IFS=" " read -ra ` + regexp.QuoteMeta(name) +
+		` <<< "\$\(([a-zA-Z_][a-zA-Z0-9_:-]*)\)"[ \t]*$`)
+	m := line.FindStringSubmatch(s.Text)
 	if m == nil {
 		return ""
 	}

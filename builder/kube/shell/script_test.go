@@ -11,7 +11,8 @@ import (
 func TestMatches(t *testing.T) {
 	text := "A=1\n  readonly A=2\n# A=3\nBA=4\nlocal -r A=\"5\n\nA=6"
 	for _, expression := range []string{
-		AssignmentTo("A"), `A=`, `^`, `$`, `^$`, `[0-9]`, `(?:B|-r )A=`, `^[ \t]*(readonly|local) `, `(A)=(\d)`, `none of this`, `A=6$`,
+		AssignmentTo("A"), `A=`, `^`, `$`, `^$`, `[0-9]`, `(?:B|-r )A=`, `^[ \t]*(readonly|local) `, `(A)=(\d)`,
+		`none of this`, `A=6$`,
 	} {
 		whole := regexp.MustCompile(`(?m)`+expression).FindAllStringSubmatchIndex(text, -1)
 		if got := (Script{"s", text}).Matches(expression); !reflect.DeepEqual(got, whole) {
@@ -59,7 +60,8 @@ func TestScriptFunction(t *testing.T) {
 	}
 	for _, test := range tests {
 		got, err := Script{"t.sh", test.text}.Function("f")
-		if got.Text != test.want || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+		if got.Text != test.want || (err == nil) != (test.err == "") ||
+			err != nil && !strings.Contains(err.Error(), test.err) {
 			t.Errorf("%q has %q, %v, want %q, %q", test.text, got.Text, err, test.want, test.err)
 		}
 	}

@@ -27,7 +27,8 @@ func expanded(t testing.TB, root, word string, env ...string) (string, error) {
 		t.Fatal(err)
 	}
 	defer tree.Close()
-	return NewVariables(tree, getenv, Script{"build/common.sh", "A=a\nB=\"${A}-${C:-$A}\"\nD=${D:-own}\n"}).Expand(context.Background(), word)
+	return NewVariables(tree, getenv, Script{"build/common.sh",
+		"A=a\nB=\"${A}-${C:-$A}\"\nD=${D:-own}\n"}).Expand(context.Background(), word)
 }
 
 // bash says what a word is.
@@ -39,7 +40,8 @@ func TestExpand(t *testing.T) {
 	env := []string{"C=c", "E="}
 	for _, word := range []string{
 		`a`, `'a $A'`, `"a $A"`, `$A/$B`, `${A}${B}`, `${C-x}`, `${E-x}`, `${E:-x}`, `${N:-}`, `${N-$A}`, `"${N:-"$A b"}"`,
-		`"${N:-\"\"}"`, `${A:+yes}`, `${N:+yes}`, `"$(cat V)"`, `$(cat "$PWD/V")`, `"$(<V)"`, `"${N:-"$(cat "${PWD}/V")"}"`, `$D`, `\$A`, `"\$A\\"`, `"it's $"`,
+		`"${N:-\"\"}"`, `${A:+yes}`, `${N:+yes}`, `"$(cat V)"`, `$(cat "$PWD/V")`, `"$(<V)"`, `"${N:-"$(cat "${PWD}/V")"}"`,
+		`$D`, `\$A`, `"\$A\\"`, `"it's $"`,
 	} {
 		got, err := expanded(t, root, word, env...)
 		cmd := exec.Command("bash", "-c", `A=a; B="${A}-${C:-$A}"; D=${D:-own}; printf %s `+word)
@@ -50,7 +52,8 @@ func TestExpand(t *testing.T) {
 		}
 	}
 	for word, want := range map[string]string{
-		"`date`": "only a shell", "$(date)": "only a shell", "$1": "only a shell", "${A##*/}": "only a shell", "${A": "only a shell",
+		"`date`": "only a shell", "$(date)": "only a shell", "$1": "only a shell", "${A##*/}": "only a shell",
+		"${A":    "only a shell",
 		"${N:-x": "unterminated", "$N": "nothing sets", "$(cat /etc/passwd)": "only a shell", "$(cat ../x)": "only a shell",
 		"$(cat missing)": "cannot read missing", "'a": "unterminated",
 	} {

@@ -98,7 +98,10 @@ func WriteEntries(ctx context.Context, dir string, w *tar.Writer, prefix string,
 		return fmt.Errorf("pack the sources of %s: %w", dir, err)
 	}
 	defer root.Close()
-	a := archiver{root: root, dirs: openDirs{root: root}, tar: w, prefix: prefix, hash: sha256.New(), buffer: make([]byte, 256<<10)}
+	a := archiver{
+		root: root, dirs: openDirs{root: root}, tar: w, prefix: prefix, hash: sha256.New(),
+		buffer: make([]byte, 256<<10),
+	}
 	if err := a.pack(ctx, m); err != nil {
 		return fmt.Errorf("pack the sources of %s: %w", dir, Readable(dir, err))
 	}

@@ -41,7 +41,7 @@ func TestArchive(t *testing.T) {
 	var back Manifest
 	for {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -74,7 +74,8 @@ func TestArchive(t *testing.T) {
 			t.Errorf("%q has mode %o, want %o", h.Name, h.Mode, mode)
 		}
 		// PAX only for what the plain header cannot hold.
-		plain := len(e.Path) <= 100 && len(e.Target) <= 100 && strings.IndexFunc(e.Path, func(r rune) bool { return r > 127 }) < 0
+		plain := len(e.Path) <= 100 && len(e.Target) <= 100 &&
+			strings.IndexFunc(e.Path, func(r rune) bool { return r > 127 }) < 0
 		if plain && h.Format != tar.FormatUSTAR || len(h.PAXRecords) > 0 && plain {
 			t.Errorf("%q: format is %v with %v", h.Name, h.Format, h.PAXRecords)
 		}
@@ -93,9 +94,9 @@ func TestArchiveUnpacks(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(to, "kube-source.tar.gz"), archive(t, tree, m), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	tar := exec.Command("tar", "xzf", "kube-source.tar.gz")
-	tar.Dir = to
-	if out, err := tar.CombinedOutput(); err != nil {
+	unpack := exec.Command("tar", "xzf", "kube-source.tar.gz")
+	unpack.Dir = to
+	if out, err := unpack.CombinedOutput(); err != nil {
 		t.Fatalf("tar: %v\n%s", err, out)
 	}
 	unpacked := tree
@@ -142,10 +143,10 @@ func TestArchiveNotices(t *testing.T) {
 	write := func(name, content string) func(string) error {
 		return func(root string) error { return os.WriteFile(filepath.Join(root, name), []byte(content), 0o644) }
 	}
-	replace := func(name string, make func(string) error) func(string) error {
+	replace := func(name string, put func(string) error) func(string) error {
 		return func(root string) error {
 			path := filepath.Join(root, name)
-			return errors.Join(os.RemoveAll(path), make(path))
+			return errors.Join(os.RemoveAll(path), put(path))
 		}
 	}
 	nothing := func(string) error { return nil }
@@ -161,12 +162,14 @@ func TestArchiveNotices(t *testing.T) {
 		{"same size", write("pkg/api/types.go", "package ipa\n"), "pkg/api/types.go"},
 		{"longer", write("pkg/api/types.go", "package api // x\n"), "pkg/api/types.go"},
 		{"shorter", write("pkg/api/types.go", "p"), "pkg/api/types.go"},
-		{"executable", func(root string) error { return os.Chmod(filepath.Join(root, "pkg/api/types.go"), 0o755) }, "pkg/api/types.go"},
+		{"executable", func(root string) error { return os.Chmod(filepath.Join(root, "pkg/api/types.go"), 0o755) },
+			"pkg/api/types.go"},
 		{"file gone", replace("pkg/api/types.go", nothing), "pkg/api/types.go"},
 		{"directory gone", replace("pkg/api", nothing), "pkg/api"},
 		{"file is a directory", replace("pkg/api/types.go", mkdir), "pkg/api/types.go"},
 		{"file is a link", replace("pkg/api/types.go", link("/etc/passwd")), "pkg/api/types.go"},
-		{"file is a pipe", replace("pkg/api/types.go", func(p string) error { return syscall.Mkfifo(p, 0o644) }), "pkg/api/types.go"},
+		{"file is a pipe", replace("pkg/api/types.go", func(p string) error { return syscall.Mkfifo(p, 0o644) }),
+			"pkg/api/types.go"},
 		{"directory is a link", replace("pkg/api", link("../pkg/e2e")), "pkg/api"},
 		{"directory is a file", replace("pkg/api", func(p string) error { return os.WriteFile(p, nil, 0o644) }), "pkg/api"},
 		{"link elsewhere", replace("pkg/link", link("b")), "pkg/link"},

@@ -57,7 +57,8 @@ func (o *openDirs) enter(name string) (openedDir, error) {
 			o.leave()
 			return openedDir{}, &fs.PathError{Op: "open", Path: name[:end], Err: err}
 		}
-		o.open = append(o.open, openedDir{fd, os.NewFile(uintptr(fd), filepath.Join(o.root.Path(), filepath.FromSlash(name[:end])))})
+		file := os.NewFile(uintptr(fd), filepath.Join(o.root.Path(), filepath.FromSlash(name[:end])))
+		o.open = append(o.open, openedDir{fd, file})
 		end = min(end+1, len(name))
 	}
 	return o.open[len(o.open)-1], nil

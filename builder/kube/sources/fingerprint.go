@@ -192,11 +192,12 @@ func localFiles(dir int) bool {
 }
 
 // known is the sum of a file that is as it was at the last look.
-func (l *look) known(path string, now stamp) (sum [sha256.Size]byte, ok bool) {
+func (l *look) known(name string, now stamp) (sum [sha256.Size]byte, ok bool) {
 	if now.dev != l.dev {
 		return sum, false
 	}
-	i, ok := slices.BinarySearchFunc(l.before.files, path, func(f seenFile, path string) int { return strings.Compare(f.path, path) })
+	compare := func(f seenFile, name string) int { return strings.Compare(f.path, name) }
+	i, ok := slices.BinarySearchFunc(l.before.files, name, compare)
 	if !ok || l.before.files[i].stamp != now {
 		return sum, false
 	}

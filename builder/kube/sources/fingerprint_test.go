@@ -45,7 +45,8 @@ func since(t *testing.T, tree Set, before Fingerprint, now time.Time) Fingerprin
 // fingerprinted is a tree of which everything is known.
 func fingerprinted(t *testing.T) (Set, Fingerprint) {
 	t.Helper()
-	root := smallTree(t, map[string]string{"pkg/a/one.go": "package a // 1\n", "pkg/a/two.go": "package a // 2\n", "pkg/b/three.go": "package b // 3\n"})
+	root := smallTree(t, map[string]string{"pkg/a/one.go": "package a // 1\n", "pkg/a/two.go": "package a // 2\n",
+		"pkg/b/three.go": "package b // 3\n"})
 	dir, err := os.Open(root)
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +104,8 @@ func TestFingerprintFooled(t *testing.T) {
 				os.Chtimes(path("new"), info.ModTime(), info.ModTime()), os.Rename(path("new"), path(one)))
 		}, 1},
 		"two files swapped": {func(t *testing.T, path func(string) string) {
-			must(t, os.Rename(path(one), path("x")), os.Rename(path("pkg/a/two.go"), path(one)), os.Rename(path("x"), path("pkg/a/two.go")))
+			must(t, os.Rename(path(one), path("x")), os.Rename(path("pkg/a/two.go"), path(one)),
+				os.Rename(path("x"), path("pkg/a/two.go")))
 		}, 2},
 		"edited through a hard link": {func(t *testing.T, path func(string) string) {
 			must(t, os.Link(path(one), path("outside")))
@@ -123,7 +125,8 @@ func TestFingerprintFooled(t *testing.T) {
 			must(t, os.Rename(path(one), path("moved")), os.Symlink("../../moved", path(one)))
 		}, 0},
 		"a directory in its place": {func(t *testing.T, path func(string) string) {
-			must(t, os.Remove(path(one)), os.Mkdir(path(one), 0o755), os.WriteFile(path(one+"/one.go"), []byte("package a // 1\n"), 0o644))
+			must(t, os.Remove(path(one)), os.Mkdir(path(one), 0o755),
+				os.WriteFile(path(one+"/one.go"), []byte("package a // 1\n"), 0o644))
 		}, 1},
 		"its directory swapped for another": {func(t *testing.T, path func(string) string) {
 			must(t, os.Rename(path("pkg/a"), path("old")), os.Mkdir(path("pkg/a"), 0o755))
@@ -167,7 +170,8 @@ func TestFingerprintMapped(t *testing.T) {
 	for name, dir := range dirs {
 		t.Run(name, func(t *testing.T) {
 			root := filepath.Join(dir, "tree")
-			if err := os.CopyFS(root, os.DirFS(smallTree(t, map[string]string{"pkg/a/one.go": "package a // 0\n"}))); err != nil {
+			if err := os.CopyFS(root, os.DirFS(smallTree(t,
+				map[string]string{"pkg/a/one.go": "package a // 0\n"}))); err != nil {
 				t.Fatal(err)
 			}
 			f, err := os.OpenFile(filepath.Join(root, "pkg/a/one.go"), os.O_RDWR, 0)

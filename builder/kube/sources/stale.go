@@ -105,7 +105,8 @@ func reachesFar(file string) bool {
 	base := path.Base(file)
 	switch path.Ext(base) {
 	case ".sh", ".bash", ".mk", ".env",
-		".c", ".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp", ".hxx", ".inc", ".m", ".s", ".S", ".sx", ".swig", ".swigcxx", ".syso":
+		".c", ".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp", ".hxx", ".inc", ".m", ".s", ".S", ".sx", ".swig", ".swigcxx",
+		".syso":
 		return true
 	case "":
 		// Makefile, and scripts without an ending.

@@ -19,8 +19,8 @@ func manifest(t testing.TB, entries ...Entry) Manifest {
 	return m
 }
 
-func dir(path string) Entry          { return Entry{Path: path, Kind: Dir} }
-func link(path, target string) Entry { return Entry{Path: path, Kind: Link, Target: target} }
+func dir(name string) Entry          { return Entry{Path: name, Kind: Dir} }
+func link(name, target string) Entry { return Entry{Path: name, Kind: Link, Target: target} }
 
 // with returns m with entries added, or put in the place of those of the same
 // path.

@@ -32,7 +32,8 @@ func smallTree(t testing.TB, more map[string]string) string {
 
 // smallSet is the sources of a small tree.
 func smallSet(root string) Set {
-	return Set{Root: root, List: []string{"build", "cmd", "Godeps/_workspace/src", "hack", "pkg", "plugin", "LICENSE"}, From: "build/common.sh"}
+	return Set{Root: root, List: []string{"build", "cmd", "Godeps/_workspace/src", "hack", "pkg", "plugin", "LICENSE"},
+		From: "build/common.sh"}
 }
 
 func writeFiles(t testing.TB, root string, files map[string]string) {

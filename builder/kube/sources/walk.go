@@ -400,7 +400,9 @@ func (r *sourceReader) file(dir int, name string) error {
 // vanished is the error for something that was there, and of another kind,
 // when its directory was read.
 func vanished(name string, err error) error {
-	for _, gone := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP, syscall.EINVAL, files.ErrLink, errChanged} {
+	for _, gone := range []error{
+		fs.ErrNotExist, syscall.ENOTDIR, syscall.ELOOP, syscall.EINVAL, files.ErrLink, errChanged,
+	} {
 		if errors.Is(err, gone) {
 			return &ChangedError{Path: name}
 		}

@@ -99,7 +99,8 @@ func TestSources(t *testing.T) {
 			t.Errorf("entry is %+v, want %+v", got, want)
 		}
 	}
-	for _, absent := range []string{".", "Godeps", "Godeps/_workspace", "Godeps/Readme", "not", "_output", "pkg/to-dir/listed"} {
+	for _, absent := range []string{".", "Godeps", "Godeps/_workspace", "Godeps/Readme", "not", "_output",
+		"pkg/to-dir/listed"} {
 		if e, ok := byPath[absent]; ok {
 			t.Errorf("%+v is an entry", e)
 		}
@@ -183,7 +184,8 @@ func TestSourcesErrors(t *testing.T) {
 		{"parent missing", func(root string, _ *Set) error { return os.RemoveAll(filepath.Join(root, "Godeps")) },
 			"build/common.sh lists Godeps/_workspace/src, which does not exist", isA[*MissingError]},
 		{"parent is a file", func(root string, _ *Set) error {
-			return errors.Join(os.RemoveAll(filepath.Join(root, "Godeps")), os.WriteFile(filepath.Join(root, "Godeps"), nil, 0o644))
+			return errors.Join(os.RemoveAll(filepath.Join(root, "Godeps")),
+				os.WriteFile(filepath.Join(root, "Godeps"), nil, 0o644))
 		}, "lists Godeps/_workspace/src, which does not exist", isA[*MissingError]},
 		{"parent is a link", func(root string, _ *Set) error {
 			return errors.Join(os.Rename(filepath.Join(root, "Godeps"), filepath.Join(root, "elsewhere")),
@@ -252,14 +254,14 @@ func TestUnreadable(t *testing.T) {
 func TestReplacedMeanwhile(t *testing.T) {
 	dir := t.TempDir()
 	writeFiles(t, dir, map[string]string{"dir/": "", "sub/file": "x"})
-	for name, make := range map[string]func(string) error{
+	for name, put := range map[string]func(string) error{
 		"link":               func(p string) error { return os.Symlink("/etc/passwd", p) },
 		"pipe":               func(p string) error { return syscall.Mkfifo(p, 0o644) },
 		"subs":               func(p string) error { return os.Mkdir(p, 0o755) },
 		"link-to-dir/passwd": func(p string) error { return os.Symlink("/etc", filepath.Dir(p)) },
 		"gone":               func(string) error { return nil },
 	} {
-		if err := make(filepath.Join(dir, name)); err != nil {
+		if err := put(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 		root, err := files.OpenRoot(dir)
@@ -285,10 +287,10 @@ func BenchmarkSources(b *testing.B) {
 
 // benchTree is a tree of 2,000 files of 8 kilobytes in 100 directories.
 func benchTree(b *testing.B) string {
-	files := map[string]string{}
+	content := map[string]string{}
 	for i := range 2000 {
 		name := "pkg/" + string(rune('a'+i%10)) + "/" + string(rune('a'+i/10%10)) + "/" + strings.Repeat("f", 1+i/100) + ".go"
-		files[name] = strings.Repeat(name+" some text that compresses\n", 8192/(len(name)+27))
+		content[name] = strings.Repeat(name+" some text that compresses\n", 8192/(len(name)+27))
 	}
-	return smallTree(b, files)
+	return smallTree(b, content)
 }
