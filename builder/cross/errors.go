@@ -36,7 +36,7 @@ func (e *ArchiveError) Error() string {
 	case NoSystem:
 		return fmt.Sprintf("it holds no /%s: it is not that of a system", e.Dir)
 	}
-	return fmt.Sprintf("it is no tar archive, or a damaged one: %v", e.Err)
+	return fmt.Sprintf("it is not a tar archive, or it is damaged: %v", e.Err)
 }
 
 func (e *ArchiveError) Unwrap() error { return e.Err }

@@ -86,9 +86,9 @@ func TestRootfsRefuses(t *testing.T) {
 		})
 	}
 	for name, data := range map[string][]byte{
-		"it is no tar archive": []byte("text, and no archive\n"),
-		"it holds no file":     tarOf(t),
-		"it holds no /usr":     tarOf(t, entry(tar.TypeReg, "rootfs/etc/passwd")),
+		"it is not a tar archive": []byte("text, and no archive\n"),
+		"it holds no file":        tarOf(t),
+		"it holds no /usr":        tarOf(t, entry(tar.TypeReg, "rootfs/etc/passwd")),
 	} {
 		file := filepath.Join(t.TempDir(), "r.tar")
 		if err := os.WriteFile(file, data, 0o600); err != nil {

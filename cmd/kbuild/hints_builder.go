@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/builder/cross"
 	"github.com/kbuild/kbuild/builder/cross/toolchain"
 	"github.com/kbuild/kbuild/builder/image"
@@ -75,6 +76,14 @@ func builderHints() []hint {
 		forType(func(*storage.DriverError) string {
 			return "leave out the driver, or use a different store: --root DIRECTORY"
 		}),
+		forType(func(*image.LevelError) string {
+			return "to use what was made at that level: --trust LEVEL; kbuild mirror and kbuild cross make it for this one"
+		}),
+		forType(func(*storage.BrokenError) string {
+			return "the file system of the store failed or became read-only: see dmesg; --root DIRECTORY uses a different store"
+		}),
+		forType(func(*output.GitLinkError) string { return "put the repository itself in the place of the link" }),
+		forType(func(*container.RootError) string { return "the image is damaged or hostile: try a different --mirror" }),
 		forValue(storage.ErrInUse, "another kbuild uses it: try again when that has finished"),
 	}
 }

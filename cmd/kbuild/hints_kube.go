@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/dockerfile"
 	"github.com/kbuild/kbuild/builder/kube/git"
 	"github.com/kbuild/kbuild/builder/kube/shell"
 	"github.com/kbuild/kbuild/builder/kube/sources"
@@ -61,6 +62,17 @@ func treeHints() []hint {
 			}
 			return e.Variable + " names a directory outside the tree's output, if that is meant"
 		}),
+		forType(func(*kube.VariableError) string {
+			return "a name has letters, digits and _, and does not start with a digit: --env NAME or --env NAME=VALUE"
+		}),
+		forType(func(*dockerfile.ForbiddenError) string {
+			return "kbuild refuses what could reach beyond the build context; change the Dockerfile if you trust it"
+		}),
+		forType(func(*dockerfile.SyntaxError) string { return mixed }),
+		forType(func(e *git.FilterError) string {
+			return "git -C " + e.Root + " config --remove-section filter." + e.Name
+		}),
+		forValue(git.ErrNotInstalled, "sudo apt-get install git; or give the version with --git-version"),
 		forType(func(e *kube.WithheldError) string { return "to pass it: --env " + e.Name }),
 		forType(targetHint),
 		forType(func(*kube.PlatformError) string {

@@ -52,7 +52,7 @@ func TestImports(t *testing.T) {
 		"cmd/kbuild-soak":  {"builder/kube/kubetest", "mirror/mirrortest", "storage"},
 		"cmd/kbuild": {
 			"builder", "builder/container", "builder/container/chroot", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube",
-			"builder/kube/git", "builder/kube/kubetest", "builder/kube/shell", "builder/kube/sources", "builder/output",
+			"builder/kube/dockerfile", "builder/kube/git", "builder/kube/kubetest", "builder/kube/shell", "builder/kube/sources", "builder/output",
 			"builder/preflight", "builder/trust", "mirror", "mirror/mirrortest", "storage", "storage/files", "storage/namespace",
 		},
 	}

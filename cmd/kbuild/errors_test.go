@@ -1,0 +1,213 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/containers/image/v5/docker/reference"
+	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/container"
+	"github.com/kbuild/kbuild/builder/cross"
+	"github.com/kbuild/kbuild/builder/cross/toolchain"
+	"github.com/kbuild/kbuild/builder/image"
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/dockerfile"
+	"github.com/kbuild/kbuild/builder/kube/git"
+	"github.com/kbuild/kbuild/builder/kube/shell"
+	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/builder/output"
+	"github.com/kbuild/kbuild/builder/preflight"
+	"github.com/kbuild/kbuild/mirror"
+	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/files"
+	"github.com/kbuild/kbuild/storage/namespace"
+	"github.com/opencontainers/go-digest"
+)
+
+// TestErrors holds what users read of each error that has a type, and the hint
+// that goes with it. A type that is missing here fails the test.
+func TestErrors(t *testing.T) {
+	t.Setenv("HOME", "/home/user")
+	cross := named(t, "gcr.io/google_containers/kube-cross:v1.4.2-1")
+	var text strings.Builder
+	seen := map[string]bool{}
+	for _, err := range everyError(t, cross) {
+		of := reflect.TypeOf(err)
+		if of.Kind() == reflect.Pointer {
+			of = of.Elem()
+		}
+		seen[of.String()] = true
+		fmt.Fprintf(&text, "%s\n", of)
+		report(&text, err)
+		text.WriteString("\n")
+	}
+	for _, err := range []error{
+		storage.ErrNotFound, storage.ErrInUse, image.ErrWhiteout, git.ErrNotInstalled, files.ErrLink, files.ErrNotRegular,
+		files.ErrTooLarge,
+	} {
+		report(&text, fmt.Errorf("open the object: %w", err))
+		text.WriteString("\n")
+	}
+	golden(t, "errors.golden", text.String())
+	for _, name := range errorTypes(t) {
+		if !seen[name] {
+			t.Errorf("everyError has no %s", name)
+		}
+	}
+}
+
+func named(t *testing.T, name string) reference.Named {
+	t.Helper()
+	n, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// everyError returns at least one error of each type.
+func everyError(t *testing.T, want reference.Named) []error {
+	t.Helper()
+	cause := errors.New("the cause")
+	sum := func(c string) digest.Digest { return digest.Digest("sha256:" + strings.Repeat(c, 64)) }
+	registry, err := mirror.ParseSource("m.example/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := append(treeErrors(cause), mirrorErrors(registry, want, cause, sum)...)
+	for why := range 4 {
+		list = append(list, &output.PlaceError{Path: "/k/_output", Why: output.Why(why), Err: cause})
+	}
+	for why := range 3 {
+		list = append(list, &cross.ArchiveError{Why: cross.Why(why), Err: cause, Dir: "usr"})
+	}
+	for why := range 8 {
+		list = append(list, &toolchain.Error{Why: toolchain.Why(why), Err: cause, Near: "1.15.15"})
+	}
+	return append(list,
+		&builder.InputError{Input: builder.InputTargets, Err: cause},
+		&builder.NoBaseError{Err: cause}, &builder.NoBaseError{Err: cause, Dockerfile: "build/cross/Dockerfile"},
+		&builder.NotAssembledError{Err: cause},
+		&builder.NotLockedError{Image: want.String(), File: "/k/kbuild.lock"},
+		&builder.NotLockedError{Image: want.String(), File: "/k/kbuild.lock", Frozen: true},
+		&builder.OfflineError{What: "kbuild cross"}, &builder.OfflineError{What: "Go 1.15.15", Go: true},
+		&builder.ProofError{Status: 2}, &builder.NoGoError{Base: want.String()}, &builder.RootfsError{Path: "/rootfs"},
+		&builder.MadeWrongError{Reason: "has no gcc", Packages: []string{"gcc", "make"}},
+		&builder.TempDirError{Err: cause}, &builder.NothingMadeError{Command: []string{"make"}, Programs: []string{"kubelet"}},
+		&image.WrongBaseError{Name: want, Reason: "has no bash"}, &image.LevelError{Name: want},
+		&image.DockerfileError{Path: "/k/_output/images/x/Dockerfile", Of: "build/build-image/Dockerfile", Err: cause},
+		&image.NoWorkdirError{Dockerfile: "build/build-image/Dockerfile", Workdir: "/go/src/k8s.io/kubernetes"},
+		&output.GitLinkError{Root: "/k"}, &preflight.Error{Finding: preflight.Finding{Check: "user namespaces", Found: "disabled", Fix: "sysctl"}},
+		&cross.StepError{Text: "RUN x", Err: cause}, &cross.StepError{Text: "RUN x", Lost: []string{"https://x.example/y"}, Err: cause},
+		&toolchain.SumError{Source: "https://proxy.example", Module: "golang.org/toolchain@v0.0.1", Has: "h1:a", Want: "h1:b", From: "go.sum"},
+		&container.NoRuntimeError{}, &container.NoRuntimeError{Asked: container.IsolationOCI},
+		&container.SignalError{Signal: syscall.SIGKILL}, &container.LevelError{Level: "loud"},
+		&container.RootError{Path: "/dev", Is: "a symbolic link", Wanted: "a directory"},
+		&storage.DiffIDError{Blob: sum("a"), Has: sum("b"), Want: sum("c")},
+		&storage.DriverError{Root: "/store", Held: "vfs", Asked: "overlay"}, &storage.BrokenError{Root: "/store", Why: cause},
+		&files.LinkError{Path: "/k/_output"}, &files.OutsideError{Root: "/k", Path: "build/x"},
+		&namespace.MapError{Tool: "newuidmap", Said: "not permitted", Cause: "it has no capability"},
+	)
+}
+
+// treeErrors are those of builder/kube and its rooms.
+func treeErrors(cause error) []error {
+	const script = "build/common.sh"
+	return []error{
+		&kube.OutputError{Dir: "/home/user", Variable: "OUT_DIR"}, &kube.OutDirError{Dir: "../x"},
+		&kube.ForeignTreeError{Dir: "/k"}, &kube.NotTreeError{Dir: "/k", Missing: []string{script}},
+		&kube.AgeError{Dir: "/k", Age: "1.5 to 1.34", Common: script, Missing: []string{"hack/lib/golang.sh"}},
+		&kube.NotAddedError{Dockerfile: "build/build-image/Dockerfile", Common: script, Archive: "kube-source.tar.gz"},
+		&kube.VariableError{Name: "1X"}, &kube.WithheldError{Name: "AWS_SECRET_ACCESS_KEY", Err: cause},
+		&kube.ImageNameError{From: script, Of: "base image", Name: "A b"}, &kube.RsyncError{Script: script, Function: "sync", Err: cause},
+		&kube.NoCrossDockerfileError{Root: "/k"}, &kube.TargetError{Target: "kublet", Near: []string{"cmd/kubelet"}},
+		&kube.TargetError{Target: "x", Near: []string{"cmd/x", "plugin/cmd/x"}, Ambiguous: true},
+		&kube.VersionFileError{Err: cause}, &kube.VersionError{Version: "one"}, &kube.VersionError{Version: "one", File: script},
+		&kube.PlatformError{Platform: "linux"}, &kube.NoPlatformsError{Script: "hack/build-go.sh"},
+		&kube.ContextFileError{Dockerfile: "build/build-image/Dockerfile", Instruction: "COPY", Name: "x"},
+		&kube.UnknownVersionError{Builtin: "v0.0.0-master+$Format:%H$", File: "pkg/version/base.go", Why: "there is no git repository"},
+		&dockerfile.SyntaxError{File: "Dockerfile", Err: cause},
+		&dockerfile.ForbiddenError{File: "Dockerfile", Line: 3, Instruction: "ADD", Asks: "a URL"},
+		&shell.LineEndError{Name: script}, &shell.UnsetError{Name: "X"}, &shell.FileError{Name: script, Err: cause},
+		&shell.ContribError{Name: "x", Err: cause}, &shell.EnvironmentError{Script: script, Err: cause},
+		&git.Error{Command: "status", Said: "fatal: bad object HEAD", Err: cause}, &git.OwnerError{Path: "/k", Err: cause},
+		&git.FilterError{Root: "/k", Name: "lfs"},
+		&sources.MissingError{From: script, Path: "pkg/x"}, &sources.LinkError{Path: "pkg/x", Err: cause},
+		&sources.SpecialError{Path: "pkg/x", Is: "a named pipe"}, &sources.ChangedError{Path: "pkg/x"},
+		&sources.PermissionError{Root: "/k", Err: cause},
+	}
+}
+
+// mirrorErrors are those of package mirror.
+func mirrorErrors(registry mirror.Source, want reference.Named, cause error, sum func(string) digest.Digest) []error {
+	list := []error{
+		&mirror.LockSyntaxError{Line: 3, Reason: cause}, &mirror.LockError{Entry: mirror.LockEntry{Manifest: sum("a")}, Has: sum("b")},
+		&mirror.BundleError{Path: "/cross.bundle", Reason: cause}, mirror.Attempt{Source: registry, Err: cause},
+		&mirror.PullError{Want: want, Attempts: []mirror.Attempt{{Source: registry, Err: cause}}},
+		&mirror.PlatformError{Has: []string{"linux/arm64"}, Want: "linux/amd64"}, &mirror.DigestError{Has: sum("a"), Want: sum("b")},
+		&mirror.OfflineError{}, &mirror.OfflineError{Part: "a layer", URL: "https://x.example/layer"},
+		&mirror.TimeoutError{After: time.Minute}, &mirror.SyntaxError{Problem: "x is not a source", Write: "y"},
+		&mirror.SharedCredentialsError{Hosts: []string{"a.example", "b.example"}},
+		&mirror.ConfigError{File: "containers-policy.json", Err: cause}, &mirror.ConfigError{File: "containers-registries.conf", Err: cause},
+		&mirror.PolicyError{Want: want.Name(), Transport: "docker", Mirror: "m.example/x"}, &mirror.PolicyError{},
+		&mirror.AmbiguousError{Source: registry, Want: want, Names: []string{"x:1", "x:2"}},
+		&mirror.FormError{Form: "an OCI archive", Path: "/x.tar"}, &mirror.FormError{Form: "an OCI archive", Rootfs: true, Path: "/x.tar"},
+		&mirror.ExistsError{Path: "/x.tar", Problem: "exists and is not a regular file"},
+		&mirror.VersionError{File: mirror.LockFile, Has: "2", Knows: "1"}, &mirror.StoreSourceError{},
+		&mirror.SpaceError{Dir: "/store", Need: 655e6, Free: 200e6}, &mirror.SpaceError{Dir: "/store", Inodes: true},
+	}
+	for _, p := range []mirror.Problem{
+		mirror.NoAccess, mirror.NotThere, mirror.PlainHTTP, mirror.Untrusted, mirror.WrongBytes, mirror.LeaksCredentials, mirror.NotRegistry,
+	} {
+		list = append(list, &mirror.SourceError{Problem: p, Host: "m.example"})
+	}
+	return list
+}
+
+// errorTypes are the exported types with a method Error, as "package.Type".
+func errorTypes(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, dir := range []string{"builder", "mirror", "storage"} {
+		err := filepath.WalkDir(filepath.Join("../..", dir), func(file string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+				return err
+			}
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			for _, d := range parsed.Decls {
+				f, ok := d.(*ast.FuncDecl)
+				if !ok || f.Recv == nil || f.Name.Name != "Error" {
+					continue
+				}
+				of := f.Recv.List[0].Type
+				if star, ok := of.(*ast.StarExpr); ok {
+					of = star.X
+				}
+				if name, ok := of.(*ast.Ident); ok && name.IsExported() {
+					names = append(names, parsed.Name.Name+"."+name.Name)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(names) < 50 {
+		t.Fatalf("only %d types found", len(names))
+	}
+	return names
+}
