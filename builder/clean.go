@@ -109,7 +109,10 @@ func removeOutput(tree, name string) error {
 	return dir.RemoveAll(path.Base(name))
 }
 
-// Prune removes what was kept for trees that are no longer there.
+const nothingToPrune = "nothing is kept for trees that no longer exist: nothing to do"
+
+// Prune removes what was kept for trees that are no longer there, and the images
+// without a name that were made at levels of trust that went with them.
 func Prune(ctx context.Context, req PruneRequest, report Reporter) (status int, err error) {
 	v := voice{report}
 	dirs, err := objects.TreeDirs(treesDir(req.CacheDir))
@@ -117,8 +120,9 @@ func Prune(ctx context.Context, req PruneRequest, report Reporter) (status int, 
 		return 0, err
 	}
 	dirs = slices.DeleteFunc(dirs, func(d objects.TreeDir) bool { return !d.Gone() })
-	if len(dirs) == 0 {
-		v.say(StepPrune, "nothing is kept for trees that no longer exist: nothing to do")
+	if _, err := os.Lstat(req.CacheDir); err != nil || req.DryRun && len(dirs) == 0 {
+		// No kbuild ever was here, or only the store could tell more.
+		v.say(StepPrune, nothingToPrune)
 		return 0, nil
 	}
 	if req.DryRun {
@@ -144,8 +148,40 @@ func pruneInside(ctx context.Context, w *worker, o pruneOrder) (int, error) {
 			}
 			w.say(StepPrune, "%s no longer exists: removed %s", d.Root, what)
 		}
+		abandoned, err := removeAbandoned(store, o.CacheDir)
+		switch {
+		case err != nil:
+			return err
+		case abandoned > 0:
+			w.say(StepPrune, "removed %d unnamed images of levels of trust that no tree has", abandoned)
+		case len(o.Dirs) == 0:
+			w.say(StepPrune, nothingToPrune)
+		}
 		return nil
 	})
+}
+
+// removeAbandoned removes the images of levels that no tree has, and tells how
+// many those were.
+func removeAbandoned(store *storage.Store, cacheDir string) (removed int, err error) {
+	images, err := image.Abandoned(store, func() (func(level string) bool, error) {
+		dirs, err := objects.TreeDirs(treesDir(cacheDir))
+		return func(level string) bool {
+			return slices.ContainsFunc(dirs, func(d objects.TreeDir) bool { return d.Level() == level })
+		}, err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, img := range images {
+		switch err := store.Delete(img.ID); {
+		case err == nil:
+			removed++
+		case !errors.Is(err, storage.ErrInUse) && !errors.Is(err, storage.ErrGone):
+			return removed, err
+		}
+	}
+	return removed, nil
 }
 
 // removeTree removes what kbuild keeps for a tree: its directory, images and

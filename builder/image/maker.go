@@ -213,6 +213,28 @@ func OfTree(store *storage.Store, tree string) ([]storage.Image, error) {
 	return mine, nil
 }
 
+// Abandoned lists the images without a name that were made here, each at levels that
+// no tree has any more. lives is asked after the list is read: a tree has what is
+// kept for it before it makes an image.
+func Abandoned(store *storage.Store, lives func() (func(level string) bool, error)) ([]storage.Image, error) {
+	all, err := store.Images()
+	if err != nil {
+		return nil, err
+	}
+	has, err := lives()
+	if err != nil {
+		return nil, err
+	}
+	var left []storage.Image
+	for _, img := range all {
+		p, _, err := readProvenance(store, img.ID)
+		if err == nil && len(img.Names) == 0 && p.madeOnly(func(m Maker) bool { return !has(m.Level) }) {
+			left = append(left, img)
+		}
+	}
+	return left, nil
+}
+
 // Assembled finds the build image that a tree made and looks for under a name, even
 // if another tree took the name. The error wraps [storage.ErrNotFound].
 func Assembled(store *storage.Store, m Maker, name reference.Named) (storage.Image, error) {

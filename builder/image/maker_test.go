@@ -214,3 +214,52 @@ func TestDropOlderTwice(t *testing.T) {
 		t.Errorf("left: %v, %v", left, err)
 	}
 }
+
+// What was made at levels that are gone goes, if nothing leads to it.
+func TestAbandoned(t *testing.T) {
+	store := storagetest.Open(t)
+	name, err := reference.ParseNormalizedNamed("registry.example/kube-cross:v1")
+	must(t, err)
+	want := map[string]bool{}
+	for label, c := range map[string]struct {
+		levels []string
+		pulled bool // as well, by its digest
+		named  bool
+		gone   bool
+	}{
+		"gone":          {levels: []string{"gone"}, gone: true},
+		"both gone":     {levels: []string{"gone", "gone too"}, gone: true},
+		"one lives":     {levels: []string{"gone", "lives"}},
+		"lives":         {levels: []string{"lives"}},
+		"named":         {levels: []string{"gone"}, named: true},
+		"pulled":        {levels: []string{"gone"}, pulled: true},
+		"somebody else": {},
+	} {
+		img := compose(t, store, label)
+		for _, level := range c.levels {
+			must(t, SetMaker(store, img.ID, Maker{Tree: "t-" + level, Level: level, Name: name.String()}, false))
+		}
+		if c.pulled {
+			must(t, Share(store, img.ID))
+		}
+		if c.named {
+			must(t, store.AddNames(img.ID, name))
+		}
+		want[img.ID] = c.gone
+	}
+	left, err := Abandoned(store, func() (func(string) bool, error) {
+		return func(level string) bool { return level == "lives" }, nil
+	})
+	must(t, err)
+	for _, img := range left {
+		if !want[img.ID] {
+			t.Errorf("%v is abandoned", img)
+		}
+		delete(want, img.ID)
+	}
+	for id, gone := range want {
+		if gone {
+			t.Errorf("%s is not abandoned", id)
+		}
+	}
+}

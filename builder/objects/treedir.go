@@ -30,9 +30,9 @@ const treeRoot = "root"
 // containers.
 func (d TreeDir) ID() string { return filepath.Base(d.Path) }
 
-// level is the part of the id that trees of the same level have in common. A
+// Level is the part of the id that trees of the same level have in common. A
 // directory that an older kbuild named by what the tree's scripts said has none.
-func (d TreeDir) level() string {
+func (d TreeDir) Level() string {
 	_, level, _ := strings.Cut(d.ID(), "-")
 	return level
 }
@@ -102,7 +102,7 @@ func TreeDirs(dir string) ([]TreeDir, error) {
 
 // sameLevel lists the directories of other trees of the same level of trust.
 func (d TreeDir) sameLevel() ([]TreeDir, error) {
-	level := d.level()
+	level := d.Level()
 	if level == "" {
 		return nil, nil
 	}
@@ -114,7 +114,7 @@ func (d TreeDir) sameLevel() ([]TreeDir, error) {
 	var same []TreeDir
 	for _, e := range entries {
 		other := TreeDir{Path: filepath.Join(parent, e.Name())}
-		if e.IsDir() && other.level() == level && other.ID() != d.ID() {
+		if e.IsDir() && other.Level() == level && other.ID() != d.ID() {
 			same = append(same, other)
 		}
 	}
