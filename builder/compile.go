@@ -180,6 +180,9 @@ func (c *compilation) publish() error {
 		}
 		made = append(made, published.Files...)
 		c.leftOut(c.step, published.LeftOut)
+		if c.own() && len(published.Files) == 0 {
+			continue // that is an error, and said as one
+		}
 		c.Published(Published{
 			Step: c.step, Own: c.own(), Root: c.Plan.Tree.Root, Dir: r.Outputs[0].Host,
 			Asked: c.Plan.Programs, Files: published.Files, Took: time.Since(c.start),

@@ -95,3 +95,31 @@ func TestLockHandedOn(t *testing.T) {
 	}
 	last.Close()
 }
+
+// Whoever may open the tree could hold a lock on it; that is none of kbuild's, nor is
+// what a tree has of that name.
+func TestLockIsNotTheTrees(t *testing.T) {
+	root, cache := t.TempDir(), t.TempDir()
+	dir, err := os.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := lockTree(context.Background(), cache, root, func() { t.Error("waits") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if held, err := os.ReadDir(root); err != nil || len(held) != 0 {
+		t.Errorf("in the tree are %v, %v", held, err)
+	}
+	// Where there is no directory for it, the working directory is none.
+	for _, cache := range []string{"", "locks"} {
+		if lock, err := lockTree(context.Background(), cache, root, nil); err == nil {
+			t.Errorf("%q: %s", cache, lock.Name())
+		}
+	}
+}

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -383,5 +385,57 @@ func TestWritableHints(t *testing.T) {
 	}
 	if want := []string{"dangling", "file", "here", "link"}; !slices.Equal(names, want) {
 		t.Errorf("asking made something: %v", names)
+	}
+}
+
+// A directory that becomes a link, and a directory again, while files are
+// published, brought back and read leads nothing anywhere: each run does its work
+// in the tree, or fails.
+func TestPublishRaced(t *testing.T) {
+	for _, level := range []string{"_output", "_output/bin", "_output/bin/linux", "_output/bin/linux/amd64"} {
+		t.Run(level, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			tree, outside, staging := filepath.Join(dir, "tree"), filepath.Join(dir, "outside"), filepath.Join(dir, "staging")
+			want := map[string]string{}
+			for _, name := range []string{"kubelet", "amd64/kubelet", "linux/amd64/kubelet", "bin/linux/amd64/kubelet"} {
+				filestest.Write(t, filepath.Join(outside, name), "the user's")
+				want[name] = "the user's"
+			}
+			filestest.Write(t, filepath.Join(tree, "_output/bin/linux/amd64/kubelet"), "old")
+			place, aside, seeded := filepath.Join(tree, level), filepath.Join(dir, "aside"), filepath.Join(dir, "seeded")
+			if err := errors.Join(os.Symlink(outside, aside), os.Mkdir(seeded, 0o755)); err != nil {
+				t.Fatal(err)
+			}
+			stop, swapped := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(swapped)
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						// The directory is at its place half of the time.
+						_ = unix.Renameat2(unix.AT_FDCWD, aside, unix.AT_FDCWD, place, unix.RENAME_EXCHANGE)
+					}
+				}
+			}()
+			to := Destination{tree, "_output/bin"}
+			for i := range 15 {
+				filestest.Write(t, filepath.Join(staging, "linux/amd64/kubelet"), strconv.Itoa(i))
+				filestest.Write(t, filepath.Join(staging, level, "linux/amd64/kubelet"), "back")
+				_, _ = Publish(staging, to, files.Self(), func(file string) bool { return file == "linux/amd64/kubelet" })
+				_, _, _ = BringBack(staging, tree, []string{level + "/linux/amd64/kubelet"})
+				_ = Seed(to, seeded)
+			}
+			close(stop)
+			<-swapped
+			if got, _ := filestest.Read(t, outside); !maps.Equal(got, want) {
+				t.Errorf("outside are %v", got)
+			}
+			if got, _ := filestest.Read(t, seeded); strings.Contains(fmt.Sprint(got), "the user's") {
+				t.Errorf("brought into the container: %v", got)
+			}
+		})
 	}
 }
