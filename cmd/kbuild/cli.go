@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/signal"
 	"strings"
 	"time"
 
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 )
 
 // version is set by the linker.
@@ -29,7 +27,7 @@ type app struct {
 
 // run is the program: arguments in, exit status out.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	ctx, stop := untilSignal(context.Background())
 	defer stop()
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, out: &human{stdout: stdout, stderr: stderr}}
 	a.out.Sent = time.Now()
@@ -40,7 +38,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	cmd.SetErr(stderr)
 	if err := cmd.ExecuteContext(ctx); err != nil {
 		if ctx.Err() != nil {
-			err = ctx.Err()
+			err = context.Cause(ctx)
 		}
 		return report(stderr, err)
 	}

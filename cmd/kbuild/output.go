@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -70,8 +71,10 @@ func (e *usageError) Unwrap() error { return e.error }
 // report prints an error and its hint and tells the exit status for it.
 func report(w io.Writer, err error) int {
 	if errors.Is(err, context.Canceled) {
-		fmt.Fprintln(w, "kbuild: interrupted")
-		return exitInterrupted
+		ended := &signalError{unix.SIGINT}
+		errors.As(err, &ended)
+		fmt.Fprintf(w, "kbuild: %v\n", ended)
+		return ended.status()
 	}
 	fmt.Fprintf(w, "kbuild: %s\n", printable(err.Error()))
 	if text := hintFor(err); text != "" {

@@ -90,7 +90,7 @@ func TestSignals(t *testing.T) {
 			signal syscall.Signal
 			status int // of kbuild; -1: the signal ends it
 		}{
-			{syscall.SIGINT, 130}, {syscall.SIGTERM, 130}, {syscall.SIGKILL, -1},
+			{syscall.SIGINT, 130}, {syscall.SIGTERM, 143}, {syscall.SIGHUP, 129}, {syscall.SIGQUIT, 131}, {syscall.SIGKILL, -1},
 		} {
 			t.Run(strings.Join(append(isolation, test.signal.String()), " "), func(t *testing.T) {
 				tree := filepath.Join(t.TempDir(), "k")
