@@ -194,7 +194,7 @@ func (p *puller) try(ctx context.Context, candidate Source) (storage.Image, Orig
 	a, err := p.fetch(ctx, candidate, incoming, pin)
 	if err != nil {
 		p.discard(incoming)
-		return storage.Image{}, Origin{}, full(err, p.needs(candidate, a.found), p.store.Root(), *p.scratch.Load())
+		return storage.Image{}, Origin{}, owned(full(err, p.needs(candidate, a.found), p.store.Root(), *p.scratch.Load()))
 	}
 	if p.instead != nil {
 		return storage.Image{}, Origin{}, nil

@@ -78,6 +78,9 @@ func Open(opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkPath(options.GraphRoot, options.GraphDriverName); err != nil {
+		return nil, err
+	}
 	s, err := getStore(options)
 	if err != nil {
 		return nil, fmt.Errorf("open the store %s: %w", options.GraphRoot, err)

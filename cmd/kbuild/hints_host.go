@@ -1,8 +1,16 @@
 package main
 
 import (
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+
 	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/builder/preflight"
+	"github.com/kbuild/kbuild/mirror"
+	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 )
 
 // hostHints are those for what a host lacks.
@@ -15,6 +23,9 @@ func hostHints() []hint {
 			}
 			return withoutRuntime
 		}),
+		forType(ownerHint),
+		forType(func(*storage.PathError) string { return "name another directory with --root" }),
+		forType(func(*namespace.TextError) string { return "give it, or its directory, another name" }),
 		forType(func(*container.LevelError) string { return "levels are fatal, error, warn, info, debug and trace" }),
 		forType(func(e *container.SignalError) string {
 			if !e.Killed() {
@@ -23,6 +34,24 @@ func hostHints() []hint {
 			return "the kernel does that where memory runs out; its log (dmesg) tells"
 		}),
 	}
+}
+
+// ownerHint is the way to the ids that an image asks for.
+func ownerHint(e *mirror.OwnerError) string {
+	const ignore = "or make such files yours: ignore_chown_errors in containers-storage.conf(5)"
+	has, err := namespace.IDs()
+	name := strconv.Itoa(namespace.UserID())
+	if account, errUser := user.LookupId(name); errUser == nil {
+		name = account.Username
+	}
+	more := ""
+	if err == nil && name != "root" {
+		more = preflight.MoreIDs(os.ReadFile, name, max(e.UID, e.GID), has)
+	}
+	if more == "" {
+		return strings.TrimPrefix(ignore, "or ")
+	}
+	return more + "\n" + ignore
 }
 
 const withoutRuntime = "--isolation chroot (BUILDAH_ISOLATION=chroot), which needs no runtime and separates less"

@@ -8,6 +8,9 @@ import (
 
 	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/builder/preflight"
+	"github.com/kbuild/kbuild/mirror"
+	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 )
 
 // What a host lacks is told with what to do about it.
@@ -27,6 +30,9 @@ func TestHostHints(t *testing.T) {
 		{err: &container.LevelError{Level: "loud"}, want: "debug"},
 		{err: &container.SignalError{Signal: syscall.SIGKILL}, want: "dmesg"},
 		{err: &container.SignalError{Signal: syscall.SIGTERM}, not: "dmesg"},
+		{err: &mirror.OwnerError{Path: "/x", UID: 4294967295, GID: 1}, want: "ignore_chown_errors in containers-storage.conf(5)"},
+		{err: &storage.PathError{Path: "/a:b"}, want: "--root"},
+		{err: &namespace.TextError{Quoted: "x"}, want: "another name"},
 	} {
 		got := hintFor(fmt.Errorf("outer: %w", c.err))
 		if !strings.Contains(got, c.want) || c.not != "" && strings.Contains(got, c.not) {

@@ -13,12 +13,12 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"regexp"
 	"runtime"
 	"strconv"
 	"syscall"
 	"time"
 
-	"github.com/containers/storage/pkg/homedir"
 	"github.com/containers/storage/pkg/reexec"
 	"github.com/containers/storage/pkg/unshare"
 	"golang.org/x/sys/unix"
@@ -108,11 +108,24 @@ func (w *Waiting) Do(request any) (status int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("encode the worker's request: %w", err)
 	}
+	if text := replaced.Find(data); text != nil {
+		return 0, &TextError{string(text)}
+	}
 	// A number has no end of its own, and the pipe ends only with the run.
 	w.request <- append(data, '\n')
 	<-w.done
 	return w.status, w.err
 }
+
+// replaced finds a string in which encoding/json could not keep a byte: that
+// becomes this escape, while the character itself is written as it is.
+var replaced = regexp.MustCompile(`"(?:[^"\\]|\\.)*?\\ufffd(?:[^"\\]|\\.)*"`)
+
+// A TextError says that a path or an argument is not UTF-8: it would reach the
+// worker as another one.
+type TextError struct{ Quoted string }
+
+func (e *TextError) Error() string { return e.Quoted + " is not UTF-8" }
 
 // Close ends a worker that was given no request.
 func (w *Waiting) Close() {
@@ -227,14 +240,7 @@ func startMiddle(own Options, ids IDMappings, files []*os.File) (*exec.Cmd, erro
 	cmd.UidMappings, cmd.GidMappings = ids.UID, ids.GID
 	cmd.UseNewuidmap, cmd.UseNewgidmap = !ids.Direct, !ids.Direct
 	cmd.GidMappingsEnableSetgroups = !ids.Single
-	cmd.Env = append(os.Environ(), SurroundingsVariable+"="+Surroundings())
-	if os.Getenv("XDG_RUNTIME_DIR") == "" {
-		// Inside, the libraries would look for the credentials of uid 0, in a
-		// directory that real root may have closed; podman does the same.
-		if dir, err := homedir.GetRuntimeDir(); err == nil {
-			cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR="+dir)
-		}
-	}
+	cmd.Env = append(environment(), SurroundingsVariable+"="+Surroundings())
 	if os.Geteuid() == 0 {
 		// The library takes uid 0 for real root unless told otherwise.
 		cmd.Env = append(cmd.Env, unshare.UsernsEnvName+"=done")

@@ -44,6 +44,9 @@ func furtherWork(ctx context.Context, o order, files []*os.File) int {
 		}
 		fmt.Fprint(files[0], strings.Join(strings.Fields(string(data)), " "), " ", groups)
 		return 0
+	case "directories":
+		fmt.Fprintf(files[0], "%s %s", os.Getenv("XDG_CONFIG_HOME"), os.Getenv("XDG_RUNTIME_DIR"))
+		return 0
 	case "key":
 		_, err := unix.KeyctlSearch(unix.KEY_SPEC_SESSION_KEYRING, "user", "kbuild-test", 0)
 		fmt.Fprint(files[0], err)
@@ -309,4 +312,17 @@ func TestBegin(t *testing.T) {
 	waiting.Close()
 	w.Close()
 	ends(t, r)
+}
+
+// What encoding would change is refused, and nothing is done.
+func TestEnterText(t *testing.T) {
+	for name, want := range map[string]string{"a\xe4b": `"a\ufffdb" is not UTF-8`, "a\ufffdb \\ufffd \\": ""} {
+		waiting := namespace.Begin(context.Background(), namespace.Options{})
+		_, err := waiting.Do([]string{"x", name})
+		waiting.Close()
+		var text *namespace.TextError
+		if errors.As(err, &text) != (want != "") || text != nil && err.Error() != want {
+			t.Errorf("%q: %v, want %s", name, err, want)
+		}
+	}
 }

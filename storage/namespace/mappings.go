@@ -159,6 +159,15 @@ func SingleID() (bool, error) {
 	return false, nil
 }
 
+// IDs is how many user ids exist in this user namespace.
+func IDs() (uint64, error) {
+	list, err := readMap("uid_map")
+	return count(list), err
+}
+
+// UserID is the user id of who started kbuild, in the worker, too.
+func UserID() int { return unshare.GetRootlessUID() }
+
 // fewer says why a process in a new user namespace has fewer ids than it was to
 // have, or "" when it has them: the library falls back to one id, without a
 // word, where newuidmap or newgidmap fails.
