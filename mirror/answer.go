@@ -130,7 +130,7 @@ func (e *SourceError) fromText(err error, set settings) bool {
 		e.Problem, e.text, e.ends = NotRegistry, "its token service does not answer with a token: "+e.text, true
 	case has("Digest did not match, expected", "does not match provided manifest digest",
 		"Download config.json digest", "does not match config's DiffID"):
-		e.Problem, e.text = WrongBytes, "serves other bytes than the digest says: "+e.text
+		e.Problem, e.text = WrongBytes, "serves different bytes than the digest says: "+e.text
 	case has("image config has only"):
 		e.Problem, e.text = WrongBytes, "has more layers than its configuration says"
 	default:

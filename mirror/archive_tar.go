@@ -190,7 +190,7 @@ func (s tarSource) GetManifest(_ context.Context, instance *digest.Digest) ([]by
 		return nil, "", err
 	}
 	if d.Algorithm().FromBytes(data) != d {
-		return nil, "", &SourceError{Problem: WrongBytes, text: fmt.Sprintf("is damaged: manifest %s has other bytes", d)}
+		return nil, "", &SourceError{Problem: WrongBytes, text: fmt.Sprintf("is damaged: manifest %s has different bytes", d)}
 	}
 	if mime == "" {
 		mime = manifest.GuessMIMEType(data)
@@ -201,7 +201,7 @@ func (s tarSource) GetManifest(_ context.Context, instance *digest.Digest) ([]by
 // lacks is the error of a part that an index lists and the archive does not
 // hold: ctr images export and nerdctl save leave out other platforms.
 func (s tarSource) lacks(what string, d digest.Digest) error {
-	const text = "lists the %s %s but does not hold it; it may have been exported for another platform"
+	const text = "lists the %s %s but does not hold it; it may have been exported for a different platform"
 	return &SourceError{Problem: NotThere, text: fmt.Sprintf(text, what, d)}
 }
 

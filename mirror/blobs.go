@@ -184,7 +184,7 @@ func (b *blob) Read(p []byte) (int, error) {
 			// The download goes on without what cannot be read.
 			b.s.kept.forget(b.info.Digest, b.file, err)
 			b.file, b.have = nil, b.offset
-			b.s.p.log("%s: the part that was kept cannot be read: %v", b.name(), err)
+			b.s.p.log("%s: the partial download cannot be read: %v", b.name(), err)
 		}
 		err := error(nil)
 		if b.body == nil {
@@ -376,7 +376,7 @@ func (b *blob) retry(err error) error {
 	b.tries++
 	if expired {
 		if err := b.s.renew(b.ctx, b.nth); err == nil {
-			b.s.p.log("%s, at byte %d: the registry's token has ended; going on with another", b.name(), b.offset)
+			b.s.p.log("%s, at byte %d: the registry's token has expired; continuing with a new one", b.name(), b.offset)
 			return nil
 		}
 	}

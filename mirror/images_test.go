@@ -323,5 +323,5 @@ func write(t *testing.T, base, content string) string {
 	return file
 }
 
-// blob tells whether a request is for a blob.
+// blob reports whether a request is for a blob.
 func blob(r *http.Request) bool { return strings.Contains(r.URL.Path, "/blobs/") }

@@ -95,7 +95,7 @@ func TestPullMadeUp(t *testing.T) {
 		what func() (any, []byte) // the manifest, and a configuration for it
 		says string
 	}{
-		{name: "a layer that does not match its DiffID", says: "other bytes than", what: func() (any, []byte) {
+		{name: "a layer that does not match its DiffID", says: "different bytes than", what: func() (any, []byte) {
 			return withConfig(otherDiff, func(map[string]any) {})
 		}},
 		{name: "ten thousand layers", says: "10000 layers", what: func() (any, []byte) {
@@ -121,7 +121,7 @@ func TestPullMadeUp(t *testing.T) {
 		{name: "an unknown type of manifest", says: "is not an image",
 			what: plain(manifest{[]byte(`{"schemaVersion":3}`), "application/vnd.example.manifest.v3+json"})},
 		{name: "an index in an index in an index", says: "is not an image: it is a list of lists", what: plain(nested(t, 5))},
-		{name: "a layer of another size", says: "other bytes than",
+		{name: "a layer of another size", says: "different bytes than",
 			what: plain(edited(t, right, func(m map[string]any) { firstLayer(m)["size"] = 10 }))},
 		{name: "a negative size", says: "size", what: plain(edited(t, right,
 			func(m map[string]any) { firstLayer(m)["size"] = -5 }))},

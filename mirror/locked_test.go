@@ -174,7 +174,7 @@ func TestPullLocked(t *testing.T) {
 				t.Errorf("the name leads to %v, %v", found, err)
 			}
 			if told := strings.Contains(said.String(),
-				"it matches kbuild.lock by its layers"); told != (test.match == mirror.ByLayers) {
+				"matches kbuild.lock (same layers, different manifest: "); told != (test.match == mirror.ByLayers) {
 				t.Errorf("said:\n%s", &said)
 			}
 			// What was taken is the locked image for whoever finds it in the store.

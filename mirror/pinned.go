@@ -28,8 +28,7 @@ func (p *puller) pinned(candidate Source, f found) error {
 	}
 	match, err := p.opts.Lock.match(f.identity())
 	if match == ByLayers {
-		p.log("%s has a different manifest, %s: it matches %s by its layers, as the image in another format does",
-			candidate, f.digest, LockFile)
+		p.log("%s matches %s (same layers, different manifest: %s)", candidate, LockFile, f.digest)
 	}
 	return err
 }

@@ -28,7 +28,7 @@ type Options struct {
 	Creds string
 	// CertDir holds the certificates to use, see containers-certs.d(5).
 	CertDir string
-	// TLSVerify says whether registries have to prove their identity. Undefined:
+	// TLSVerify reports whether registries have to prove their identity. Undefined:
 	// they have to, except for those on loopback and those that registries.conf
 	// calls insecure.
 	TLSVerify types.OptionalBool

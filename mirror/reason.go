@@ -187,7 +187,7 @@ func physical(candidate Source, sys *types.SystemContext) (reference.Named, bool
 		insecure = final.Endpoint.Insecure
 	}
 	if reference.Domain(final.Reference) != reference.Domain(candidate.named) && sys.DockerAuthConfig != nil {
-		return nil, false, errors.New("the credentials are for another registry")
+		return nil, false, errors.New("the credentials are for a different registry")
 	}
 	return final.Reference, insecure, nil
 }

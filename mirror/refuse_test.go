@@ -263,7 +263,7 @@ func TestPullLies(t *testing.T) {
 			if err == nil {
 				t.Fatal("taken")
 			}
-			if !strings.Contains(err.Error(), "serves other bytes than the digest says") {
+			if !strings.Contains(err.Error(), "serves different bytes than the digest says") {
 				t.Errorf("got %v", err)
 			}
 			if s := state(t, store); s != "" {

@@ -43,7 +43,7 @@ type Rootfs struct {
 	// Version is what the toolchain's VERSION says, such as "go1.15.15"; Sum
 	// identifies its content, where that is known.
 	Version, Sum string
-	// Relocated is whether it has to be told where it is.
+	// Relocated reports whether it has to be told where it is.
 	Relocated bool
 	// TreeID is the tree's id of kbuild's own.
 	TreeID string

@@ -34,7 +34,7 @@ func (e *ArchiveError) Error() string {
 	case ImageArchive:
 		return "it is an image's archive, not a file system's"
 	case NoSystem:
-		return fmt.Sprintf("it holds no /%s: it is not that of a system", e.Dir)
+		return fmt.Sprintf("it holds no /%s: it is not a root file system", e.Dir)
 	}
 	return fmt.Sprintf("it is not a tar archive, or it is damaged: %v", e.Err)
 }

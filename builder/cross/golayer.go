@@ -79,7 +79,7 @@ func (g *goLayer) write(ctx context.Context, to io.Writer) error {
 	}
 	for _, dir := range []string{"go", "go/src", "go/bin"} {
 		if _, ok := g.below.links[dir]; ok {
-			return fmt.Errorf("root file system %s: /%s is a link, and has to be a directory", g.below.file, dir)
+			return fmt.Errorf("root file system %s: /%s is a link and must be a directory", g.below.file, dir)
 		}
 		if err := g.directory(dir, 0o777); err != nil {
 			return err

@@ -161,7 +161,7 @@ func (r *rootfs) entry(h *tar.Header) (*tar.Header, error) {
 				r.dropped++
 				return nil, nil
 			}
-			return nil, fmt.Errorf("the hard link %q is to %q, which is not there", h.Name, h.Linkname)
+			return nil, fmt.Errorf("the hard link %q is to %q, which does not exist", h.Name, h.Linkname)
 		}
 		entry.Linkname, entry.Size = target, 0
 	default:
@@ -184,7 +184,7 @@ func layerName(name string) (string, error) {
 	return clean, nil
 }
 
-// leadsOut tells whether a symbolic link climbs above the root. An absolute one
+// leadsOut reports whether a symbolic link climbs above the root. An absolute one
 // begins at the root, and that is the container's.
 func leadsOut(name, target string) bool {
 	if path.IsAbs(target) {
@@ -204,7 +204,7 @@ func (r *rootfs) parents(name string) ([]tar.Header, error) {
 	for _, element := range elements {
 		rel = path.Join(rel, element)
 		if target, ok := r.links[rel]; ok {
-			return nil, fmt.Errorf("root file system %s: /%s is a link to %s, and has to be a directory", r.file, rel, target)
+			return nil, fmt.Errorf("root file system %s: /%s is a link to %s and must be a directory", r.file, rel, target)
 		}
 		h, ok := r.dirs[rel]
 		if !ok {
@@ -215,7 +215,7 @@ func (r *rootfs) parents(name string) ([]tar.Header, error) {
 	return list, nil
 }
 
-// has says whether the root file system has anything of a name.
+// has reports whether the root file system has anything of a name.
 func (r *rootfs) has(name string) bool {
 	_, dir := r.dirs[name]
 	_, link := r.links[name]

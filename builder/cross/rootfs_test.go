@@ -67,7 +67,7 @@ func TestRootfsRefuses(t *testing.T) {
 		{name: "a hard link that climbs", more: []tar.Header{linkTo(tar.TypeLink, "./evil", "../etc/passwd")},
 			err: "leads out"},
 		{name: "an absolute hard link", more: []tar.Header{linkTo(tar.TypeLink, "./evil", "/etc/passwd")}, err: "leads out"},
-		{name: "a hard link to nothing", more: []tar.Header{linkTo(tar.TypeLink, "./evil", "etc/passwd")}, err: "not there"},
+		{name: "a hard link to nothing", more: []tar.Header{linkTo(tar.TypeLink, "./evil", "etc/passwd")}, err: "does not exist"},
 		{name: "a name through a link", more: []tar.Header{linkTo(tar.TypeSymlink, "./l", "/etc"),
 			entry(tar.TypeReg, "./l/passwd")}, err: "leads through the link l -> /etc"},
 		{name: "a image.Whiteout", more: []tar.Header{entry(tar.TypeReg, "./etc/.wh.passwd")},

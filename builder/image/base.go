@@ -47,11 +47,11 @@ func LookInto(store *storage.Store, img storage.Image, tools []string) (Base, er
 			return known, nil
 		}
 	} else if !errors.Is(err, storage.ErrNotFound) {
-		return Base{}, fmt.Errorf("look into the base image: %w", err)
+		return Base{}, fmt.Errorf("inspect the base image: %w", err)
 	}
 	config, err := imageConfig(store, img.ID)
 	if err != nil {
-		return Base{}, fmt.Errorf("look into the base image: %w", err)
+		return Base{}, fmt.Errorf("inspect the base image: %w", err)
 	}
 	base := Base{ID: img.ID, Looked: tools}
 	err = store.Mount(img.ID, func(root string) error {
@@ -62,14 +62,14 @@ func LookInto(store *storage.Store, img storage.Image, tools []string) (Base, er
 		return nil
 	})
 	if err != nil {
-		return Base{}, fmt.Errorf("look into the base image: %w", err)
+		return Base{}, fmt.Errorf("inspect the base image: %w", err)
 	}
 	data, err := json.Marshal(base)
 	if err != nil {
-		return Base{}, fmt.Errorf("look into the base image: %w", err)
+		return Base{}, fmt.Errorf("inspect the base image: %w", err)
 	}
 	if err := store.SetRecord(img.ID, baseRecord, data); err != nil {
-		return Base{}, fmt.Errorf("look into the base image: %w", err)
+		return Base{}, fmt.Errorf("inspect the base image: %w", err)
 	}
 	return base, nil
 }
@@ -178,9 +178,9 @@ type nameless struct{ wrong *WrongBaseError }
 func (e *nameless) Error() string { return e.wrong.Reason }
 func (e *nameless) Unwrap() error { return e.wrong }
 
-// Check holds an image against what its name promises and the tree's scripts
-// need. Another minor version of Go is an error, another patch release is only
-// told, in note.
+// Check compares an image with what its name promises and the tree's scripts
+// need. A different minor version of Go is an error, a different patch release
+// only gives a note.
 func (b Base) Check(name reference.Named, tools []string) (note string, err error) {
 	promised, promises := kube.GoPromised(name.String())
 	tag := ""
@@ -197,7 +197,7 @@ func (b Base) Check(name reference.Named, tools []string) (note string, err erro
 		reason := fmt.Sprintf("has %s, %s promises %d.%d", b.Version, tag, promised.Major, promised.Minor)
 		return "", &WrongBaseError{name, reason}
 	case promises && has != promised:
-		note = fmt.Sprintf("%s has %s, %s promises %s: another patch release, taken", name, b.Version, tag, promised)
+		note = fmt.Sprintf("%s has %s, %s promises %s: a different patch release, accepted", name, b.Version, tag, promised)
 	}
 	var missing []string
 	for _, tool := range tools {

@@ -32,7 +32,7 @@ type Context struct {
 	// Digest identifies what is in it, by the content of the sources rather
 	// than the bytes of the archive.
 	Digest digest.Digest
-	// Changed says whether anything had to be written.
+	// Changed reports whether anything had to be written.
 	Changed bool
 	// Files identifies what is in it besides the Dockerfile, the sources and
 	// the version.
@@ -156,7 +156,7 @@ func openTree(tree kube.Tree) (*files.Root, files.Owner, error) {
 	return root, owner, err
 }
 
-// cannotWrite is whether a tree is not to be written to, or leads elsewhere.
+// cannotWrite reports whether a tree is not to be written to, or leads elsewhere.
 func cannotWrite(err error) bool {
 	var link *files.LinkError
 	return errors.As(err, &link) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) ||

@@ -18,5 +18,5 @@ func (e *DockerfileError) Unwrap() error { return e.Err }
 type NoWorkdirError struct{ Dockerfile, Workdir string }
 
 func (e *NoWorkdirError) Error() string {
-	return fmt.Sprintf("%s makes no directory %s", e.Dockerfile, e.Workdir)
+	return fmt.Sprintf("%s does not make the directory %s", e.Dockerfile, e.Workdir)
 }

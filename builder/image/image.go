@@ -114,7 +114,7 @@ func contentOf(inputs digest.Digest, base storage.Image, baseName string) digest
 	return digest.NewDigest(digest.SHA256, h)
 }
 
-// Current says whether an image was assembled from just these sources, version,
+// Current reports whether an image was assembled from just these sources, version,
 // Dockerfile and files on this base.
 func Current(
 	store *storage.Store, img storage.Image, manifest sources.Manifest, version kube.Version, dockerfile []byte,

@@ -159,7 +159,7 @@ func parentsOf(root, dir string) (parents []dirEntry, ok bool, err error) {
 			if errors.Is(err, unix.ENOENT) {
 				return nil, false, nil
 			}
-			return nil, false, fmt.Errorf("look at /%s in the image: %w", rel, err)
+			return nil, false, fmt.Errorf("inspect /%s in the image: %w", rel, err)
 		}
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 			return nil, false, nil

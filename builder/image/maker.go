@@ -28,7 +28,7 @@ type Maker struct {
 type provenance struct {
 	// Makers has one entry, unless two made the same image, byte for byte.
 	Makers []Maker `json:",omitempty"`
-	// Shared is whether the image came from elsewhere as well, by its digest,
+	// Shared reports whether the image came from elsewhere as well, by its digest,
 	// and so belongs to no level.
 	Shared bool `json:",omitempty"`
 	// Lost are the names that were taken from the image at another level than
@@ -63,19 +63,19 @@ func (p provenance) write(store *storage.Store, id string) error {
 	return store.SetRecord(id, makerRecord, data)
 }
 
-// at tells whether the image may be used at a level.
+// at reports whether the image may be used at a level.
 func (p provenance) at(level string) bool {
 	return p.Shared || len(p.Makers) == 0 || slices.ContainsFunc(p.Makers, func(m Maker) bool { return m.Level == level })
 }
 
-// madeOnly tells whether all who made the image are of one kind, and it came from
+// madeOnly reports whether all who made the image are of one kind, and it came from
 // nowhere else.
 func (p provenance) madeOnly(is func(Maker) bool) bool {
 	return !p.Shared && len(p.Makers) > 0 && !slices.ContainsFunc(p.Makers, func(m Maker) bool { return !is(m) })
 }
 
 // SetMaker keeps who made an image. It is called before the image gets a name.
-// had is whether the store had the same image before: if nobody here made that, it
+// had reports whether the store had the same image before: if nobody here made that, it
 // came from elsewhere.
 func SetMaker(store *storage.Store, id string, m Maker, had bool) error {
 	p, known, err := readProvenance(store, id)
@@ -100,7 +100,7 @@ func Share(store *storage.Store, id string) error {
 	return p.write(store, id)
 }
 
-// Usable tells whether an image may be used at a level, and whether the store knows
+// Usable reports whether an image may be used at a level, and whether the store knows
 // who made it or that it came from elsewhere.
 func Usable(store *storage.Store, id, level string) (usable, known bool, err error) {
 	p, known, err := readProvenance(store, id)
@@ -112,7 +112,7 @@ func Usable(store *storage.Store, id, level string) (usable, known bool, err err
 type LevelError struct{ Name reference.Named }
 
 func (e *LevelError) Error() string {
-	return fmt.Sprintf("%s in the store was made here at another level of trust", e.Name)
+	return fmt.Sprintf("%s in the store was made here at a different level of trust", e.Name)
 }
 
 // Unwrap implements errors.Unwrap.
@@ -170,7 +170,7 @@ func find(store *storage.Store, name reference.Named, level string) (storage.Ima
 
 // Lose is called before a name is taken from an image by one that is made at a
 // level. other is whether the image belongs to another level, or to all: then it is
-// found there all the same.
+// found there anyway.
 func Lose(store *storage.Store, id string, name reference.Named, level string) (other bool, err error) {
 	p, _, err := readProvenance(store, id)
 	if err != nil {
@@ -186,7 +186,7 @@ func Lose(store *storage.Store, id string, name reference.Named, level string) (
 	return true, p.write(store, id)
 }
 
-// Superseded tells whether an image was made at one level alone, and has no name
+// Superseded reports whether an image was made at one level alone, and has no name
 // any more.
 func Superseded(store *storage.Store, img storage.Image, level string) (bool, error) {
 	p, _, err := readProvenance(store, img.ID)

@@ -14,7 +14,7 @@ import (
 type age struct {
 	// releases is for a person: "1.5 to 1.34".
 	releases string
-	// match is whether the tree is of this age, if it is of no earlier row.
+	// match reports whether the tree is of this age, if it is of no earlier row.
 	match func(marks) bool
 	// needs are what a tree of this age cannot be built without, relative to
 	// the directory of its scripts.

@@ -257,7 +257,7 @@ type ContextFileError struct {
 
 // Error implements error.
 func (e *ContextFileError) Error() string {
-	return fmt.Sprintf("%s: %s takes %s from its context", e.Dockerfile, e.Instruction, shell.Excerpt(e.Name))
+	return fmt.Sprintf("%s: %s copies %s, which is not in its context", e.Dockerfile, e.Instruction, shell.Excerpt(e.Name))
 }
 
 // readDockerfile reads one of the tree's Dockerfiles as it is written.

@@ -76,7 +76,7 @@ func editDistance(a, b string) int {
 	return last[len(b)]
 }
 
-// declaresMain is whether a Go file is of package main.
+// declaresMain reports whether a Go file is of package main.
 func declaresMain(source []byte) bool {
 	f, err := parser.ParseFile(token.NewFileSet(), "", source, parser.PackageClauseOnly)
 	return err == nil && f.Name.Name == "main"

@@ -26,7 +26,7 @@ func checkOutputRoot(root *files.Root, name string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("look at the output directory: %w", err)
+		return fmt.Errorf("read the output directory: %w", err)
 	}
 	// Left by kbuild and build/run.sh, by a make without a container, and by
 	// kbuild before its first compile.
@@ -60,7 +60,7 @@ func (t Tree) binaries(bin, outputRoot string) (Output, error) {
 }
 
 // named is a directory that the user names. What lies in the tree is the tree's
-// all the same: one who says out in a script of his own does not mean the link
+// anyway: one who says out in a script of his own does not mean the link
 // that a stranger puts there.
 func (t Tree) named(dir string) Output {
 	return Output{Host: dir, InTree: pathIn(t.Root, dir), Named: true}

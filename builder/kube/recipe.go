@@ -21,7 +21,7 @@ type Recipe struct {
 	// BaseFrom is the file the tag of BaseImage was read from, or the
 	// variable of the environment that sets it.
 	BaseFrom string
-	// BaseLocal is whether the tree's scripts assemble BaseImage on the spot,
+	// BaseLocal reports whether the tree's scripts assemble BaseImage on the spot,
 	// so that no registry has it under that name.
 	BaseLocal bool
 	// CrossDockerfile is the Dockerfile that BaseImage is made from, where
@@ -95,11 +95,11 @@ type Recipe struct {
 	// tree's scripts bring back into the tree after any command. It is empty
 	// where nothing but Outputs comes back.
 	CopyBack sources.Filter
-	// NoCopyBack is whether the user wants nothing to be brought back
+	// NoCopyBack reports whether the user wants nothing to be brought back
 	// (KUBE_RUN_COPY_OUTPUT), not even what is in Outputs.
 	NoCopyBack bool
 
-	// MakeTargets is whether targets go to make's WHAT.
+	// MakeTargets reports whether targets go to make's WHAT.
 	MakeTargets bool
 	// Appended are lines at the end of the tree's own Dockerfile.
 	Appended []string
@@ -144,7 +144,7 @@ type Mount struct {
 	Host string
 	// Container is an absolute path in the container.
 	Container string
-	// ReadOnly is whether the container may not write to it.
+	// ReadOnly reports whether the container may not write to it.
 	ReadOnly bool
 }
 
@@ -157,7 +157,7 @@ type Output struct {
 	// InTree is Host's path in the tree, with slashes; empty where it is none,
 	// which only the user can say.
 	InTree string
-	// Named is whether the user says where they belong, not the tree.
+	// Named reports whether the user says where they belong, not the tree.
 	Named bool
 }
 

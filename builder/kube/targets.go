@@ -88,7 +88,7 @@ type TargetError struct {
 	// Near are the targets that may have been meant, at most five of them, the
 	// nearest first. Of an ambiguous target they are all it can mean.
 	Near []string
-	// Ambiguous is whether Target is short for each of Near.
+	// Ambiguous reports whether Target is short for each of Near.
 	Ambiguous bool
 	// Listed are the targets that the tree lists.
 	Listed []string

@@ -18,7 +18,7 @@ func (t Tree) WhyUnknown(ctx context.Context, v Version) string {
 	repository := git.Repository{Root: t.Root}
 	if !repository.Exists() {
 		if outer := repository.Outer(); outer != "" {
-			return fmt.Sprintf("the repository of %s is another one", outer)
+			return fmt.Sprintf("the repository of %s is a different one", outer)
 		}
 		return "there is no git repository"
 	}

@@ -67,7 +67,7 @@ func checkState(ctx context.Context, dir string, repair bool) (faults []Fault, e
 		if _, err := os.Lstat(filepath.Join(dir, inventoryFile)); errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
 		}
-		faults = append(faults, Fault{filepath.Join(dir, inventoryFile), "is not whole: nothing of this state can be used"})
+		faults = append(faults, Fault{filepath.Join(dir, inventoryFile), "is incomplete: nothing of this state can be used"})
 		if repair {
 			err = os.RemoveAll(dir)
 		}

@@ -31,7 +31,7 @@ func TestCheck(t *testing.T) {
 	if faults, err := d.Check(context.Background(), false); err != nil || len(faults) > 0 {
 		t.Errorf("after the repair: %v, %v", faults, err)
 	}
-	if cold := k.run(m, kube.Version{}, false); cold != "nothing is kept yet" {
+	if cold := k.run(m, kube.Version{}, false); cold != "nothing is kept from an earlier build" {
 		t.Errorf("cold: %q", cold)
 	}
 	if err := os.Truncate(filepath.Join(k.stateDir(), inventoryFile), 10); err != nil {

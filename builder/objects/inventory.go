@@ -60,7 +60,7 @@ func (inv inventory) encode() []byte {
 	return append(hex.AppendEncode(b, sum[:]), '\n')
 }
 
-var errInventory = errors.New("not an inventory of this kbuild, or not whole")
+var errInventory = errors.New("not an inventory of this kbuild, or incomplete")
 
 func decodeInventory(data []byte) (inventory, error) {
 	end := len(data) - 2*sha256.Size - 1
@@ -189,7 +189,7 @@ func readInto(w io.Writer, name string, buffer []byte) error {
 	return err
 }
 
-// describes is whether these files, and no others, are as the inventory says.
+// describes reports whether these files, and no others, are as the inventory says.
 func (inv inventory) describes(found map[string]files.Stamp) bool {
 	for name, stamp := range found {
 		if was, ok := inv[name]; !ok || was.Stamp != stamp {
@@ -273,7 +273,7 @@ const cacheEntrySize = 2 + 1 + 64 + 1 + 64 + 1 + 20 + 1 + 20 + 1
 
 func isCache(name string) bool { return cacheName.MatchString(name) }
 
-// cacheHolds is whether a file of Go's build cache is whole.
+// cacheHolds reports whether a file of Go's build cache is whole.
 func cacheHolds(dir, name string, sum [sha256.Size]byte) bool {
 	parts := cacheName.FindStringSubmatch(name)
 	if parts[2] == "d" {

@@ -101,7 +101,7 @@ func TestStateInventory(t *testing.T) {
 			if err := spoil(filepath.Join(k.stateDir(), inventoryFile)); err != nil {
 				t.Fatal(err)
 			}
-			if cold := k.run(m, kube.Version{}, false); cold != "nothing is kept yet" {
+			if cold := k.run(m, kube.Version{}, false); cold != "nothing is kept from an earlier build" {
 				t.Errorf("cold: %q", cold)
 			}
 			if got := k.objects(); len(got) > 0 {

@@ -71,7 +71,7 @@ func Open(dir string, recipe kube.Recipe, key Key, further ...string) (*State, e
 			return nil, fmt.Errorf("kept state: remove what a killed run left: %w", err)
 		}
 		if err := s.adopt(TreeDir{Path: dir}, name); err != nil {
-			return nil, fmt.Errorf("kept state: copy another tree's: %w", err)
+			return nil, fmt.Errorf("kept state: copy a different tree's: %w", err)
 		}
 	}
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
@@ -263,7 +263,7 @@ func (s *State) Prepare(manifest sources.Manifest, version kube.Version) (mounts
 	}
 	switch change := sources.Compare(before.manifest, manifest); {
 	case !known:
-		cold = "nothing is kept yet"
+		cold = "nothing is kept from an earlier build"
 	case time.Now().Before(before.time):
 		// What is compiled now would look older than what is kept.
 		cold = "the clock went back"

@@ -126,7 +126,7 @@ func TestStateRecord(t *testing.T) {
 				t.Fatal(err)
 			}
 			filestest.Write(t, file, spoil(string(data)))
-			if cold := k.run(base, version, false); cold != "nothing is kept yet" {
+			if cold := k.run(base, version, false); cold != "nothing is kept from an earlier build" {
 				t.Errorf("cold: %q", cold)
 			}
 			if left := k.objects(); left != nil {
@@ -292,7 +292,7 @@ func TestStateAdoptedWhole(t *testing.T) {
 	killed := keeper{t, filepath.Join(trees, "h1-level")}
 	killed.run(m, kube.Version{}, true, objectA)
 	filestest.Write(t, filepath.Join(trees, "a-file"), "x")
-	if cold := (keeper{t, filepath.Join(trees, "h2-level")}).run(m, kube.Version{}, false); cold != "nothing is kept yet" {
+	if cold := (keeper{t, filepath.Join(trees, "h2-level")}).run(m, kube.Version{}, false); cold != "nothing is kept from an earlier build" {
 		t.Errorf("of a killed one: %q", cold)
 	}
 

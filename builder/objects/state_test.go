@@ -154,13 +154,13 @@ func TestState(t *testing.T) {
 		"a spoilt record": {base, v1, func(k keeper) {
 			filestest.Write(k.t, filepath.Join(k.stateDir(), "compiled-from"),
 				"rubbish")
-		}, nil, "nothing is kept yet"},
+		}, nil, "nothing is kept from an earlier build"},
 		"no record at all": {base, v1, func(k keeper) { os.Remove(filepath.Join(k.stateDir(), "compiled-from")) }, nil,
-			"nothing is kept yet"},
+			"nothing is kept from an earlier build"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := keeper{t, filepath.Join(t.TempDir(), "trees", "h-level")}
-			if cold := k.run(manifestOf(base), v1, false, all...); cold != "nothing is kept yet" {
+			if cold := k.run(manifestOf(base), v1, false, all...); cold != "nothing is kept from an earlier build" {
 				t.Errorf("at first: %q", cold)
 			}
 			if test.between != nil {
@@ -247,7 +247,7 @@ func TestStateAdopted(t *testing.T) {
 	}
 	inUse := first.open()
 	defer inUse.Close()
-	if cold := (keeper{t, filepath.Join(trees, "h3-level")}).run(m, kube.Version{}, false); cold != "nothing is kept yet" {
+	if cold := (keeper{t, filepath.Join(trees, "h3-level")}).run(m, kube.Version{}, false); cold != "nothing is kept from an earlier build" {
 		t.Errorf("of one in use: %q", cold)
 	}
 }

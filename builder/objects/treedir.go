@@ -121,8 +121,8 @@ func (d TreeDir) sameLevel() ([]TreeDir, error) {
 	return same, nil
 }
 
-// Gone is whether the tree is no longer there. What the user may not look at is
-// there.
+// Gone reports whether the tree no longer exists. A path the user may not stat
+// counts as existing.
 func (d TreeDir) Gone() bool {
 	_, err := os.Lstat(d.Root)
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)

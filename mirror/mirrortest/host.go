@@ -247,7 +247,7 @@ func link(target string) file {
 	return file{mode: fs.ModeSymlink | 0o777, target: target}
 }
 
-// isLibrary tells whether a file can be loaded by a program of this machine.
+// isLibrary reports whether a file can be loaded by a program of this machine.
 func isLibrary(name string, machine elf.Machine) bool {
 	library, err := elf.Open(name)
 	if err != nil {

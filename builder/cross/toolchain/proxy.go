@@ -23,7 +23,7 @@ var errNotThere = errors.New("not there")
 type proxy struct {
 	// base is where the modules are, of scheme https, http or file.
 	base *url.URL
-	// always is whether the next entry is asked after any error, not only when
+	// always reports whether the next entry is asked after any error, not only when
 	// this one has not what was asked for.
 	always bool
 	// off ends the list, and says that nothing else is to be asked.
@@ -139,7 +139,7 @@ func (p proxy) get(ctx context.Context, path string, longest int64) ([]byte, err
 	return b.Bytes(), err
 }
 
-// copy brings an archive.
+// copy downloads an archive.
 func (p proxy) copy(ctx context.Context, path string, to *os.File) error {
 	return p.read(ctx, path, func(r io.Reader) error {
 		if err := to.Truncate(0); err != nil {
@@ -196,7 +196,7 @@ func (p proxy) request(ctx context.Context, path string, take func(io.Reader) er
 	// The client's own time limit would be one for the whole archive.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	alarm := time.AfterFunc(stall, func() { cancel(fmt.Errorf("nothing came for %s", stall)) })
+	alarm := time.AfterFunc(stall, func() { cancel(fmt.Errorf("nothing arrived for %s", stall)) })
 	defer alarm.Stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base.JoinPath(path).String(), nil)
 	if err != nil {
@@ -236,7 +236,7 @@ type statusError struct {
 
 func (e *statusError) Error() string { return "answers " + e.status }
 
-// refused tells whether a proxy lists a release and does not hand it out.
+// refused reports whether a proxy lists a release and does not hand it out.
 func refused(err error) bool {
 	var status *statusError
 	return errors.Is(err, errNotThere) || errors.As(err, &status) && status.code >= 400 && status.code < 500

@@ -21,7 +21,7 @@ import (
 type File struct {
 	// Name is relative to GOROOT, with slashes.
 	Name string
-	// Executable is whether it is a program or a script. The module's archive
+	// Executable reports whether it is a program or a script. The module's archive
 	// does not say; its place and its name do.
 	Executable bool
 	// Size is in bytes.
@@ -100,7 +100,7 @@ func walkZip(file string, visit func(File, io.Reader) error) error {
 			// golang.org/toolchain@v0.0.1-go1.4.3.linux-amd64/
 			end := strings.Index(strings.TrimPrefix(member.Name, modulePath+"@"), "/")
 			if !strings.HasPrefix(member.Name, modulePath+"@") || end < 0 {
-				return fmt.Errorf("it is no archive of the module %s: it begins with %q", modulePath, member.Name)
+				return fmt.Errorf("it is not an archive of the module %s: it begins with %q", modulePath, member.Name)
 			}
 			prefix = member.Name[:len(modulePath)+1+end+1]
 		}
@@ -176,7 +176,7 @@ func walkDir(root, rel string, depth int, visit func(File, io.Reader) error) err
 		return err
 	}
 	if depth > deepest {
-		return fmt.Errorf("%s lies too deep: do links go round?", rel)
+		return fmt.Errorf("%s is nested too deeply: do links form a loop?", rel)
 	}
 	for _, e := range entries {
 		name := path.Join(rel, e.Name())
@@ -234,7 +234,7 @@ func (t *Toolchain) inspect(ctx context.Context, arch string) error {
 		case "bin/go":
 			program = make([]byte, 20)
 			if _, err := io.ReadFull(r, program); err != nil {
-				return fmt.Errorf("bin/go is no program: %w", err)
+				return fmt.Errorf("bin/go is not a program: %w", err)
 			}
 		}
 		if t.Version != "" && program != nil {
@@ -247,9 +247,9 @@ func (t *Toolchain) inspect(ctx context.Context, arch string) error {
 	}
 	switch {
 	case t.Version == "":
-		return fmt.Errorf("%s is no Go toolchain: it has no VERSION", t.Path)
+		return fmt.Errorf("%s is not a Go toolchain: it has no VERSION", t.Path)
 	case program == nil:
-		return fmt.Errorf("%s is no Go toolchain: it has no bin/go", t.Path)
+		return fmt.Errorf("%s is not a Go toolchain: it has no bin/go", t.Path)
 	case !bytes.HasPrefix(program, []byte("\x7fELF")):
 		return fmt.Errorf("the Go toolchain %s is not for linux", t.Path)
 	}

@@ -34,7 +34,7 @@ func (e *SumError) Error() string {
 func hashZip(ctx context.Context, file string) (string, error) {
 	z, err := zip.OpenReader(file)
 	if err != nil {
-		return "", fmt.Errorf("is no zip archive: %w", err)
+		return "", fmt.Errorf("is not a zip archive: %w", err)
 	}
 	defer z.Close()
 	names := make([]string, 0, len(z.File))
@@ -111,7 +111,7 @@ func parseDatabase(value string) (database, error) {
 	fields := strings.Fields(value)
 	switch {
 	case len(fields) == 0, fields[0] == "off":
-		return database{}, errors.New("GOSUMDB is off, and a toolchain is not taken unchecked")
+		return database{}, errors.New("GOSUMDB is off, and a toolchain is not used unverified")
 	case len(fields) > 2:
 		return database{}, fmt.Errorf("GOSUMDB=%q: too many fields", value)
 	}
@@ -135,7 +135,7 @@ func parseDatabase(value string) (database, error) {
 		address = fields[1]
 	}
 	if db.address, err = url.Parse(address); err != nil || db.address.Scheme == "" || db.address.Host == "" {
-		return database{}, fmt.Errorf("GOSUMDB: %q is no URL", redact(address))
+		return database{}, fmt.Errorf("GOSUMDB: %q is not a URL", redact(address))
 	}
 	return db, nil
 }

@@ -1,5 +1,5 @@
-// Package toolchain brings a Go toolchain from where its releases are kept, the
-// Go module proxy, or from this host, and proves that it is the one asked for.
+// Package toolchain gets a Go toolchain from where its releases are kept, the
+// Go module proxy, or from this host, and verifies that it is the one asked for.
 // It knows module proxies and the checksum database, and nothing of containers
 // or Kubernetes.
 //
@@ -34,12 +34,12 @@ type Toolchain struct {
 	Sum string
 	// Source says where it came from, for people.
 	Source string
-	// Relocated is whether it may have been made for another directory than
+	// Relocated reports whether it may have been made for another directory than
 	// /usr/local/go, so that it has to be told where it is.
 	Relocated bool
 }
 
-// Options say where toolchains come from and what they are held against. The
+// Options say where toolchains come from and how they are verified. The
 // zero value does what the go command does.
 type Options struct {
 	// Arch is Go's name of the processor it is to run on; empty is this host's.
@@ -111,10 +111,10 @@ func choose(listed []string, want wanted, exact bool) (string, bool) {
 	return best, best != ""
 }
 
-// Find brings a release of Go, "1.15.15", from the module proxy, or takes the
-// one that an earlier Find left in the cache, and holds it against its sum. With
-// "1.15" it takes the newest patch release; unless exact is set, the nearest
-// where there is not the one wanted. Nothing that is not proven is left behind.
+// Find downloads a release of Go, "1.15.15", from the module proxy, or reuses the
+// one that an earlier Find left in the cache, and verifies its sum. "1.15" is the
+// newest patch release. Unless exact is set, the nearest patch release stands for
+// one that does not exist. Nothing unverified is left behind.
 func Find(ctx context.Context, version string, exact bool, opts Options) (Toolchain, error) {
 	t, err := find(ctx, version, exact, opts)
 	if err != nil {
@@ -238,7 +238,7 @@ func (f *finder) take(ctx context.Context, name string) (Toolchain, error) {
 	if _, err := os.Stat(file); err == nil {
 		got, err := hashZip(ctx, file)
 		if err != nil || got != want {
-			f.log("%s in the cache is not what %s says: it is brought anew", name, from)
+			f.log("%s in the cache is not what %s says: downloading it again", name, from)
 			if err := os.Remove(file); err != nil {
 				return Toolchain{}, err
 			}
@@ -256,7 +256,7 @@ func (f *finder) take(ctx context.Context, name string) (Toolchain, error) {
 	return t, nil
 }
 
-// download brings a release from the first proxy that has it. It gets its place
+// download downloads a release from the first proxy that has it. It gets its place
 // in the cache only when its hash is the one wanted.
 func (f *finder) download(ctx context.Context, name, file, want, from string) (source string, err error) {
 	part, err := os.CreateTemp(f.Cache, "incoming-*")
@@ -269,7 +269,7 @@ func (f *finder) download(ctx context.Context, name, file, want, from string) (s
 	}()
 	path := modulePath + "/@v/" + f.moduleVersion(name) + ".zip"
 	err = f.each(func(p proxy) error {
-		f.log("%s comes from %s", name, p)
+		f.log("downloading %s from %s", name, p)
 		source = p.String()
 		if err := part.Truncate(0); err != nil {
 			return err
@@ -296,7 +296,7 @@ func (f *finder) download(ctx context.Context, name, file, want, from string) (s
 }
 
 // Local takes a toolchain of this host as it is: a GOROOT directory, a .tar.gz
-// as go.dev/dl has it, or the module's .zip; the last is held against opts.Sum
+// as go.dev/dl has it, or the module's .zip; of the last opts.Sum is verified,
 // where that is set.
 func Local(ctx context.Context, path string, opts Options) (Toolchain, error) {
 	abs, err := filepath.Abs(path)

@@ -217,7 +217,7 @@ func TestFindChecks(t *testing.T) {
 		{name: "a sum", sum: good, err: "the sum given says"},
 		{name: "a go.sum", sum: gosum, err: gosum + " says"},
 		{name: "the right sum", sum: bad, sumdb: "off"},
-		{name: "no database", sumdb: "off", err: "not taken unchecked"},
+		{name: "no database", sumdb: "off", err: "not used unverified"},
 		{name: "a short sum", sum: "h1:abc", err: "44 characters"},
 		{name: "no such file", sum: "/no/such", err: "the toolchain's sum: "},
 	} {
@@ -378,7 +378,7 @@ func TestLocal(t *testing.T) {
 			Linkname: "/etc/passwd"})), err: "not a regular file"},
 		{name: "a member that climbs", path: write("d.zip", module(t, "go1.4.9", prefix+"../../x", "x")), err: "leads out"},
 		{name: "another module", path: write("e.zip", zipped(t, "example.com/x@v1.0.0/VERSION")),
-			err: "no archive of the module"},
+			err: "not an archive of the module"},
 	} {
 		got, err := Local(context.Background(), test.path, Options{Arch: "amd64"})
 		if err == nil {

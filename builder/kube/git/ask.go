@@ -58,7 +58,7 @@ func (r Repository) Branch(ctx context.Context) string {
 
 // Changed reports whether files differ from the commit that is checked out, or
 // are new. What submodules hold does not count, only which commit they are at.
-// ok is whether git knows.
+// ok reports whether git knows.
 func (r Repository) Changed(ctx context.Context) (changed, ok bool, err error) {
 	out, ok, err := r.Ask(ctx, "status", "--porcelain", "--ignore-submodules=dirty")
 	return out != "", ok, err

@@ -15,7 +15,7 @@ type LineEndError struct {
 
 // Error implements error.
 func (e *LineEndError) Error() string {
-	return e.Name + " has the line ends of Windows (CR LF), and no shell runs it so"
+	return e.Name + " has the line ends of Windows (CR LF), with which no shell runs it"
 }
 
 // An UnsetError says that a script needs a variable that nothing sets.

@@ -85,7 +85,7 @@ func heldByAll(e *syntax.Regexp) string {
 	return longest
 }
 
-// Has is whether the expression matches anywhere.
+// Has reports whether the expression matches anywhere.
 func (s Script) Has(expression string) bool { return len(s.Matches(expression)) > 0 }
 
 // only is the end of the only match of the expression.

@@ -159,7 +159,7 @@ func (v *Variables) Where(name string) string {
 	return name
 }
 
-// isSplit is whether the scripts split the variable into words, by
+// isSplit reports whether the scripts split the variable into words, by
 //
 //	IFS=" " read -ra NAME <<< "${NAME:-}"
 func (v *Variables) isSplit(name string) bool {

@@ -171,7 +171,7 @@ func (a *archiver) add(e *Entry) error {
 			return &ChangedError{Path: e.Path}
 		}
 	default:
-		return fmt.Errorf("%q is of no kind", e.Path)
+		return fmt.Errorf("%q has no kind", e.Path)
 	}
 	return a.tar.WriteHeader(&h)
 }

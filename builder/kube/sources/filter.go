@@ -12,7 +12,7 @@ type Filter []Rule
 
 // A Rule includes or leaves out what its pattern matches.
 type Rule struct {
-	// Include is whether what matches is in.
+	// Include reports whether what matches is in.
 	Include bool
 	// Pattern is in rsync's syntax (rsync(1), PATTERN MATCHING RULES).
 	Pattern string
@@ -40,7 +40,7 @@ func ParseFilter(rules ...string) (Filter, error) {
 	return f, nil
 }
 
-// Includes is whether an entry is in, if the directories above it are. path is
+// Includes reports whether an entry is in, if the directories above it are. path is
 // relative to the root of the filter, with slashes; dir is whether it is a
 // directory. What no rule matches is in.
 func (f Filter) Includes(path string, dir bool) bool {

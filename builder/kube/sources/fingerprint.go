@@ -62,7 +62,7 @@ type stamp struct {
 	mtime, ctime int64 // in nanoseconds since 1970
 }
 
-// exec is whether the owner may execute the file.
+// exec reports whether the owner may execute the file.
 func (s stamp) exec() bool { return s.mode&unix.S_IXUSR != 0 }
 
 // fileMode is the type of the file as io/fs has it.
@@ -125,7 +125,7 @@ type look struct {
 	began  int64
 	boot   string // of this system, random
 	dev    uint64
-	// local is whether the times of the tree's file system are this kernel's.
+	// local reports whether the times of the tree's file system are this kernel's.
 	local bool
 }
 
@@ -162,7 +162,7 @@ func clean(fd int) error {
 	return unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE)
 }
 
-// localFiles is whether a directory is on a file system that takes its times
+// localFiles reports whether a directory is on a file system that takes its times
 // from this kernel's clock, and gives a file new ones when it is written to: the
 // magic numbers are those of statfs(2) and linux/magic.h. Others are read whole
 // each time, among them tmpfs, which never learns of a write to a mapped file,
@@ -204,7 +204,7 @@ func (l *look) known(name string, now stamp) (sum [sha256.Size]byte, ok bool) {
 	return l.before.files[i].sum, true
 }
 
-// settles is whether a file that was just read, and was like this before and
+// settles reports whether a file that was just read, and was like this before and
 // after, cannot change without being seen to.
 func (l *look) settles(s stamp) bool {
 	limit := l.began - int64(settled)
@@ -260,7 +260,7 @@ func (f Fingerprint) encode() []byte {
 func UnmarshalFingerprint(data []byte) (Fingerprint, error) {
 	end := len(data) - sha256.Size
 	if end < 0 || sha256.Sum256(data[:end]) != [sha256.Size]byte(data[end:]) {
-		return Fingerprint{}, errors.New("read fingerprint: it is not whole")
+		return Fingerprint{}, errors.New("read fingerprint: it is incomplete")
 	}
 	f, err := parseFingerprint(data[:end])
 	if err != nil {

@@ -41,7 +41,7 @@ type Entry struct {
 	Path string
 	// Kind is what the entry is.
 	Kind Kind
-	// Exec is whether the owner may execute a file; false for other kinds.
+	// Exec reports whether the owner may execute a file; false for other kinds.
 	Exec bool
 	// Size is the size of a file in bytes; 0 for other kinds.
 	Size int64
@@ -270,7 +270,7 @@ func (r *manifestReader) number() (uint64, error) {
 	return v, nil
 }
 
-// check is whether the entry can follow the path before it in a manifest.
+// check reports whether the entry can follow the path before it in a manifest.
 func (e *Entry) check(before string) error {
 	switch {
 	case !ValidPath(e.Path):
@@ -278,7 +278,7 @@ func (e *Entry) check(before string) error {
 	case e.Path <= before:
 		return fmt.Errorf("%q is not in order", e.Path)
 	case e.Kind < File || e.Kind > Link:
-		return fmt.Errorf("%q is of no kind", e.Path)
+		return fmt.Errorf("%q has no kind", e.Path)
 	case e.Size < 0, e.Kind != File && (e.Exec || e.Size != 0 || e.Sum != [sha256.Size]byte{}):
 		return fmt.Errorf("%q is not a %v", e.Path, e.Kind)
 	case e.Kind == Link && (e.Target == "" || strings.IndexByte(e.Target, 0) >= 0), e.Kind != Link && e.Target != "":
@@ -287,7 +287,7 @@ func (e *Entry) check(before string) error {
 	return nil
 }
 
-// ValidPath is whether p is a clean path of something below a root.
+// ValidPath reports whether p is a clean path of something below a root.
 func ValidPath(p string) bool {
 	return p != "" && p != "." && p != ".." && p[0] != '/' && !strings.HasPrefix(p, "../") &&
 		path.Clean(p) == p && strings.IndexByte(p, 0) < 0

@@ -99,7 +99,7 @@ func Diff(before, now Manifest) (changed Manifest, gone []string) {
 	return changed, gone
 }
 
-// reachesFar says whether a file may decide how packages in other directories
+// reachesFar reports whether a file may decide how packages in other directories
 // are compiled: scripts pass flags, C files are included from anywhere.
 func reachesFar(file string) bool {
 	base := path.Base(file)
