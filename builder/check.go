@@ -72,7 +72,8 @@ func (c *checker) open(ctx context.Context, req TreeRequest) (err error) {
 		return err
 	}
 	if names := c.tree.Withheld; names != nil {
-		c.warnOf(Withheld{names}, StepCheck, "the tree's scripts ask for %s, which they are not given", strings.Join(names, ", "))
+		c.warnOf(Withheld{names}, StepCheck, "the tree's scripts ask for %s, which they are not given",
+			strings.Join(names, ", "))
 	}
 	if names := c.tree.Reduced; names != nil {
 		c.warn(StepCheck, "the tree's scripts get %s without user and password", strings.Join(names, ", "))

@@ -71,7 +71,8 @@ func (c *compilation) open(base base) (environment []string, err error) {
 	paths, further := objects.Further(base.Version, base.CgoStd)
 	environment = slices.Concat(r.Environment, further)
 	if want := r.WantsGo; want != "" && base.Version != "go"+want {
-		c.warn(c.step, "the image has %s, the tree wants %s and would download it: FORCE_HOST_GO=y makes it use what is there",
+		c.warn(c.step,
+			"the image has %s, the tree wants %s and would download it: FORCE_HOST_GO=y makes it use what is there",
 			base.Version, want)
 		environment = append(environment, "FORCE_HOST_GO=y")
 	}

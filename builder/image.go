@@ -57,7 +57,8 @@ func (b *build) assemble(ctx context.Context, base base, made image.Context) (st
 	b.Mark("image")
 	if changed && !b.AsUpstream && len(steps) > 0 {
 		b.Line(Line{Step: StepImage, About: LeftOut{}, Text: fmt.Sprintf(
-			"left out %d steps of %s that download programs: the base image must have those", len(steps), p.Tree.Recipe.Dockerfile)})
+			"left out %d steps of %s that download programs: the base image must have those",
+			len(steps), p.Tree.Recipe.Dockerfile)})
 	}
 	if changed || made.Changed {
 		b.done(StepImage, start, "%s assembled from %s", p.imageNames(), made.Shown(p.Tree.Root))

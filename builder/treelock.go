@@ -25,11 +25,11 @@ func lockTree(ctx context.Context, cacheDir, root string, waiting func()) (*os.F
 	if !filepath.IsAbs(cacheDir) {
 		return nil, fmt.Errorf("lock the tree %s: no directory for the lock: %q", root, cacheDir)
 	}
-	real, err := filepath.EvalSymlinks(root)
+	path, err := filepath.EvalSymlinks(root)
 	if err != nil {
 		return nil, fmt.Errorf("lock the tree: %w", err)
 	}
-	sum := sha256.Sum256([]byte(real))
+	sum := sha256.Sum256([]byte(path))
 	dir := filepath.Join(cacheDir, "locks")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("lock the tree: %w", err)

@@ -23,7 +23,9 @@ type LayerWriter func(context.Context, io.Writer) error
 // returned. The image has no name but one of [InterimName]. Nothing of a failed one stays; what a killed
 // one left goes with the next. The caller has the right to bring images in, see
 // [Store.OpenIncoming].
-func (s *Store) Compose(ctx context.Context, owner string, config ocispec.Image, created time.Time, layers ...LayerWriter) (img Image, err error) {
+func (s *Store) Compose(
+	ctx context.Context, owner string, config ocispec.Image, created time.Time, layers ...LayerWriter,
+) (img Image, err error) {
 	if err := s.RemoveLooseLayers(); err != nil {
 		return Image{}, err
 	}
@@ -56,7 +58,9 @@ func (s *Store) Compose(ctx context.Context, owner string, config ocispec.Image,
 		return Image{}, fmt.Errorf("write an image's configuration: %w", err)
 	}
 	id := digest.FromBytes(configBytes)
-	manifest.Config = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: id, Size: int64(len(configBytes))}
+	manifest.Config = ocispec.Descriptor{
+		MediaType: ocispec.MediaTypeImageConfig, Digest: id, Size: int64(len(configBytes)),
+	}
 	manifestBytes, err := json.Marshal(manifest)
 	if err != nil {
 		return Image{}, fmt.Errorf("write an image's manifest: %w", err)
@@ -75,7 +79,10 @@ func (s *Store) Compose(ctx context.Context, owner string, config ocispec.Image,
 		BigData: []cstorage.ImageBigDataOption{
 			{Key: id.String(), Data: configBytes, Digest: id},
 			{Key: cstorage.ImageDigestBigDataKey, Data: manifestBytes, Digest: manifestDigest},
-			{Key: cstorage.ImageDigestManifestBigDataNamePrefix + "-" + manifestDigest.String(), Data: manifestBytes, Digest: manifestDigest},
+			{
+				Key:  cstorage.ImageDigestManifestBigDataNamePrefix + "-" + manifestDigest.String(),
+				Data: manifestBytes, Digest: manifestDigest,
+			},
 		},
 	})
 	if err != nil {

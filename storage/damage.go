@@ -130,7 +130,12 @@ func (s *Store) checkLayer(ctx context.Context, layer *cstorage.Layer) error {
 		return fmt.Errorf("layer %s: %w", layer.ID, err)
 	}
 	digester := digest.Canonical.Digester()
-	_, err = io.Copy(digester.Hash(), &cancelled{ctx, diff})
+	_, err = io.Copy(digester.Hash(), readFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return diff.Read(p)
+	}))
 	if err = errors.Join(err, diff.Close()); err != nil {
 		return fmt.Errorf("layer %s: %w", layer.ID, err)
 	}
@@ -140,18 +145,10 @@ func (s *Store) checkLayer(ctx context.Context, layer *cstorage.Layer) error {
 	return nil
 }
 
-// cancelled reads until its context ends.
-type cancelled struct {
-	context.Context
-	io.Reader
-}
+// A readFunc is an io.Reader.
+type readFunc func([]byte) (int, error)
 
-func (c *cancelled) Read(p []byte) (int, error) {
-	if err := c.Err(); err != nil {
-		return 0, err
-	}
-	return c.Reader.Read(p)
-}
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
 // Files of the overlay driver, in the directory of a layer (drivers/overlay in
 // containers/storage): link holds the layer's short name, which is that of a
@@ -260,7 +257,9 @@ func (s *Store) discardDamaged(ctx context.Context, doubtful []string) ([]Discar
 func (s *Store) stillThere(id string) bool { return s.HasLayer(id) }
 
 // discard removes damaged layers and all that lies on them.
-func (s *Store) discard(layers map[string]*cstorage.Layer, damaged map[string]error, containers []cstorage.Container) ([]Discarded, error) {
+func (s *Store) discard(
+	layers map[string]*cstorage.Layer, damaged map[string]error, containers []cstorage.Container,
+) ([]Discarded, error) {
 	// why is what is wrong with a layer or with one below it.
 	why := func(id string) error {
 		for next := id; layers[next] != nil; next = layers[next].Parent {
@@ -298,7 +297,9 @@ func (s *Store) discard(layers map[string]*cstorage.Layer, damaged map[string]er
 		}
 	}
 	// From the top down: the longest way to the lowest first.
-	rest := slices.DeleteFunc(slices.Collect(maps.Keys(layers)), func(id string) bool { return why(id) == nil || !s.HasLayer(id) })
+	rest := slices.DeleteFunc(slices.Collect(maps.Keys(layers)), func(id string) bool {
+		return why(id) == nil || !s.HasLayer(id)
+	})
 	depth := func(id string) (n int) {
 		for next := id; layers[next] != nil; next = layers[next].Parent {
 			n++

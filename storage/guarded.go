@@ -90,25 +90,34 @@ func (g *guarded) GraphDriver() (drivers.Driver, error) {
 	return one(g, g.Store.GraphDriver)
 }
 
-func (g *guarded) CreateLayer(id string, parent string, names []string, mountLabel string, writeable bool, options *cstorage.LayerOptions) (*cstorage.Layer, error) {
+func (g *guarded) CreateLayer(
+	id string, parent string, names []string, mountLabel string, writeable bool, options *cstorage.LayerOptions,
+) (*cstorage.Layer, error) {
 	return one(g, func() (*cstorage.Layer, error) {
 		return g.Store.CreateLayer(id, parent, names, mountLabel, writeable, options)
 	})
 }
 
-func (g *guarded) PutLayer(id string, parent string, names []string, mountLabel string, writeable bool, options *cstorage.LayerOptions, diff io.Reader) (*cstorage.Layer, int64, error) {
+func (g *guarded) PutLayer(
+	id string, parent string, names []string, mountLabel string, writeable bool,
+	options *cstorage.LayerOptions, diff io.Reader,
+) (*cstorage.Layer, int64, error) {
 	return two(g, func() (*cstorage.Layer, int64, error) {
 		return g.Store.PutLayer(id, parent, names, mountLabel, writeable, options, diff)
 	})
 }
 
-func (g *guarded) CreateImage(id string, names []string, layer string, metadata string, options *cstorage.ImageOptions) (*cstorage.Image, error) {
+func (g *guarded) CreateImage(
+	id string, names []string, layer string, metadata string, options *cstorage.ImageOptions,
+) (*cstorage.Image, error) {
 	return one(g, func() (*cstorage.Image, error) {
 		return g.Store.CreateImage(id, names, layer, metadata, options)
 	})
 }
 
-func (g *guarded) CreateContainer(id string, names []string, image string, layer string, metadata string, options *cstorage.ContainerOptions) (*cstorage.Container, error) {
+func (g *guarded) CreateContainer(
+	id string, names []string, image string, layer string, metadata string, options *cstorage.ContainerOptions,
+) (*cstorage.Container, error) {
 	return one(g, func() (*cstorage.Container, error) {
 		return g.Store.CreateContainer(id, names, image, layer, metadata, options)
 	})
@@ -182,7 +191,9 @@ func (g *guarded) ApplyDiff(to string, diff io.Reader) (int64, error) {
 	return one(g, func() (int64, error) { return g.Store.ApplyDiff(to, diff) })
 }
 
-func (g *guarded) PrepareStagedLayer(options *drivers.ApplyDiffWithDifferOpts, differ drivers.Differ) (*drivers.DriverWithDifferOutput, error) {
+func (g *guarded) PrepareStagedLayer(
+	options *drivers.ApplyDiffWithDifferOpts, differ drivers.Differ,
+) (*drivers.DriverWithDifferOutput, error) {
 	return one(g, func() (*drivers.DriverWithDifferOutput, error) { return g.Store.PrepareStagedLayer(options, differ) })
 }
 
@@ -270,7 +281,9 @@ func (g *guarded) ImageBigDataDigest(id string, key string) (digest.Digest, erro
 	return one(g, func() (digest.Digest, error) { return g.Store.ImageBigDataDigest(id, key) })
 }
 
-func (g *guarded) SetImageBigData(id string, key string, data []byte, digestManifest func([]byte) (digest.Digest, error)) error {
+func (g *guarded) SetImageBigData(
+	id string, key string, data []byte, digestManifest func([]byte) (digest.Digest, error),
+) error {
 	return g.call(func() error { return g.Store.SetImageBigData(id, key, data, digestManifest) })
 }
 
@@ -398,6 +411,7 @@ func (g *guarded) Version() ([][2]string, error) {
 	return one(g, g.Store.Version)
 }
 
+//nolint:staticcheck // the interface has the deprecated type
 func (g *guarded) GetDigestLock(a0 digest.Digest) (cstorage.Locker, error) {
 	return one(g, func() (cstorage.Locker, error) {
 		return g.Store.GetDigestLock(a0)

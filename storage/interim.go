@@ -51,7 +51,9 @@ func (s *Store) RemoveInterim(owner string) error {
 		return fmt.Errorf("list images: %w", err)
 	}
 	for _, img := range images {
-		begun := slices.ContainsFunc(img.Names, func(name string) bool { return strings.HasPrefix(name, interimPrefix(owner)) })
+		begun := slices.ContainsFunc(img.Names, func(name string) bool {
+			return strings.HasPrefix(name, interimPrefix(owner))
+		})
 		if !begun {
 			continue
 		}

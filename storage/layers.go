@@ -55,7 +55,8 @@ func (s *Store) UnpackLayer(parent string, diffID, blob digest.Digest, content i
 		return false, err
 	}
 	id := LayerID(parent, diffID)
-	layer, _, err := s.store.PutLayer(id, parent, []string{name}, "", false, &cstorage.LayerOptions{OriginalDigest: blob}, content)
+	options := &cstorage.LayerOptions{OriginalDigest: blob}
+	layer, _, err := s.store.PutLayer(id, parent, []string{name}, "", false, options, content)
 	if errors.Is(err, cstorage.ErrDuplicateID) {
 		return false, nil
 	}

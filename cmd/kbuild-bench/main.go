@@ -47,16 +47,23 @@ func main() {
 	}
 	flag.StringVar(&o.kbuild, "kbuild", "bin/kbuild", "the kbuild `program`")
 	flag.StringVar(&o.tree, "tree", "", "`directory` of a Kubernetes tree (default: the small one of kbuild demo)")
-	flag.StringVar(&o.base, "base", "", "the tree's base `image`, as kbuild --mirror and podman pull take it, transport and all")
-	flag.StringVar(&o.goroot, "goroot", "", "`directory` of the base image's Go for the bare host, to which it may write (default: the go command's)")
+	flag.StringVar(&o.base, "base", "",
+		"the tree's base `image`, as kbuild --mirror and podman pull take it, transport and all")
+	flag.StringVar(&o.goroot, "goroot", "",
+		"`directory` of the base image's Go for the bare host, to which it may write (default: the go command's)")
 	flag.StringVar(&o.targets[0], "target", "cmd/kubelet", "`target` to compile")
 	flag.StringVar(&o.targets[1], "target2", "cmd/kubectl", "another `target`")
-	flag.StringVar(&o.edit, "edit", "", "Go `file` of the tree to change (default: pkg/kubelet/util.go, or pkg/kubelet/kubelet.go)")
-	flag.StringVar(&o.began, "began", `Go version:|Building go targets`, "`pattern` of the line with which the tree's script begins")
+	flag.StringVar(&o.edit, "edit", "",
+		"Go `file` of the tree to change (default: pkg/kubelet/util.go, or pkg/kubelet/kubelet.go)")
+	flag.StringVar(&o.began, "began", `Go version:|Building go targets`,
+		"`pattern` of the line with which the tree's script begins")
 	flag.IntVar(&o.runs, "runs", 5, "`times` each case is measured")
-	flag.Func("cases", "which cases, `names` separated by commas (default: all): "+strings.Join(caseNames(), ","), list(&o.cases))
-	flag.Func("ways", "which ways, `names` separated by commas (default: all that are there): "+strings.Join(wayNames, ","), list(&o.ways))
-	flag.StringVar(&o.work, "work", "", "`directory` to make and work in (default: one below TMPDIR or /var/tmp); removed at the end")
+	flag.Func("cases",
+		"which cases, `names` separated by commas (default: all): "+strings.Join(caseNames(), ","), list(&o.cases))
+	flag.Func("ways",
+		"which ways, `names` separated by commas (default: all that are there): "+strings.Join(wayNames, ","), list(&o.ways))
+	flag.StringVar(&o.work, "work", "",
+		"`directory` to make and work in (default: one below TMPDIR or /var/tmp); removed at the end")
 	flag.StringVar(&o.out, "out", "bin/bench", "`path` of the reports, to which .md and .json are added")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)

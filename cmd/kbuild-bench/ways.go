@@ -84,8 +84,10 @@ func ownEnvironment(from []string) []string {
 	for _, variable := range from {
 		name, _, _ := strings.Cut(variable, "=")
 		switch {
-		case strings.HasPrefix(name, "KUBE_"), strings.HasPrefix(name, "KBUILD_"), strings.HasPrefix(name, "GIT_"), strings.HasPrefix(name, "BUILDAH_"):
-		case name == "GOFLAGS", name == "GOPATH", name == "GOROOT", name == "GOBIN", name == "CUSTOM_OUTPUT_BINPATH", name == "KUBERNETES_CONTRIB",
+		case strings.HasPrefix(name, "KUBE_"), strings.HasPrefix(name, "KBUILD_"),
+			strings.HasPrefix(name, "GIT_"), strings.HasPrefix(name, "BUILDAH_"):
+		case name == "GOFLAGS", name == "GOPATH", name == "GOROOT", name == "GOBIN",
+			name == "CUSTOM_OUTPUT_BINPATH", name == "KUBERNETES_CONTRIB",
 			name == "STORAGE_DRIVER", name == "MAKEFLAGS", name == "MFLAGS", name == "CGO_ENABLED":
 		default:
 			env = append(env, variable)
@@ -193,7 +195,8 @@ func (buildah) name() string { return wayBuildah }
 
 func (w buildah) buildah(dir string, args ...string) *exec.Cmd {
 	store := filepath.Join(w.dir, "store")
-	return w.command(dir, "buildah", append([]string{"--root", store, "--runroot", store + "-run", "--storage-driver", "overlay"}, args...)...)
+	global := []string{"--root", store, "--runroot", store + "-run", "--storage-driver", "overlay"}
+	return w.command(dir, "buildah", append(global, args...)...)
 }
 
 // context is the directory of the build context.
@@ -221,7 +224,8 @@ func (w buildah) prepare(ctx context.Context) error {
 }
 
 func (w buildah) build(dir string, targets []string) *exec.Cmd {
-	cmd := w.command(dir, "bash", append([]string{"-c", buildahScript(w.kube.Recipe, w.context(), filepath.Join(w.dir, "kept")), "bash"}, targets...)...)
+	script := buildahScript(w.kube.Recipe, w.context(), filepath.Join(w.dir, "kept"))
+	cmd := w.command(dir, "bash", append([]string{"-c", script, "bash"}, targets...)...)
 	store := filepath.Join(w.dir, "store")
 	cmd.Env = append(cmd.Env, "STORE="+store)
 	return cmd
@@ -229,11 +233,11 @@ func (w buildah) build(dir string, targets []string) *exec.Cmd {
 
 // buildahScript packs the sources, builds the image, and runs the command in a
 // container of it with what is kept and the output directory mounted.
-func buildahScript(r kube.Recipe, context, kept string) string {
+func buildahScript(r kube.Recipe, dir, kept string) string {
 	var s strings.Builder
 	s.WriteString("set -e\nb=(buildah --root \"$STORE\" --runroot \"$STORE-run\" --storage-driver overlay)\n")
-	fmt.Fprintf(&s, "tar czf '%s/%s' %s\n", context, r.Archive, strings.Join(r.SourceList, " "))
-	fmt.Fprintf(&s, "\"${b[@]}\" build --quiet --layers --pull-never -t kube-build '%s' >/dev/null\n", context)
+	fmt.Fprintf(&s, "tar czf '%s/%s' %s\n", dir, r.Archive, strings.Join(r.SourceList, " "))
+	fmt.Fprintf(&s, "\"${b[@]}\" build --quiet --layers --pull-never -t kube-build '%s' >/dev/null\n", dir)
 	s.WriteString("c=$(\"${b[@]}\" from --pull-never localhost/kube-build)\n")
 	var volumes []string
 	for i, dir := range r.Persistent {
@@ -250,7 +254,8 @@ func buildahScript(r kube.Recipe, context, kept string) string {
 	for _, e := range r.Environment {
 		fmt.Fprintf(&s, "options+=(--env '%s')\n", e)
 	}
-	fmt.Fprintf(&s, "status=0\n\"${b[@]}\" run \"${options[@]}\" $c %s \"$@\" || status=$?\n", strings.Join(r.Command, " "))
+	fmt.Fprintf(&s, "status=0\n\"${b[@]}\" run \"${options[@]}\" $c %s \"$@\" || status=$?\n",
+		strings.Join(r.Command, " "))
 	s.WriteString("\"${b[@]}\" rm $c >/dev/null\nexit $status\n")
 	return s.String()
 }

@@ -31,7 +31,8 @@ func (s *soak) stage(ctx context.Context) (*power, error) {
 		return nil, err
 	}
 	p := &power{
-		soak: s, disk: d, place: place{s, d.at}, bundle: filepath.Join(s.dir, "bundle.tar"), pictures: filepath.Join(s.dir, "pictures"),
+		soak: s, disk: d, place: place{s, d.at},
+		bundle: filepath.Join(s.dir, "bundle.tar"), pictures: filepath.Join(s.dir, "pictures"),
 		took: map[string]time.Duration{}, want: map[string][]byte{}, held: map[string]string{},
 	}
 	if err := os.Mkdir(p.pictures, 0o755); err != nil {
@@ -85,7 +86,9 @@ func await(cmd *exec.Cmd, ended chan error, said *bytes.Buffer) error {
 
 // blows does something in each round, to each of the steps in turn. The disk is
 // mounted before, and the next run asked afterwards.
-func (s *soak) blows(ctx context.Context, blow func(p *power, t step, moment time.Duration) (what string, err error)) error {
+func (s *soak) blows(
+	ctx context.Context, blow func(p *power, t step, moment time.Duration) (what string, err error),
+) error {
 	p, err := s.stage(ctx)
 	if err != nil {
 		return err
@@ -103,7 +106,8 @@ func (s *soak) blows(ctx context.Context, blow func(p *power, t step, moment tim
 		if e := p.disk.unmount(); e != nil {
 			return errors.Join(err, e)
 		}
-		where := fmt.Sprintf("round %d: %s, %.2f s into %s of %.2f s", n, what, moment.Seconds(), t.name, p.took[t.name].Seconds())
+		where := fmt.Sprintf("round %d: %s, %.2f s into %s of %.2f s", n, what, moment.Seconds(), t.name,
+			p.took[t.name].Seconds())
 		if err := p.verdict(where, err); err != nil {
 			return err
 		}
@@ -159,7 +163,8 @@ func runSignal(ctx context.Context, s *soak) error {
 			return signal.String(), err
 		}
 		if status := cmd.ProcessState.ExitCode(); status != 0 && status != 128+int(signal) {
-			return signal.String(), &fault{"wrong", fmt.Errorf("exit status %d, not %d; it said\n%s", status, 128+int(signal), indent(said.String()))}
+			return signal.String(), &fault{"wrong", fmt.Errorf("exit status %d, not %d; it said\n%s", status,
+				128+int(signal), indent(said.String()))}
 		}
 		return signal.String(), nil
 	})

@@ -60,7 +60,8 @@ func makeFileSystem(ctx context.Context, file string, size int64, features strin
 	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
 		return err
 	}
-	_, err = output(ctx, exec.Command("mkfs.ext4", "-q", "-F", "-O", features, "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", file))
+	_, err = output(ctx, exec.Command("mkfs.ext4", "-q", "-F", "-O", features,
+		"-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", file))
 	return err
 }
 

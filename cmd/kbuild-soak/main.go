@@ -57,13 +57,16 @@ func main() {
 	flag.StringVar(&o.kbuild, "kbuild", "bin/kbuild", "the kbuild `program`")
 	flag.Int64Var(&o.seed, "seed", 1, "`number` that decides what is done when")
 	flag.IntVar(&o.rounds, "rounds", 0, "`number` of rounds of each part (default: each part's own)")
-	flag.StringVar(&o.work, "work", "", "`directory` to make and work in (default: one below TMPDIR or /var/tmp); removed at the end")
-	flag.BoolVar(&o.old, "old", false, "compile with Go 1.4, from the module proxy, which judges by times, instead of the go command's")
+	flag.StringVar(&o.work, "work", "",
+		"`directory` to make and work in (default: one below TMPDIR or /var/tmp); removed at the end")
+	flag.BoolVar(&o.old, "old", false,
+		"compile with Go 1.4, from the module proxy, which judges by times, instead of the go command's")
 	flag.BoolVar(&o.keep, "keep", false, "stop at the first fault, and keep the directory")
-	flag.Func("only", "commands that the power part cuts, `names` separated by commas (default: all)", func(s string) error {
-		o.only = strings.Split(s, ",")
-		return nil
-	})
+	flag.Func("only", "commands that the power part cuts, `names` separated by commas (default: all)",
+		func(s string) error {
+			o.only = strings.Split(s, ",")
+			return nil
+		})
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: kbuild-soak [FLAG...] [PART...]\n\nparts (default: all):")
 		for _, p := range parts {
@@ -146,7 +149,9 @@ func again(ctx context.Context) (int, error) {
 	cmd := exec.Command(self, os.Args[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), inMounts+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNS, Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL,
+	}
 	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("enter a mount namespace: %w", err)
 	}

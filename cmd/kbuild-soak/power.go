@@ -34,7 +34,9 @@ var steps = []step{
 		next: alone, last: true},
 	{name: "publish", from: "compile", edit: true, args: alone, last: true},
 	{name: "build", args: everything, last: true},
-	{name: "cross", args: func(p *power) []string { return []string{"cross", "--offline", "--rootfs", p.rootfs, "--go", p.goroot} }},
+	{name: "cross", args: func(p *power) []string {
+		return []string{"cross", "--offline", "--rootfs", p.rootfs, "--go", p.goroot}
+	}},
 	{name: "bundle load", args: func(p *power) []string { return []string{"bundle", "load", "--offline", p.bundle} }},
 }
 
@@ -203,7 +205,8 @@ func (p *power) round(ctx context.Context, n int, t step) error {
 			return ctx.Err()
 		}
 		err := p.recover(ctx, t, cut)
-		where := fmt.Sprintf("round %d: cut %.2f s into %s of %.2f s (%s)", n, moments[i].Seconds(), t.name, p.took[t.name].Seconds(), options)
+		where := fmt.Sprintf("round %d: cut %.2f s into %s of %.2f s (%s)", n, moments[i].Seconds(), t.name,
+			p.took[t.name].Seconds(), options)
 		if err := p.verdict(where, err); err != nil {
 			return err
 		}
@@ -304,7 +307,8 @@ func (p *power) judge(ctx context.Context, t step) error {
 		return &fault{"wrong", fmt.Errorf("%w, and kbuild said\n%s", err, indent(strings.Join(said, "")))}
 	}
 	if !bytes.Equal(program, p.want[fmt.Sprint(t.edit)]) {
-		return &fault{"wrong", fmt.Errorf("the program, %d bytes, is not that of a build from nothing; kbuild said\n%s", len(program), indent(strings.Join(said, "")))}
+		return &fault{"wrong", fmt.Errorf("the program, %d bytes, is not that of a build from nothing; kbuild said\n%s",
+			len(program), indent(strings.Join(said, "")))}
 	}
 	held, err := p.holdings(ctx)
 	if err != nil {

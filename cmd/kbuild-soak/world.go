@@ -260,7 +260,8 @@ func sumArchive(r io.Reader) (string, error) {
 		if _, err := io.Copy(content, archive); err != nil {
 			return "", err
 		}
-		members[h.Name] = fmt.Sprintf("%q %d %o %d %d %q %x", h.Name, h.Typeflag, h.Mode, h.Uid, h.Gid, h.Linkname, content.Sum(nil))
+		members[h.Name] = fmt.Sprintf("%q %d %o %d %d %q %x",
+			h.Name, h.Typeflag, h.Mode, h.Uid, h.Gid, h.Linkname, content.Sum(nil))
 	}
 	all := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(members)) {

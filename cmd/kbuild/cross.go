@@ -36,7 +36,8 @@ func (a *app) crossCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&own.rootfs, "rootfs", "", "tar archive `file` of a root file system, plain or compressed, to make the image from")
+	f.StringVar(&own.rootfs, "rootfs", "",
+		"tar archive `file` of a root file system, plain or compressed, to make the image from")
 	f.StringVar(&own.golang, "go", "", "Go `toolchain` for --rootfs: "+
 		"a release such as 1.15.15, from GOPROXY; or a GOROOT directory, a .tar.gz or a module's .zip "+
 		"(default: the release in the tree's tag, or its nearest patch release)")

@@ -38,10 +38,10 @@ import (
 // that goes with it. A type that is missing here fails the test.
 func TestErrors(t *testing.T) {
 	t.Setenv("HOME", "/home/user")
-	cross := named(t, "gcr.io/google_containers/kube-cross:v1.4.2-1")
+	base := named(t, "gcr.io/google_containers/kube-cross:v1.4.2-1")
 	var text strings.Builder
 	seen := map[string]bool{}
-	for _, err := range everyError(t, cross) {
+	for _, err := range everyError(t, base) {
 		of := reflect.TypeOf(err)
 		if of.Kind() == reflect.Pointer {
 			of = of.Elem()

@@ -52,7 +52,8 @@ func (f *flags) global(set *pflag.FlagSet) {
 	set.BoolVar(&f.tree.UnknownVersion, "allow-unknown-version", false,
 		"build although the binaries will report a placeholder for their version, such as v0.0.0-master+$Format:%H$")
 	set.StringVar(&f.store.Root, "root", "", "`directory` of a private store for images (default: the user's store)")
-	set.StringVar(&f.store.Driver, "storage-driver", os.Getenv("STORAGE_DRIVER"), "storage `driver`: overlay or vfs (default: the store's, or $STORAGE_DRIVER)")
+	set.StringVar(&f.store.Driver, "storage-driver", os.Getenv("STORAGE_DRIVER"),
+		"storage `driver`: overlay or vfs (default: the store's, or $STORAGE_DRIVER)")
 	set.StringVar(&f.isolation, "isolation", os.Getenv("BUILDAH_ISOLATION"),
 		"`kind` of isolation of containers: oci, rootless or chroot (default: one that works here)")
 	set.BoolVarP(&f.quiet, "quiet", "q", false, "print results and errors only")
@@ -92,7 +93,8 @@ func (f *flags) mirrorFlags(set *pflag.FlagSet) {
 }
 
 func (f *flags) policyFlag(set *pflag.FlagSet) {
-	set.StringVar(&f.mirrors.Policy, "policy", "", "signature policy `file` (default: policy.json of the user or the host)")
+	set.StringVar(&f.mirrors.Policy, "policy", "",
+		"signature policy `file` (default: policy.json of the user or the host)")
 }
 
 func (f *flags) frozenFlag(set *pflag.FlagSet) {
@@ -111,8 +113,9 @@ func (f *flags) outputFlag(set *pflag.FlagSet) {
 
 // platformFlag is for the commands that compile targets.
 func (f *flags) platformFlag(set *pflag.FlagSet) {
-	set.StringSliceVar(&f.platforms, "build-platform", nil, "`platform` to compile for, as os/arch; repeatable, or separated by commas "+
-		"(default: the container's, or KUBE_BUILD_PLATFORMS where the tree passes it on)")
+	set.StringSliceVar(&f.platforms, "build-platform", nil,
+		"`platform` to compile for, as os/arch; repeatable, or separated by commas "+
+			"(default: the container's, or KUBE_BUILD_PLATFORMS where the tree passes it on)")
 }
 
 // upstreamFlag is for the commands that assemble the build image, or need it.

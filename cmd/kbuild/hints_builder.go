@@ -46,7 +46,8 @@ func builderHints() []hint {
 			return "TMPDIR names its parent directory: unset it, or mkdir -p \"$TMPDIR\""
 		}),
 		forType(func(*builder.NothingMadeError) string {
-			return "programs are expected in <os>/<arch>/ of the tree's output directory; kbuild run -- COMMAND runs anything else"
+			return "programs are expected in <os>/<arch>/ of the tree's output directory; " +
+				"kbuild run -- COMMAND runs anything else"
 		}),
 		forType(func(*files.LinkError) string {
 			return "remove the link, or say yourself where output goes: OUT_DIR=DIRECTORY for one in the tree, " +

@@ -42,10 +42,12 @@ func treeHints() []hint {
 		}),
 		forType(func(*kube.NotAddedError) string { return mixed }),
 		forType(func(*kube.ImageNameError) string {
-			return "what the tree or the environment says of its images is damaged; in a git checkout, git diff shows what changed"
+			return "what the tree or the environment says of its images is damaged; " +
+				"in a git checkout, git diff shows what changed"
 		}),
 		forType(func(*kube.NoCrossDockerfileError) string {
-			return "kbuild cross --rootfs makes it from a root file system archive and a Go toolchain; --mirror pulls it from a registry"
+			return "kbuild cross --rootfs makes it from a root file system archive and a Go toolchain; " +
+				"--mirror pulls it from a registry"
 		}),
 		forType(func(*kube.ContextFileError) string {
 			return "kbuild puts localtime, rsyncd.password and the files beside the Dockerfile there"
@@ -140,7 +142,8 @@ func versionHints() []hint {
 			return "KUBE_GIT_VERSION_FILE names a file of lines such as KUBE_GIT_VERSION='v1.2.0'; without it git is asked"
 		}),
 		forType(func(*git.Error) string {
-			return "repair the repository, or give the version with KUBE_GIT_COMMIT and KUBE_GIT_VERSION or with KUBE_GIT_VERSION_FILE"
+			return "repair the repository, " +
+				"or give the version with KUBE_GIT_COMMIT and KUBE_GIT_VERSION or with KUBE_GIT_VERSION_FILE"
 		}),
 		forType(func(e *git.OwnerError) string {
 			return "trust the repository with: git config --global --add safe.directory " + e.Path

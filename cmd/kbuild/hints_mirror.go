@@ -41,7 +41,10 @@ func mirrorHints() []hint {
 		}),
 		forType(func(*mirror.SharedCredentialsError) string { return "use --authfile, which has them for each registry" }),
 		forType(func(e *mirror.ConfigError) string {
-			flag := map[string]string{"containers-policy.json": "--policy", "containers-registries.conf": "--registries-conf"}[e.File]
+			flag := "--registries-conf"
+			if e.File == "containers-policy.json" {
+				flag = "--policy"
+			}
 			return fmt.Sprintf("fix the file, see %s(5), or name a different one with %s", e.File, flag)
 		}),
 		forType(func(e *mirror.AmbiguousError) string {
@@ -157,7 +160,8 @@ func formHint(e *mirror.FormError) string {
 	case e.Form == "a bundle":
 		return "kbuild bundle save writes bundles; use other archives as oci-archive:FILE or docker-archive:FILE"
 	}
-	return "oci: and dir: are directories; oci-archive: and docker-archive: are files, in two formats that podman save and skopeo write"
+	return "oci: and dir: are directories; oci-archive: and docker-archive: are files, " +
+		"in two formats that podman save and skopeo write"
 }
 
 // policyHint says what to write into the policy so that signed images are

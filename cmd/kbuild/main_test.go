@@ -208,28 +208,28 @@ func runScripts(t *testing.T, dir string, short ...string) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			// tree DIR TAG: a small tree whose base image has the tag.
-			"tree": func(ts *testscript.TestScript, neg bool, args []string) {
+			"tree": func(ts *testscript.TestScript, _ bool, args []string) {
 				dir := ts.MkAbs(args[0])
 				ts.Check(kubetest.Release12(dir, args[1]))
 				ts.Check(kubetest.Commit(context.Background(), dir, "v1.2.3"))
 			},
 			// release NAME DIR TAG: a small tree shaped like that release.
-			"release": func(ts *testscript.TestScript, neg bool, args []string) {
+			"release": func(ts *testscript.TestScript, _ bool, args []string) {
 				dir := ts.MkAbs(args[1])
 				ts.Check(kubetest.Write(args[0], dir, args[2]))
 				ts.Check(kubetest.Commit(context.Background(), dir, "v"+args[0]+".3"))
 			},
 			// touched: somebody connected to $WATCHED; with ! nobody did.
-			"touched": func(ts *testscript.TestScript, neg bool, args []string) {
+			"touched": func(ts *testscript.TestScript, neg bool, _ []string) {
 				if n := connections.Load(); (n == 0) != neg {
 					ts.Fatalf("%d connections were attempted", n)
 				}
 			},
 			// exits STATUS COMMAND...: the command ends with just this status.
-			"exits": func(ts *testscript.TestScript, neg bool, args []string) { exits(ts, args) },
+			"exits": func(ts *testscript.TestScript, _ bool, args []string) { exits(ts, args) },
 			// harmless STATUS COMMAND...: the command ends with this status, and
 			// leaves binaries, sources, images and containers as they were.
-			"harmless": func(ts *testscript.TestScript, neg bool, args []string) {
+			"harmless": func(ts *testscript.TestScript, _ bool, args []string) {
 				before := holdings(ts)
 				exits(ts, args)
 				after := holdings(ts)
@@ -240,7 +240,7 @@ func runScripts(t *testing.T, dir string, short ...string) {
 				}
 			},
 			// replace FILE OLD NEW edits a file and leaves it the time it had.
-			"replace": func(ts *testscript.TestScript, neg bool, args []string) {
+			"replace": func(ts *testscript.TestScript, _ bool, args []string) {
 				file := ts.MkAbs(args[0])
 				info, err := os.Stat(file)
 				ts.Check(err)
@@ -252,11 +252,11 @@ func runScripts(t *testing.T, dir string, short ...string) {
 				ts.Check(os.Chtimes(file, info.ModTime(), info.ModTime()))
 			},
 			// packed FORM PATH: the small kube-cross in another form, see pack.
-			"packed": func(ts *testscript.TestScript, neg bool, args []string) {
+			"packed": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(pack(args[0], ts.MkAbs(args[1]), w.small))
 			},
 			// age FILE... sets files' times long back.
-			"age": func(ts *testscript.TestScript, neg bool, args []string) {
+			"age": func(ts *testscript.TestScript, _ bool, args []string) {
 				old := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
 				for _, file := range args {
 					ts.Check(os.Chtimes(ts.MkAbs(file), old, old))
@@ -264,7 +264,7 @@ func runScripts(t *testing.T, dir string, short ...string) {
 			},
 			// snapshot FILE: the paths, kinds, sizes and times below the current
 			// directory, to be compared later.
-			"snapshot": func(ts *testscript.TestScript, neg bool, args []string) {
+			"snapshot": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(ts.Exec("find", ".", "-path", "./.git", "-prune", "-o", "-not", "-name", ".", "-printf", `%p %y %s %T@ %i\n`))
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(ts.ReadFile("stdout")), 0o644))
 			},

@@ -173,7 +173,7 @@ func (r *random) build(store string, args, targets []string) map[string]string {
 	out := r.kbuild(store, slices.Concat([]string{"run", "-q", "--", "tar", "cf", "-", "--exclude=./_output", "--exclude=./Godeps/_workspace/pkg"}, members)...)
 	for archive := tar.NewReader(bytes.NewReader(out)); ; {
 		h, err := archive.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return got
 		}
 		if err != nil {

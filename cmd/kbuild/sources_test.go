@@ -47,10 +47,10 @@ func lockedRegistry(t *testing.T, user, password string) *locked {
 	return &l
 }
 
-func (l *locked) push(name string, img v1.Image) error {
+func (l *locked) push(ref string, img v1.Image) error {
 	l.open.Store(true)
 	defer l.open.Store(false)
-	return l.Push(name, img)
+	return l.Push(ref, img)
 }
 
 // pack writes an image to path in the form of a transport of containers/image:

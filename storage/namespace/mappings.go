@@ -301,10 +301,12 @@ func outsideOf(list []specs.LinuxIDMapping) string {
 	for _, m := range list {
 		inside := false
 		for _, o := range own {
-			inside = inside || m.HostID >= o.ContainerID && uint64(m.HostID)+uint64(m.Size) <= uint64(o.ContainerID)+uint64(o.Size)
+			inside = inside || m.HostID >= o.ContainerID &&
+				uint64(m.HostID)+uint64(m.Size) <= uint64(o.ContainerID)+uint64(o.Size)
 		}
 		if !inside {
-			return fmt.Sprintf("the ids %d to %d do not exist in the container around kbuild", m.HostID, uint64(m.HostID)+uint64(m.Size)-1)
+			return fmt.Sprintf("the ids %d to %d do not exist in the container around kbuild",
+				m.HostID, uint64(m.HostID)+uint64(m.Size)-1)
 		}
 	}
 	return ""

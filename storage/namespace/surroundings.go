@@ -71,7 +71,8 @@ func Surroundings() string {
 		return name.String()
 	}
 	for line := range strings.Lines(string(data)) {
-		if fields := strings.Fields(line); len(fields) > 5 && (strings.HasPrefix(fields[4], "/proc") || strings.HasPrefix(fields[4], "/sys")) {
+		fields := strings.Fields(line)
+		if len(fields) > 5 && (strings.HasPrefix(fields[4], "/proc") || strings.HasPrefix(fields[4], "/sys")) {
 			fmt.Fprintln(h, fields[4], fields[5])
 		}
 	}
