@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"sync"
 )
 
 // An OwnerError says that a file of an image belongs to ids that do not exist
@@ -19,11 +20,15 @@ func (e *OwnerError) Error() string {
 	return fmt.Sprintf("%s in the image belongs to %d:%d, ids that this user does not have", e.Path, e.UID, e.GID)
 }
 
+// Unwrap returns what the process that unpacks said.
 func (e *OwnerError) Unwrap() error { return e.cause }
 
 // noOwner is what containers/storage says of such a file, see checkChownErr in
 // its pkg/idtools; the error of the process that unpacks is text alone.
-var noOwner = regexp.MustCompile(`insufficient UIDs or GIDs available in (?:the )?user namespace \(requested (\d+):(\d+) for (.+?)\):`)
+var noOwner = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`insufficient UIDs or GIDs available in (?:the )?user namespace ` +
+		`\(requested (\d+):(\d+) for (.+?)\):`)
+})
 
 // owned makes an OwnerError of an error that says so; any other is returned as
 // it is.
@@ -31,7 +36,7 @@ func owned(err error) error {
 	if err == nil {
 		return nil
 	}
-	m := noOwner.FindStringSubmatch(err.Error())
+	m := noOwner().FindStringSubmatch(err.Error())
 	if m == nil {
 		return err
 	}

@@ -117,6 +117,7 @@ func everyError(t *testing.T, want reference.Named) []error {
 		&storage.DriverError{Root: "/store", Held: "vfs", Asked: "overlay"}, &storage.BrokenError{Root: "/store", Why: cause},
 		&files.LinkError{Path: "/k/_output"}, &files.OutsideError{Root: "/k", Path: "build/x"},
 		&namespace.MapError{Tool: "newuidmap", Said: "not permitted", Cause: "it has no capability"},
+		&namespace.TextError{Quoted: `"\xff"`}, &storage.PathError{Path: "/a:b", Why: "its name has a colon in it"},
 	)
 }
 
@@ -132,6 +133,7 @@ func treeErrors(cause error) []error {
 		&kube.ImageNameError{From: script, Of: "base image", Name: "A b"}, &kube.RsyncError{Script: script, Function: "sync", Err: cause},
 		&kube.NoCrossDockerfileError{Root: "/k"}, &kube.TargetError{Target: "kublet", Near: []string{"cmd/kubelet"}},
 		&kube.TargetError{Target: "x", Near: []string{"cmd/x", "plugin/cmd/x"}, Ambiguous: true},
+		&kube.TargetError{Target: "x", Listed: []string{"cmd/kubelet", "cmd/kubectl"}},
 		&kube.VersionFileError{Err: cause}, &kube.VersionError{Version: "one"}, &kube.VersionError{Version: "one", File: script},
 		&kube.PlatformError{Platform: "linux"}, &kube.NoPlatformsError{Script: "hack/build-go.sh"},
 		&kube.ContextFileError{Dockerfile: "build/build-image/Dockerfile", Instruction: "COPY", Name: "x"},
@@ -165,6 +167,8 @@ func mirrorErrors(registry mirror.Source, want reference.Named, cause error, sum
 		&mirror.ExistsError{Path: "/x.tar", Problem: "exists and is not a regular file"},
 		&mirror.VersionError{File: mirror.LockFile, Has: "2", Knows: "1"}, &mirror.StoreSourceError{},
 		&mirror.SpaceError{Dir: "/store", Need: 655e6, Free: 200e6}, &mirror.SpaceError{Dir: "/store", Inodes: true},
+		// More than any host can give, so that the hint is the same on each.
+		&mirror.OwnerError{Path: "/x", UID: 1<<32 - 2, GID: 1<<32 - 2},
 	}
 	for _, p := range []mirror.Problem{
 		mirror.NoAccess, mirror.NotThere, mirror.PlainHTTP, mirror.Untrusted, mirror.WrongBytes, mirror.LeaksCredentials, mirror.NotRegistry,
