@@ -3,11 +3,13 @@ package builder
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/kbuild/kbuild/builder/container"
+	"github.com/kbuild/kbuild/builder/cross"
 	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/storage"
@@ -48,7 +50,7 @@ func (b *build) assemble(ctx context.Context, base base, made image.Context) (st
 	}
 	steps := p.Tree.Recipe.NetworkSteps
 	if b.AsUpstream && len(steps) > 0 {
-		opts.Network = container.NetworkHost
+		opts.Network, opts.Proxies = container.NetworkHost, cross.Proxies(os.Getenv)
 	}
 	img, changed, err := image.Assemble(ctx, b.store, opts)
 	if err != nil {

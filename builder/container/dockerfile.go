@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -24,10 +25,11 @@ type Dockerfile struct {
 	From    string   // id of the image it begins with, "" for what it says
 	Args    []string // NAME=value
 	Labels  []string // NAME=value
-	// Network is what its commands see of the network; "" is none. With the
-	// host's, buildah hands its own environment's proxies on to them, and only so
-	// do they stay out of the image's history.
+	// Network is what its commands see of the network; "" is none.
 	Network Network
+	// Proxies are variables, NAME=value, that its commands are given with the
+	// host's network. They are no part of the image, nor of its history.
+	Proxies []string
 	// Time is that of every file that is written; nil leaves them theirs.
 	Time *time.Time
 	Tree string // hash of the tree's path, a part of the containers' names
@@ -54,6 +56,11 @@ func RunDockerfile(ctx context.Context, store *storage.Store, d Dockerfile) (id 
 			return "", err
 		}
 	}
+	restore, err := setProxies(d.Proxies)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = cmp.Or(err, restore()) }()
 	stop := passOn(ctx)
 	id, _, err = imagebuildah.BuildDockerfiles(ctx, store.Unwrap(), options, d.File)
 	stop()

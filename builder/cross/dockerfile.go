@@ -3,7 +3,6 @@ package cross
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -55,16 +54,11 @@ func (c Dockerfile) Assemble(ctx context.Context, store *storage.Store, inputs d
 		return storage.Image{}, err
 	}
 	output := &stepLog{begin: c.Step}
-	restore, err := setProxies(c.Proxies)
-	if err != nil {
-		return storage.Image{}, err
-	}
 	// Files keep the times they are written at: Go before 1.10 judges by them.
 	id, err := container.RunDockerfile(ctx, store, container.Dockerfile{
 		File: file, Context: c.dir(), Args: c.Tree.Recipe.BuildArgs, Labels: []string{labelCross + "=" + inputs.String()},
-		Network: container.NetworkHost, Tree: c.TreeID, Host: c.Host, Log: output,
+		Network: container.NetworkHost, Proxies: c.Proxies, Tree: c.TreeID, Host: c.Host, Log: output,
 	})
-	err = errors.Join(err, restore())
 	if ctx.Err() != nil {
 		return storage.Image{}, ctx.Err()
 	}
@@ -72,36 +66,6 @@ func (c Dockerfile) Assemble(ctx context.Context, store *storage.Store, inputs d
 		return storage.Image{}, c.explain(err, output)
 	}
 	return store.LookupID(id)
-}
-
-// proxyVariables are those that programs and buildah know.
-var proxyVariables = []string{
-	"http_proxy", "https_proxy", "no_proxy", "ftp_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "FTP_PROXY",
-}
-
-// setProxies makes the proxies those of this process for a while.
-func setProxies(proxies []string) (restore func() error, err error) {
-	before := map[string]string{}
-	for _, name := range proxyVariables {
-		if value, ok := os.LookupEnv(name); ok {
-			before[name] = value
-			err = errors.Join(err, os.Unsetenv(name))
-		}
-	}
-	for _, p := range proxies {
-		name, value, _ := strings.Cut(p, "=")
-		err = errors.Join(err, os.Setenv(name, value))
-	}
-	return func() (err error) {
-		for _, name := range proxyVariables {
-			if value, ok := before[name]; ok {
-				err = errors.Join(err, os.Setenv(name, value))
-			} else {
-				err = errors.Join(err, os.Unsetenv(name))
-			}
-		}
-		return err
-	}, err
 }
 
 // Proxies are the proxies for the commands of a base image's Dockerfile, as

@@ -316,7 +316,7 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 	created := sources.CanonicalTime
 	d := container.Dockerfile{
 		File: file, Context: a.Context.Dir, From: a.Base.ID, Args: a.Tree.Recipe.BuildArgs,
-		Network: a.Network, Time: &created, Tree: a.Maker.Tree, Host: a.Host, Log: log,
+		Network: a.Network, Proxies: a.Proxies, Time: &created, Tree: a.Maker.Tree, Host: a.Host, Log: log,
 	}
 	for name, value := range labels {
 		if value != "" {

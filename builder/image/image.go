@@ -53,6 +53,9 @@ type AssembleOptions struct {
 	// Network is what the steps of the Dockerfile see of the network; "" is
 	// none.
 	Network container.Network
+	// Proxies are variables, NAME=value, that those steps are given with the
+	// host's network.
+	Proxies []string
 	// Log receives what the assembly prints, line by line.
 	Log io.Writer
 }
