@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 )
 
@@ -37,19 +38,32 @@ func Copy(from, to string, owner Owner) (err error) {
 	return out.Chmod(info.Mode().Perm()&0o755 | 0o600)
 }
 
-// MakeDirs is os.MkdirAll for a given owner.
+// MakeDirs is os.MkdirAll for a given owner. Links are followed in what is there
+// when it begins, and not in what is missing: whoever owns a directory above could
+// have root give anything to him by a link that he puts there meanwhile.
 func MakeDirs(dir string, owner Owner) error {
-	if _, err := os.Stat(dir); err == nil {
+	above, missing := dir, ""
+	for {
+		_, err := os.Stat(above)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) || above == filepath.Dir(above) {
+			return err
+		}
+		above, missing = filepath.Dir(above), path.Join(filepath.Base(above), missing)
+	}
+	if missing == "" {
 		return nil
 	}
-	if err := MakeDirs(filepath.Dir(dir), owner); err != nil {
+	root, err := OpenRoot(above)
+	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil
-		}
+	defer root.Close()
+	made, err := root.MakeDirs(missing, owner)
+	if err != nil {
 		return err
 	}
-	return os.Chown(dir, owner.UID, owner.GID)
+	return made.Close()
 }

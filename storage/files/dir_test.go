@@ -187,3 +187,33 @@ func TestDirUnfinished(t *testing.T) {
 		}
 	}
 }
+
+// A directory that is to be made is not made behind a link to nothing, which
+// whoever owns the one above could turn to anywhere.
+func TestMakeDirsMissing(t *testing.T) {
+	dir, outside, _ := written(t)
+	for name, ok := range map[string]bool{
+		"a/b": true, "a/b/new/deep": true, "new": true, "out/b": true, "out/new/deep": true, // a link that was there
+		"dangling": false, "dangling/x": false, "a/file/x": false,
+	} {
+		full := filepath.Join(dir, name)
+		if strings.HasPrefix(name, "dangling") {
+			link := filepath.Join(dir, "dangling")
+			if _, err := os.Lstat(link); err != nil {
+				if err := os.Symlink(filepath.Join(outside, "made"), link); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		err := MakeDirs(full, Self())
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		if info, err := os.Stat(full); ok && (err != nil || !info.IsDir()) {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(outside, "made")); err == nil {
+		t.Error("a directory was made behind a link to nothing")
+	}
+}
