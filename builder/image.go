@@ -46,7 +46,7 @@ func (b *build) assemble(ctx context.Context, base base, made image.Context) (st
 	opts := image.AssembleOptions{
 		Tree: p.Tree, Version: p.Version, Sources: p.Sources, Context: made,
 		Base: base.Image, BaseName: p.Base.Ref, Names: named(p.Names), Maker: p.maker(),
-		Host: b.host, Log: b.Log(),
+		Host: b.host, Log: b.Log(), RunDockerfile: b.runDockerfile,
 	}
 	steps := p.Tree.Recipe.NetworkSteps
 	if b.AsUpstream && len(steps) > 0 {

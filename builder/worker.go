@@ -22,15 +22,16 @@ import (
 
 // verbs is the table of what the worker can do.
 var verbs = map[string]verb{
-	"build":  does(buildInside),
-	"lock":   does(lockInside),
-	"save":   does(saveInside),
-	"load":   does(loadInside),
-	"cross":  does(crossInside),
-	"images": does(imagesInside),
-	"clean":  does(cleanInside),
-	"prune":  does(pruneInside),
-	"remove": does(removeInside),
+	"build":      does(buildInside),
+	"lock":       does(lockInside),
+	"save":       does(saveInside),
+	"load":       does(loadInside),
+	"cross":      does(crossInside),
+	"dockerfile": does(dockerfileInside),
+	"images":     does(imagesInside),
+	"clean":      does(cleanInside),
+	"prune":      does(pruneInside),
+	"remove":     does(removeInside),
 }
 
 // A verb is what the worker does with an order of one type.

@@ -35,16 +35,15 @@ type Dockerfile struct {
 	Tree string // hash of the tree's path, a part of the containers' names
 	Host Host
 	// Log receives what buildah and the commands print.
-	Log io.Writer
+	Log io.Writer `json:"-"`
 }
 
 // RunDockerfile runs a Dockerfile with buildah, never pulling, and returns the id
 // of the image. When ctx ends the error is that of ctx.
 //
-// What a stranger's Dockerfile may not ask for is refused before buildah reads
-// it, of the ONBUILD of its base images, too: see [dockerfile.File.Check].
+// [CheckDockerfile] comes before.
 func RunDockerfile(ctx context.Context, store *storage.Store, d Dockerfile) (id string, err error) {
-	if err := check(store, d); err != nil {
+	if err := CheckDockerfile(store, d); err != nil {
 		return "", err
 	}
 	options, err := buildOptions(store, d)
@@ -70,8 +69,9 @@ func RunDockerfile(ctx context.Context, store *storage.Store, d Dockerfile) (id 
 	return id, err
 }
 
-// check is the gate before buildah.
-func check(store *storage.Store, d Dockerfile) error {
+// CheckDockerfile is the gate before buildah: it returns an error for what a
+// stranger's Dockerfile, or the ONBUILD of its base images, may not ask for.
+func CheckDockerfile(store *storage.Store, d Dockerfile) error {
 	text, err := os.ReadFile(d.File)
 	if err != nil {
 		return err

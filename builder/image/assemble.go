@@ -323,7 +323,13 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 			d.Labels = append(d.Labels, name+"="+value)
 		}
 	}
-	id, err := container.RunDockerfile(ctx, a.store, d)
+	run := a.RunDockerfile
+	if run == nil {
+		run = func(ctx context.Context, d container.Dockerfile) (string, error) {
+			return container.RunDockerfile(ctx, a.store, d)
+		}
+	}
+	id, err := run(ctx, d)
 	if err != nil && ctx.Err() != nil {
 		return "", ctx.Err()
 	}

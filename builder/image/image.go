@@ -58,6 +58,8 @@ type AssembleOptions struct {
 	Proxies []string
 	// Log receives what the assembly prints, line by line.
 	Log io.Writer
+	// RunDockerfile runs a Dockerfile; nil is [container.RunDockerfile].
+	RunDockerfile func(context.Context, container.Dockerfile) (id string, err error)
 }
 
 // Assemble makes the kube-build image from its context directory with
