@@ -103,7 +103,8 @@ func TestPullFromWhatContainerdExports(t *testing.T) {
 	opts := options(t)
 	opts.Platform = "linux/s390x"
 	_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, "oci-archive:"+file), opts)
-	if err == nil || !strings.Contains(err.Error(), "does not hold it; it may have been exported for a different platform") {
+	if err == nil ||
+		!strings.Contains(err.Error(), "does not hold it; it may have been exported for a different platform") {
 		t.Errorf("a platform that is not there: got %v", err)
 	}
 	_, _, err = mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted),

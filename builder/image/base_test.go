@@ -24,7 +24,8 @@ func TestCheck(t *testing.T) {
 		note, err    string
 	}{
 		{"v1.4.2-1", "go1.4.2", []string{"bash"}, "", ""},
-		{"v1.4.2-1", "go1.4.3", []string{"bash"}, "has go1.4.3, v1.4.2-1 promises 1.4.2: a different patch release, accepted", ""},
+		{"v1.4.2-1", "go1.4.3", []string{"bash"}, "has go1.4.3, v1.4.2-1 promises 1.4.2: a different patch release, accepted",
+			""},
 		{"v1.4.2-1", "go1.6.3", []string{"bash"}, "", "has go1.6.3, v1.4.2-1 promises 1.4"},
 		{"v1.4.2-1", "", []string{"bash"}, "", "has no Go toolchain"},
 		{"v1.4.2-1", "devel", []string{"bash"}, "", `unknown version "devel"`},

@@ -4,22 +4,18 @@
 package objects
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"sort"
 	"strings"
 	"time"
 
 	"github.com/kbuild/kbuild/builder/kube"
-	"github.com/kbuild/kbuild/builder/kube/golang"
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/storage/files"
 	"golang.org/x/sys/unix"
@@ -97,111 +93,6 @@ func Open(dir string, recipe kube.Recipe, key Key, further ...string) (*State, e
 // Close ends the use of the state.
 func (s *State) Close() error { return s.lock.Close() }
 
-// adopt copies the newest of the states of a name that other trees of the same
-// level have and that is not in use. Objects keep their times, by which Go judges
-// them. They are copied, not linked: an old Go writes into a file it replaces.
-func (s *State) adopt(own TreeDir, name string) error {
-	trees, err := own.sameLevel()
-	if err != nil {
-		return err
-	}
-	var others []string
-	for _, d := range trees {
-		others = append(others, filepath.Join(d.Path, "kept", name))
-	}
-	sort.Slice(others, func(i, j int) bool { return modTime(others[i]).After(modTime(others[j])) })
-	for _, other := range others {
-		lock, err := os.Open(filepath.Join(other, "lock"))
-		if err != nil {
-			continue
-		}
-		if files.Flock(lock, unix.LOCK_SH|unix.LOCK_NB) != nil {
-			lock.Close()
-			continue
-		}
-		err = s.copyFrom(other)
-		lock.Close()
-		return err
-	}
-	return nil
-}
-
-// copyFrom copies into a directory beside the state's own, so that half a copy
-// is never taken for a state. What a command that was killed left in the other
-// stays there. The copy has an inventory on the disk when a command in it has
-// come to its end.
-func (s *State) copyFrom(other string) error {
-	held, ok := readInventory(other)
-	if !ok {
-		return nil
-	}
-	next, err := os.MkdirTemp(filepath.Dir(s.dir), ".copy-*")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(next)
-	if err := os.Chmod(next, 0o755); err != nil {
-		return err
-	}
-	for _, name := range []string{"kept", "compiled-from"} {
-		err := copyTree(filepath.Join(other, name), filepath.Join(next, name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	v, err := held.compare(next) // all are new files: each is read
-	if err != nil {
-		return err
-	}
-	if err := removeFiles(next, append(v.spoilt, v.unknown...)); err != nil {
-		return err
-	}
-	s.held = held
-	return os.Rename(next, s.dir)
-}
-
-// copyTree copies files, directories and links with their modes and times.
-func copyTree(from, to string) error {
-	return filepath.WalkDir(from, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(from, p)
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(to, rel)
-		switch {
-		case d.IsDir():
-			return os.MkdirAll(target, info.Mode().Perm()|0o700)
-		case d.Type() == fs.ModeSymlink:
-			link, err := os.Readlink(p)
-			if err != nil {
-				return err
-			}
-			return os.Symlink(link, target)
-		case !d.Type().IsRegular():
-			return nil
-		}
-		if err := files.Copy(p, target, files.Self()); err != nil {
-			return err
-		}
-		return os.Chtimes(target, info.ModTime(), info.ModTime())
-	})
-}
-
-func modTime(file string) time.Time {
-	info, err := os.Stat(file)
-	if err != nil {
-		return time.Time{}
-	}
-	return info.ModTime()
-}
-
 // pruneStates removes all but the newest states, and never the one in use. A
 // time in the future, from before a clock was set right, says nothing.
 func pruneStates(dir, current string) error {
@@ -245,8 +136,6 @@ func (s *State) kept(container string) string { return filepath.Join(s.dir, "kep
 func escape(p string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(strings.TrimPrefix(p, "/"), "%", "%25"), "/", "%2f")
 }
-
-func (s *State) record() string { return filepath.Join(s.dir, "compiled-from") }
 
 // Prepare removes what does not follow from the sources and the version, and what
 // is not as it was left, and notes them. It returns the mounts for the container
@@ -402,130 +291,4 @@ func (s *State) remove(dirs []string, stale func(container, rel string, info fs.
 		}
 	}
 	return nil
-}
-
-// compiledFrom is what a state's record says.
-type compiledFrom struct {
-	manifest sources.Manifest
-	version  string
-	time     time.Time
-}
-
-const recordHeader = "kbuild kept state 1"
-
-func (s *State) readRecord() (compiledFrom, bool, error) {
-	f, err := os.Open(s.record())
-	if errors.Is(err, fs.ErrNotExist) {
-		return compiledFrom{}, false, nil
-	}
-	if err != nil {
-		return compiledFrom{}, false, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return compiledFrom{}, false, err
-	}
-	r := bufio.NewReader(f)
-	var length int
-	if _, err := fmt.Fscanf(r, recordHeader+" %d\n", &length); err != nil || length < 0 || int64(length) > info.Size() {
-		return compiledFrom{}, false, nil // another kbuild's
-	}
-	version := make([]byte, length)
-	if _, err := io.ReadFull(r, version); err != nil {
-		return compiledFrom{}, false, nil
-	}
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return compiledFrom{}, false, err
-	}
-	manifest, err := sources.UnmarshalManifest(data)
-	if err != nil {
-		return compiledFrom{}, false, nil
-	}
-	return compiledFrom{manifest: manifest, version: string(version), time: info.ModTime()}, true, nil
-}
-
-func (s *State) writeRecord(manifest sources.Manifest, version kube.Version) error {
-	data, err := manifest.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	v := version.File()
-	return files.WriteWhole(s.record(), 0o600, files.Self(), func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, recordHeader+" %d\n%s%s", len(v), v, data)
-		return err
-	})
-}
-
-// goCache is where a Go that has a build cache, 1.10 and newer, keeps it.
-const goCache = "/var/cache/kbuild/go-build"
-
-// Further are the paths to keep, besides the recipe's, for a Go of a version,
-// and the environment that goes with them. cgoStd is the directory in which it
-// puts the standard library it compiles again, "" for none.
-func Further(goVersion, cgoStd string) (paths, environment []string) {
-	if cgoStd != "" {
-		// Upstream's flow loses the standard library that Go compiled again
-		// with the container, which costs 30 s at every kubectl.
-		paths = append(paths, path.Clean(cgoStd))
-	}
-	v, ok := golang.ParseVersion(goVersion)
-	if !ok || v.Major != 1 || v.Minor < 10 {
-		return paths, nil
-	}
-	environment = []string{"GOCACHE=" + goCache}
-	if v.Minor >= 19 {
-		// The index of packages, from Go 1.19 on, takes a file of the same
-		// size and time for the same file; here all times are the same.
-		environment = append(environment, "GODEBUG=goindex=0")
-	}
-	return append(paths, goCache), environment
-}
-
-// ExpireTests makes Go run every test again: it would take a test's data file
-// of the same size and time for unchanged. This is what "go clean -testcache"
-// writes. Whatever ran in the container before could put links there: none is
-// followed.
-func (s *State) ExpireTests() error {
-	caches := []string{s.kept(goCache)}
-	for _, p := range s.recipe.Persistent {
-		// Where the scripts of 1.12 and newer put Go's cache themselves.
-		caches = append(caches, filepath.Join(s.kept(p), "cache"), filepath.Join(s.kept(p), "cache", "build"))
-	}
-	root, err := files.OpenRoot(s.dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	for _, cache := range caches {
-		name, err := filepath.Rel(s.dir, cache)
-		if err != nil {
-			return err
-		}
-		if err := expireTests(root, filepath.ToSlash(name)); err != nil {
-			return fmt.Errorf("make tests run again: %w", err)
-		}
-	}
-	return nil
-}
-
-// expireTests does so in one cache. What is no directory is none.
-func expireTests(root *files.Root, cache string) error {
-	dir, err := root.Dir(cache)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, files.ErrLink) || errors.Is(err, unix.ENOTDIR) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	const name = "testexpire.txt"
-	if err := dir.RemoveAll(name); err != nil {
-		return err
-	}
-	return dir.WriteCache(name, 0o644, files.Self(), func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%d\n", time.Now().UnixNano())
-		return err
-	})
 }

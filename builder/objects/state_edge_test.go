@@ -292,7 +292,8 @@ func TestStateAdoptedWhole(t *testing.T) {
 	killed := keeper{t, filepath.Join(trees, "h1-level")}
 	killed.run(m, kube.Version{}, true, objectA)
 	filestest.Write(t, filepath.Join(trees, "a-file"), "x")
-	if cold := (keeper{t, filepath.Join(trees, "h2-level")}).run(m, kube.Version{}, false); cold != "nothing is kept from an earlier build" {
+	if cold := (keeper{t, filepath.Join(trees, "h2-level")}).run(m, kube.Version{},
+		false); cold != "nothing is kept from an earlier build" {
 		t.Errorf("of a killed one: %q", cold)
 	}
 

@@ -247,7 +247,8 @@ func TestStateAdopted(t *testing.T) {
 	}
 	inUse := first.open()
 	defer inUse.Close()
-	if cold := (keeper{t, filepath.Join(trees, "h3-level")}).run(m, kube.Version{}, false); cold != "nothing is kept from an earlier build" {
+	if cold := (keeper{t, filepath.Join(trees, "h3-level")}).run(m, kube.Version{},
+		false); cold != "nothing is kept from an earlier build" {
 		t.Errorf("of one in use: %q", cold)
 	}
 }

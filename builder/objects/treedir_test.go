@@ -78,7 +78,8 @@ func TestStateOfLevel(t *testing.T) {
 		keeper{t, filepath.Join(trees, name)}.run(m, kube.Version{}, false, objectA)
 	}
 	for name, want := range map[string]string{
-		"t4-main": "nothing is kept from an earlier build", "t1-other": "nothing is kept from an earlier build", "t5": "nothing is kept from an earlier build",
+		"t4-main": "nothing is kept from an earlier build", "t1-other": "nothing is kept from an earlier build",
+		"t5":    "nothing is kept from an earlier build",
 		"t6-":   "nothing is kept from an earlier build",
 		"t7-pr": "",
 	} {
