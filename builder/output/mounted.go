@@ -123,13 +123,7 @@ func GiveBack(root string, since time.Time) error {
 	}
 	defer dir.Close()
 	err = dir.Walk(func(at *files.Dir, e files.Entry, _ string) error {
-		if int(e.Stat.Uid) != files.Self().UID || time.Unix(e.Stat.Ctim.Unix()).Before(since) {
-			return nil
-		}
-		if e.Kind() == 0 && e.Stat.Nlink > 1 {
-			return nil // it may have its other names outside the tree
-		}
-		if err := at.Chown(e.Name, owner); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := at.GiveMade(e.Name, owner, since); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return nil

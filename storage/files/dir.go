@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -401,12 +402,39 @@ func (d *Dir) Link(name string, to *Dir) error {
 // its disk, see [SyncFileSystem].
 func (d *Dir) Sync() error { return d.failed("write to its disk", "", unix.Syncfs(d.fd())) }
 
-// Chown gives an entry, which may be a link itself, to an owner.
-func (d *Dir) Chown(name string, owner Owner) error {
+// GiveMade gives an entry, which may be a link itself, to an owner, if it is of
+// the user that this process runs as and was made since a time. A file with other
+// names stays, since they may lie anywhere, but runs as nobody else any more, as
+// chown(2) sees to it for the rest. What is looked at is what is given, whatever
+// has the name by then; and one that was renamed into the directory was not made
+// since, where the file system knows when it was.
+func (d *Dir) GiveMade(name string, owner Owner, since time.Time) error {
 	if err := d.element("chown", name); err != nil {
 		return err
 	}
-	return d.failed("chown", name, unix.Fchownat(d.fd(), name, owner.UID, owner.GID, unix.AT_SYMLINK_NOFOLLOW))
+	fd, err := unix.Openat(d.fd(), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return d.failed("open", name, err)
+	}
+	defer unix.Close(fd)
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st); err != nil {
+		return d.failed("stat", name, err)
+	}
+	made := st.Btime
+	if st.Mask&unix.STATX_BTIME == 0 {
+		made = st.Ctime
+	}
+	if int(st.Uid) != Self().UID || time.Unix(made.Sec, int64(made.Nsec)).Before(since) {
+		return nil
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR && st.Nlink > 1 {
+		if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&(unix.S_ISUID|unix.S_ISGID) == 0 {
+			return nil
+		}
+		return d.failed("chmod", name, unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), uint32(st.Mode)&0o777))
+	}
+	return d.failed("chown", name, unix.Fchownat(fd, "", owner.UID, owner.GID, unix.AT_EMPTY_PATH))
 }
 
 // Remove removes an entry that is no directory.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -215,5 +216,61 @@ func TestMakeDirsMissing(t *testing.T) {
 	}
 	if _, err := os.Lstat(filepath.Join(outside, "made")); err == nil {
 		t.Error("a directory was made behind a link to nothing")
+	}
+}
+
+// As root only what the run made goes to somebody else: not what he had moved
+// there, nor what has a name elsewhere.
+func TestGiveMade(t *testing.T) {
+	other := Owner{UID: 65534, GID: 65534}
+	root := os.Getuid() == 0
+	if !root {
+		other = Self() // nothing else can be given
+	}
+	dir, outside, r := written(t)
+	d, err := r.Dir("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	before := time.Now().Add(-time.Hour)
+	if err := errors.Join(os.Link(outside+"/file", dir+"/a/linked"), unix.Mkfifo(dir+"/a/pipe", 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]uint32{"file": 0o4755, "linked": 0o6755} {
+		if err := unix.Chmod(filepath.Join(dir, "a", name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		since time.Time
+		given bool
+	}{
+		{"file", time.Now().Add(time.Hour), false}, {"file", before, true}, {"b", before, true}, {"pipe", before, true},
+		{"out", before, true}, // the link itself
+		{"linked", before, false},
+	} {
+		if err := d.GiveMade(c.name, other, c.since); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		st, err := d.Stat(c.name)
+		if err != nil || root && (int(st.Uid) == other.UID) != c.given {
+			t.Errorf("%s is of %d, %v", c.name, st.Uid, err)
+		}
+	}
+	for _, name := range []string{"file", "linked"} {
+		if st, err := d.Stat(name); err != nil || st.Mode&0o7777 != 0o755 && (root || name == "linked") {
+			t.Errorf("%s has the mode %o, %v", name, st.Mode, err)
+		}
+	}
+	if owner, err := OwnerOf(outside); err != nil || owner != Self() {
+		t.Errorf("outside is of %v, %v", owner, err)
+	}
+	if err := d.GiveMade("nothing", other, before); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("nothing: %v", err)
+	}
+	if err := d.GiveMade("../file", other, before); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("outside: %v", err)
 	}
 }
