@@ -14,7 +14,7 @@ import (
 	"github.com/kbuild/kbuild/storage"
 )
 
-// named is the id of the image that has the name wanted, or "".
+// named returns the id of the image that has the name wanted, or "".
 func (p *puller) named() (string, error) {
 	img, err := p.store.Lookup(p.want)
 	if errors.Is(err, storage.ErrNotFound) {

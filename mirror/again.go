@@ -13,7 +13,7 @@ import (
 	"github.com/containers/common/pkg/retry"
 )
 
-// retries is the number of retries for transient failures.
+// retries returns the number of retries for transient failures.
 func (p *puller) retries() int { return p.opts.retries() }
 
 func (o Options) retries() int {

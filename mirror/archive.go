@@ -32,7 +32,7 @@ type member struct {
 	names []string
 }
 
-// label is how the member is named in a source.
+// label returns how the member is named in a source.
 func (m member) label() string {
 	if len(m.names) == 0 {
 		return "@" + strconv.Itoa(m.at)

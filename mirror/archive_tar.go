@@ -198,7 +198,7 @@ func (s tarSource) GetManifest(_ context.Context, instance *digest.Digest) ([]by
 	return data, mime, nil
 }
 
-// lacks is the error of a part that an index lists and the archive does not
+// lacks returns the error of a part that an index lists and the archive does not
 // hold: ctr images export and nerdctl save leave out other platforms.
 func (s tarSource) lacks(what string, d digest.Digest) error {
 	const text = "lists the %s %s but does not hold it; it may have been exported for a different platform"

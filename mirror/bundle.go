@@ -150,7 +150,7 @@ func (m BundleMember) known() bool {
 	return m.Name == blobName(m.Digest)
 }
 
-// blobName is the path of a blob in an OCI image layout.
+// blobName returns the path of a blob in an OCI image layout.
 func blobName(d digest.Digest) string { return "blobs/" + d.Algorithm().String() + "/" + d.Encoded() }
 
 // memberHeader returns the archive's header of a member: one block, and no other
@@ -202,7 +202,7 @@ func copyContext(ctx context.Context, to io.Writer, from io.Reader) error {
 	}
 }
 
-// layoutIndex is the index.json of the OCI image layout.
+// layoutIndex returns the index.json of the OCI image layout.
 func layoutIndex(images []BundleImage) ([]byte, error) {
 	type descriptor struct {
 		MediaType   string            `json:"mediaType"`

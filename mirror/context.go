@@ -27,7 +27,7 @@ func (p platform) String() string {
 	return s
 }
 
-// DefaultPlatform is the platform of images where none is asked for: linux on
+// DefaultPlatform returns the platform of images where none is asked for: linux on
 // this host's architecture.
 func DefaultPlatform() string { return platform{os: "linux", arch: runtime.GOARCH}.String() }
 
@@ -124,7 +124,7 @@ func readSettings(store *storage.Store, sources []Source, opts Options) (setting
 	return set, nil
 }
 
-// registries are the hosts of the registries among the sources.
+// registries returns the hosts of the registries among the sources.
 func registries(sources []Source) []string {
 	var hosts []string
 	seen := map[string]bool{}
@@ -140,7 +140,7 @@ func registries(sources []Source) []string {
 	return hosts
 }
 
-// system is the part of the context that says which registries there are.
+// system returns the part of the context that says which registries there are.
 func (set settings) system() *types.SystemContext {
 	return &types.SystemContext{SystemRegistriesConfPath: set.registriesConf, RegistriesDirPath: set.registriesDir}
 }
@@ -199,7 +199,7 @@ func (set settings) insecure(source Source) bool {
 	return true
 }
 
-// policyName is the policy's file, for messages.
+// policyName returns the policy's file, for messages.
 func (set settings) policyName() string {
 	if set.policyFile == "" {
 		return builtinPolicy

@@ -37,7 +37,7 @@ var staging = []string{
 	"us.gcr.io/k8s-artifacts-prod/build-image",
 }
 
-// names are the names an image was published under, beginning with its own.
+// names returns the names an image was published under, beginning with its own.
 // They have neither tag nor digest.
 func names(want reference.Named) []reference.Named {
 	own := reference.TrimNamed(want)
@@ -57,7 +57,7 @@ func names(want reference.Named) []reference.Named {
 	return list
 }
 
-// origins are the registries that published an image, as sources.
+// origins returns the registries that published an image, as sources.
 func origins(want reference.Named) []Source {
 	var list []Source
 	for i, named := range names(want) {
@@ -81,7 +81,7 @@ func origins(want reference.Named) []Source {
 	return list
 }
 
-// candidates are the exact images to try for want, the likeliest first. With
+// candidates returns the exact images to try for want, the likeliest first. With
 // strict, only those whose own name says that they are want.
 func (s Source) candidates(want reference.Named, strict bool) []Source {
 	if s.transport == "" {
@@ -159,7 +159,7 @@ func holds(published []reference.Named, part string) bool {
 	})
 }
 
-// tags are the exact images of a repository to try for want: the tag or the
+// tags returns the exact images of a repository to try for want: the tag or the
 // digest wanted and, of an image under another name, the latest.
 func (s Source) tags(named, want reference.Named, latest bool) []Source {
 	if digested, ok := want.(reference.Digested); ok {
@@ -178,7 +178,7 @@ func (s Source) tags(named, want reference.Named, latest bool) []Source {
 	return list
 }
 
-// exact is a repository's image of a digest.
+// exact returns a repository's image of a digest.
 func (s Source) exact(named reference.Named, d reference.Digested) Source {
 	if exact, err := reference.WithDigest(reference.TrimNamed(named), d.Digest()); err == nil {
 		return s.as(exact)

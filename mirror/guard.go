@@ -102,7 +102,7 @@ func (p *puller) stall() time.Duration {
 	return stallDefault
 }
 
-// endpoints are the hosts that registries.conf maps a source to, with the names
+// endpoints returns the hosts that registries.conf maps a source to, with the names
 // it has there, and whether one of them may be used without TLS.
 func endpoints(source Source, sys *types.SystemContext, plain bool) ([]string, map[string]string, bool) {
 	hosts, names := []string{source.host()}, map[string]string{}
@@ -185,7 +185,7 @@ func (g *guard) stop(why error) {
 	g.give(why)
 }
 
-// answered is the name of the image at the registry that answered last, where
+// answered returns the name of the image at the registry that answered last, where
 // registries.conf has a say in that, or "".
 func (g *guard) answered() string {
 	g.mu.Lock()

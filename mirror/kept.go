@@ -97,7 +97,7 @@ func (k *kept) open(ctx context.Context, d digest.Digest, size int64) (*os.File,
 	return file, info.Size()
 }
 
-// size is how many bytes of a blob are kept.
+// size returns how many bytes of a blob are kept.
 func (k *kept) size(d digest.Digest) int64 {
 	if d.Validate() != nil {
 		return 0

@@ -49,7 +49,7 @@ func loadPolicy(path string, files []string) (*signature.Policy, string, error) 
 	return policy, path, nil
 }
 
-// policyFiles are where the policy is looked for, see containers-policy.json(5).
+// policyFiles returns where the policy is looked for, see containers-policy.json(5).
 func policyFiles() []string {
 	system := "/etc/containers/policy.json"
 	home := os.Getenv("HOME")

@@ -41,7 +41,7 @@ func (f *found) manifestType(content []byte, header string) string {
 	return mime
 }
 
-// identity is what a lock's entry is compared with.
+// identity returns what a lock's entry is compared with.
 func (f found) identity() identity {
 	return identity{manifest: f.digest, madeUp: !f.keeps && !f.schema1, index: f.index, config: f.config, layers: f.layers}
 }
@@ -185,7 +185,7 @@ func complete(img types.Image) error {
 	return nil
 }
 
-// diffIDs are the digests of the unpacked layers that a configuration lists.
+// diffIDs returns the digests of the unpacked layers that a configuration lists.
 func diffIDs(config []byte) ([]digest.Digest, error) {
 	var c struct {
 		RootFS struct {
@@ -233,7 +233,7 @@ func (p platform) runs(want platform) bool {
 	return !differ(p.os, want.os) && !differ(p.arch, want.arch) && !differ(p.variant, want.variant)
 }
 
-// listed are the platforms in a list of images, as far as it names them.
+// listed returns the platforms in a list of images, as far as it names them.
 func listed(blob []byte) []string {
 	var list struct {
 		Manifests []struct {

@@ -106,7 +106,7 @@ func Push(ctx context.Context, store *storage.Store, img storage.Image, name ref
 	return place, d, err
 }
 
-// destination is the library's reference for a place to write to.
+// destination returns the library's reference for a place to write to.
 func (s Source) destination(name reference.Named) (types.ImageReference, error) {
 	tag := "latest"
 	if tagged, ok := name.(reference.Tagged); ok {

@@ -184,7 +184,7 @@ func (r reply) transient() bool {
 	return r.status >= 500
 }
 
-// name is the status as it was sent, in words.
+// name returns the status as it was sent, in words.
 func (r reply) name() string {
 	if !r.exact {
 		return "an error"
@@ -192,7 +192,7 @@ func (r reply) name() string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", r.status, http.StatusText(r.status)))
 }
 
-// parenthesis is the status, for the end of a sentence.
+// parenthesis returns the status, for the end of a sentence.
 func (r reply) parenthesis() string {
 	if !r.exact {
 		return ""
@@ -200,7 +200,7 @@ func (r reply) parenthesis() string {
 	return fmt.Sprintf(" (%d)", r.status)
 }
 
-// told is the registry's sentence, unless it only repeats what is said anyway.
+// told returns the registry's sentence, unless it only repeats what is said anyway.
 func (r reply) told() string {
 	bare := strings.TrimPrefix(strings.ToLower(strings.TrimRight(r.said, ".! ")), strconv.Itoa(r.status)+" ")
 	switch bare {

@@ -234,7 +234,7 @@ func (s Source) String() string {
 // which needs a connection.
 func (s Source) IsRegistry() bool { return s.transport == transportDocker }
 
-// host is the registry of a docker source.
+// host returns the registry of a docker source.
 func (s Source) host() string {
 	if s.named == nil {
 		return s.rest

@@ -66,7 +66,7 @@ func checkConfig(data []byte) error {
 	return nil
 }
 
-// needs is how many bytes an image needs in the store at least: its layers, which
+// needs returns how many bytes an image needs in the store at least: its layers, which
 // are not smaller once they are unpacked, and until then those of a registry are
 // kept there, too. Those that the store has are free.
 func (p *puller) needs(candidate Source, f found) int64 {

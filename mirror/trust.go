@@ -85,7 +85,7 @@ func (t trust) allows(ctx context.Context, img types.UnparsedImage) (signed bool
 	return signed, nil
 }
 
-// requirements are those of the policy for a name, as
+// requirements returns those of the policy for a name, as
 // [signature.PolicyContext] finds them.
 func (t trust) requirements(ref types.ImageReference) signature.PolicyRequirements {
 	scopes := t.policy.Transports[ref.Transport().Name()]
@@ -157,5 +157,5 @@ func (t trust) policyError(ref types.ImageReference, format string, args ...any)
 	return e
 }
 
-// name is the policy's file, for messages.
+// name returns the policy's file, for messages.
 func (t trust) name() string { return settings{policyFile: t.file}.policyName() }

@@ -28,7 +28,7 @@ import (
 // it is made from.
 const labelCross = "io.kbuild.cross"
 
-// InputsOf is the digest of what a base image in the store was assembled
+// InputsOf returns the digest of what a base image in the store was assembled
 // from, or "" when it was not assembled by kbuild.
 func InputsOf(store *storage.Store, img storage.Image) (digest.Digest, error) {
 	labels, err := image.Labels(store, img)
@@ -53,7 +53,7 @@ type Rootfs struct {
 	Environment []string
 }
 
-// Inputs is the digest of all the image is made from.
+// Inputs returns the digest of all the image is made from.
 func (c Rootfs) Inputs(ctx context.Context) (digest.Digest, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "rootfs 1\n%s %t %s %q\n", c.Version, c.Relocated, c.Arch, c.Environment)
@@ -183,7 +183,7 @@ var debianPackages = map[string]string{
 	"diff": "", "perl": "perl", "ps": "procps", "protoc": "protobuf-compiler", "cc": "gcc",
 }
 
-// Packages are the Debian packages that a root file system of mmdebstrap's
+// Packages returns the Debian packages that a root file system of mmdebstrap's
 // minbase variant needs besides, for a tree whose scripts run these programs.
 func Packages(tools []string) []string {
 	list := []string{"ca-certificates", "gcc", "git", "libc6-dev", "make", "rsync"}
@@ -200,7 +200,7 @@ func Packages(tools []string) []string {
 	return list
 }
 
-// Mmdebstrap is the command that makes a root file system with packages.
+// Mmdebstrap returns the command that makes a root file system with packages.
 func Mmdebstrap(packages []string) string {
 	return "mmdebstrap --variant=minbase --include=" + strings.Join(packages, ",") + " bookworm rootfs.tar"
 }

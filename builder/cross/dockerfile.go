@@ -30,12 +30,12 @@ type Dockerfile struct {
 	Step func(title string)
 }
 
-// dir is the build context.
+// dir returns the build context.
 func (c Dockerfile) dir() string {
 	return filepath.Join(c.Tree.Root, filepath.Dir(filepath.FromSlash(c.Tree.Recipe.Dockerfile)))
 }
 
-// Inputs is the digest of all the image is made from, but for what its commands
+// Inputs returns the digest of all the image is made from, but for what its commands
 // download.
 func (c Dockerfile) Inputs() (digest.Digest, error) {
 	h := sha256.New()
@@ -68,7 +68,7 @@ func (c Dockerfile) Assemble(ctx context.Context, store *storage.Store, inputs d
 	return store.LookupID(id)
 }
 
-// Proxies are the proxies for the commands of a base image's Dockerfile, as
+// Proxies returns the proxies for the commands of a base image's Dockerfile, as
 // NAME=value: of KUBE_BUILD_HTTP_PROXY, KUBERNETES_HTTP_PROXY, http_proxy and
 // HTTP_PROXY the first that is set, and so for HTTPS and NO. User and password
 // are left out: the commands could write them into the image.

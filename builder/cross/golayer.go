@@ -127,7 +127,7 @@ func (g *goLayer) directory(name string, mode int64) error {
 	return g.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: mode, ModTime: goSourceTime})
 }
 
-// goEnvironment is what programs of an image with this toolchain are given.
+// goEnvironment returns what programs of an image with this toolchain are given.
 func goEnvironment(version golang.Release, arch string, relocated bool) []string {
 	env := []string{
 		"PATH=/go/bin:" + GoRoot + "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -99,7 +99,7 @@ func (r *rootfs) complete() error {
 	return nil
 }
 
-// entry is what an entry of the archive becomes in the layer, nil for one that
+// entry returns what an entry of the archive becomes in the layer, nil for one that
 // is left out.
 func (r *rootfs) entry(h *tar.Header) (*tar.Header, error) {
 	switch h.Typeflag {
@@ -172,7 +172,7 @@ func (r *rootfs) entry(h *tar.Header) (*tar.Header, error) {
 	return entry, nil
 }
 
-// layerName is a name of the archive without what stands for its root.
+// layerName returns a name of the archive without what stands for its root.
 func layerName(name string) (string, error) {
 	clean := strings.TrimSuffix(strings.TrimPrefix(name, "./"), "/")
 	if clean == "" || clean == "." {
@@ -194,7 +194,7 @@ func leadsOut(name, target string) bool {
 	return clean == ".." || strings.HasPrefix(clean, "../")
 }
 
-// parents are the headers of the directories above a name as the root file
+// parents returns the headers of the directories above a name as the root file
 // system has them, or as they are made where it has none. A link among them is
 // an error.
 func (r *rootfs) parents(name string) ([]tar.Header, error) {

@@ -90,7 +90,7 @@ func (c Dockerfile) explain(err error, output *stepLog) error {
 
 var exitStatus = late(`exit status [0-9]+`)
 
-// lastCause is how a step's command ended, or what buildah says of the step.
+// lastCause returns how a step's command ended, or what buildah says of the step.
 func lastCause(err error) string {
 	text := container.ShortError(err).Error()
 	if m := exitStatus().FindString(text); m != "" {

@@ -215,7 +215,7 @@ func (a assembly) onScaffold(ctx context.Context, key string, dockerfile []byte)
 	return a.commit(ctx, b, layer, m, fmt.Sprintf("ADD %s in %s", sourcesName(r), r.Workdir))
 }
 
-// sourcesName is what the sources are called in an image's history.
+// sourcesName returns what the sources are called in an image's history.
 func sourcesName(r kube.Recipe) string {
 	if r.Archive != "" {
 		return r.Archive
@@ -296,7 +296,7 @@ func (a assembly) commit(
 	return id, a.store.SetRecord(id, madeRecord, data)
 }
 
-// labels are those of the finished image; it does not have the empty ones.
+// labels returns those of the finished image; it does not have the empty ones.
 func (a assembly) labels() map[string]string {
 	return map[string]string{
 		labelRevision: a.Version.Commit, labelVersion: a.Version.GitVersion, labelTreeState: a.Version.TreeState,

@@ -159,7 +159,7 @@ func lookupEnv(env []string, name string) string {
 	return ""
 }
 
-// Go is the toolchain's version, if the image has one that can be read.
+// Go returns the toolchain's version, if the image has one that can be read.
 func (b Base) Go() (golang.Release, bool) { return golang.ParseVersion(b.Version) }
 
 // WrongBaseError says that an image is not what its name promises.
@@ -170,7 +170,7 @@ type WrongBaseError struct {
 
 func (e *WrongBaseError) Error() string { return fmt.Sprintf("%s %s", e.Name, e.Reason) }
 
-// Nameless is the error for where another one around it has the name.
+// Nameless returns the error for where another one around it has the name.
 func (e *WrongBaseError) Nameless() error { return &nameless{e} }
 
 type nameless struct{ wrong *WrongBaseError }
@@ -235,7 +235,7 @@ func imageConfig(store *storage.Store, id string) (config, error) {
 	return c, nil
 }
 
-// Labels are those of an image.
+// Labels returns those of an image.
 func Labels(store *storage.Store, img storage.Image) (map[string]string, error) {
 	config, err := imageConfig(store, img.ID)
 	return config.Config.Labels, err

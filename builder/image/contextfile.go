@@ -86,7 +86,7 @@ func (f ContextFile) write(dir *files.Dir, owner files.Owner) (bool, error) {
 	return dir.WriteChanged(f.Name, mode, owner, f.Data)
 }
 
-// filled is the file with its bytes: a secret is what it is in the directory of
+// filled returns the file with its bytes: a secret is what it is in the directory of
 // an earlier context, or is made.
 func (f ContextFile) filled(dir *files.Dir) ContextFile {
 	if !f.Secret {

@@ -115,7 +115,7 @@ func readMarks(root *files.Root) (marks, error) {
 	return m, nil
 }
 
-// ageOf is the age of a tree that looks like one.
+// ageOf returns the age of a tree that looks like one.
 func ageOf(m marks) (age, error) {
 	for _, a := range ages {
 		if !a.match(m) {

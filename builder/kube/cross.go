@@ -9,7 +9,7 @@ import (
 	"github.com/kbuild/kbuild/builder/kube/golang"
 )
 
-// CrossBases are the images that the tree's own Dockerfile of its base image
+// CrossBases returns the images that the tree's own Dockerfile of its base image
 // begins with, as it names them: "golang:1.4.2". Its own stages are not among
 // them. A tree without such a Dockerfile is an error.
 func (t Tree) CrossBases() ([]string, error) {
@@ -21,7 +21,7 @@ func (t Tree) CrossBases() ([]string, error) {
 	return names, err
 }
 
-// CrossBuildfile is the tree's own Dockerfile of its base image, with other
+// CrossBuildfile returns the tree's own Dockerfile of its base image, with other
 // words for the images it begins with: ids, where a name would be looked for.
 func (t Tree) CrossBuildfile(ids map[string]string) ([]byte, error) {
 	file, bases, err := t.crossDockerfile()
@@ -68,7 +68,7 @@ func (t Tree) crossDockerfile() (dockerfile.File, []dockerfile.Base, error) {
 	return file, bases, file.Check(written...)
 }
 
-// CrossGo is the release of Go that the base image has to have: what its name
+// CrossGo returns the release of Go that the base image has to have: what its name
 // promises, else what the tree's own Dockerfile of it begins with. golang:1.4
 // is "1.4": any patch release, the newest best.
 func (t Tree) CrossGo() (string, bool) {
@@ -88,7 +88,7 @@ func (t Tree) CrossGo() (string, bool) {
 	return tag, true
 }
 
-// CrossEnvironment are the variables that the tree's Dockerfile of the build
+// CrossEnvironment returns the variables that the tree's Dockerfile of the build
 // image takes from its base image, goroot being where that has Go, as
 // NAME=value. From 1.5 to 1.6 there was a second toolchain, patched for linux/arm
 // (k/k#29904); others are built with the first.

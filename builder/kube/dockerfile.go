@@ -13,7 +13,7 @@ import (
 	"github.com/kbuild/kbuild/storage/files"
 )
 
-// BuildDockerfile is the Dockerfile of the build image: the tree's own with
+// BuildDockerfile returns the Dockerfile of the build image: the tree's own with
 // its placeholders filled as the tree's script does with sed, the first in
 // each line, and with the lines that the script appends for a proxy. Values go
 // in as they are, where sed would give a meaning to "&" and fail at "#". The
@@ -79,7 +79,7 @@ func (r Recipe) fill(text string) ([]byte, error) {
 	return []byte(text), nil
 }
 
-// baseImage is the image that the Dockerfile builds on.
+// baseImage returns the image that the Dockerfile builds on.
 func baseImage(root *files.Root, r Recipe) (string, error) {
 	text, err := buildDockerfile(root, r, true)
 	if err != nil {
@@ -107,7 +107,7 @@ func baseImage(root *files.Root, r Recipe) (string, error) {
 // needsNetwork are the commands of 1.0's and 1.1's Dockerfile that do.
 var needsNetwork = late(`\b(?:go get|apt-get|curl|wget)\b`)
 
-// networkSteps are the RUN instructions of a Dockerfile that need a network,
+// networkSteps returns the RUN instructions of a Dockerfile that need a network,
 // each in one line.
 func networkSteps(file dockerfile.File) []string {
 	var steps []string
@@ -181,7 +181,7 @@ func fillsOf(ctx context.Context, v *shell.Variables, common shell.Script) ([]Fi
 
 var appendedLine = late(`(?m)^[ \t]*echo "(ENV [a-z_]+[ =])(\$\{?[A-Z_]+\}?)"[ \t]*>>`)
 
-// appendedTo are the lines that kube::build::set_proxy appends to the
+// appendedTo returns the lines that kube::build::set_proxy appends to the
 // Dockerfile: one for each proxy that is set.
 func appendedTo(v *shell.Variables, common shell.Script) []string {
 	body, err := common.Function("kube::build::set_proxy")
@@ -199,7 +199,7 @@ func appendedTo(v *shell.Variables, common shell.Script) []string {
 
 var buildArgument = late(`--build-arg[= ]([A-Z_]+)=(\$\{[A-Z_]+\})`)
 
-// buildArguments are what the function that makes the build image passes to
+// buildArguments returns what the function that makes the build image passes to
 // its Dockerfile.
 func buildArguments(ctx context.Context, v *shell.Variables, common shell.Script) ([]string, error) {
 	body, err := common.Function("kube::build::build_image")
@@ -217,7 +217,7 @@ func buildArguments(ctx context.Context, v *shell.Variables, common shell.Script
 	return arguments, nil
 }
 
-// contextFiles are what the Dockerfile takes from its context, where the
+// contextFiles returns what the Dockerfile takes from its context, where the
 // scripts put it from the host, from beside the Dockerfile, or at random.
 func contextFiles(root *files.Root, name string) ([]ContextFile, error) {
 	file, err := readDockerfile(root, name)

@@ -7,7 +7,7 @@ import (
 	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
-// variables are those of the scripts that build/common.sh reads.
+// variables returns those of the scripts that build/common.sh reads.
 func (m marks) variables() (*shell.Variables, error) {
 	scripts := []shell.Script{m.common}
 	for _, name := range []string{golangFile, "hack/lib/init.sh", "hack/lib/logging.sh", "cluster/lib/logging.sh"} {
@@ -23,7 +23,7 @@ func (m marks) variables() (*shell.Variables, error) {
 	return shell.NewVariables(m.files, m.given.lookup, scripts...), nil
 }
 
-// containerEnvironment are the variables that the tree's own function passes to
+// containerEnvironment returns the variables that the tree's own function passes to
 // its container with --env, as NAME=value, in its order: those that the tree's
 // age knows, with the values it would give them. kbuild places the version file
 // itself, and says where it is.

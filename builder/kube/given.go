@@ -82,7 +82,7 @@ func (g given) set(name, value string, proxy bool) {
 // isProxy reports whether a variable names proxies.
 func isProxy(name string) bool { return strings.HasSuffix(name, "PROXY") }
 
-// lookup is the value of a variable for a script.
+// lookup returns the value of a variable for a script.
 func (g given) lookup(name string) (string, bool) {
 	value, ok := g.values[name]
 	if theirs, set := g.user(name); g.reduced[name] || !ok && set && theirs != "" {
@@ -91,7 +91,7 @@ func (g given) lookup(name string) (string, bool) {
 	return value, ok
 }
 
-// withheld are the names of variables that are set, that a script asked for,
+// withheld returns the names of variables that are set, that a script asked for,
 // and that it was not given, or not whole.
 func (g given) withheld() (names, reduced []string) {
 	for _, name := range slices.Sorted(maps.Keys(g.asked)) {
@@ -127,7 +127,7 @@ func WithoutCredentials(value string) string {
 	return value
 }
 
-// hostOf is a proxy, as a URL or a host, without what stands before its host.
+// hostOf returns a proxy, as a URL or a host, without what stands before its host.
 func hostOf(proxy string) string {
 	scheme, rest, ok := strings.Cut(proxy, "://")
 	if ok {
@@ -165,5 +165,5 @@ func (e *WithheldError) Error() string {
 	return fmt.Sprintf("%v, and the %s that is set here is not given to the scripts of a tree", e.Err, e.Name)
 }
 
-// Unwrap is where the variable is needed.
+// Unwrap returns where the variable is needed.
 func (e *WithheldError) Unwrap() error { return e.Err }

@@ -101,7 +101,7 @@ func checkCrossTag(ctx context.Context, v *shell.Variables, m marks) error {
 	return &ImageNameError{From: crossTagFrom(m), Of: "tag of kube-cross", Name: tag, tag: true}
 }
 
-// baseFrom is where the tag of the base image comes from.
+// baseFrom returns where the tag of the base image comes from.
 func baseFrom(v *shell.Variables, m marks) string {
 	for _, name := range []string{"KUBE_CROSS_VERSION", "KUBE_CROSS_IMAGE"} {
 		if m.common.Has(`^[^#\n]*\$\{`+name+`:-`) && v.Env(name) != "" {
@@ -111,7 +111,7 @@ func baseFrom(v *shell.Variables, m marks) string {
 	return crossTagFrom(m)
 }
 
-// crossTagFrom is the file that the scripts take the tag of kube-cross from.
+// crossTagFrom returns the file that the scripts take the tag of kube-cross from.
 func crossTagFrom(m marks) string {
 	if m.readsCrossVersion {
 		return m.buildDir + "/build-image/cross/VERSION"

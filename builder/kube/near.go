@@ -12,7 +12,7 @@ import (
 // maxNear is how many names are proposed for one that is wrong.
 const maxNear = 5
 
-// near are the targets that may have been meant by a name, the nearest first:
+// near returns the targets that may have been meant by a name, the nearest first:
 // those that are few edits away, or whose last part holds that of the name.
 func (n targetNames) near(name string) []string {
 	type candidate struct {
@@ -46,10 +46,10 @@ func (n targetNames) near(name string) []string {
 	return names
 }
 
-// testsOf is the target that is the tests of a directory.
+// testsOf returns the target that is the tests of a directory.
 func testsOf(dir string) string { return path.Join(dir, path.Base(dir)+".test") }
 
-// editDistance is the number of bytes to insert, remove, replace or swap with
+// editDistance returns the number of bytes to insert, remove, replace or swap with
 // a neighbour that makes a into b.
 func editDistance(a, b string) int {
 	// Three rows of the usual table: the one before the last is for swaps.

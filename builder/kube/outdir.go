@@ -41,7 +41,7 @@ func checkOutputRoot(root *files.Root, name string) error {
 	return &OutDirError{Dir: name}
 }
 
-// binaries is where a tree's binaries go by what its scripts say. That has to be
+// binaries returns where a tree's binaries go by what its scripts say. That has to be
 // among the tree's output, unless the user himself said so: a stranger's script
 // may not send them to a home directory.
 func (t Tree) binaries(bin, outputRoot string) (Output, error) {
@@ -59,14 +59,14 @@ func (t Tree) binaries(bin, outputRoot string) (Output, error) {
 	return Output{}, &OutputError{Dir: bin, Variable: "CUSTOM_OUTPUT_BINPATH"}
 }
 
-// named is a directory that the user names. What lies in the tree is the tree's
+// named returns a directory that the user names. What lies in the tree is the tree's
 // anyway: one who says out in a script of his own does not mean the link
 // that a stranger puts there.
 func (t Tree) named(dir string) Output {
 	return Output{Host: dir, InTree: pathIn(t.Root, dir), Named: true}
 }
 
-// pathIn is the path below root that a clean absolute path names, by whatever
+// pathIn returns the path below root that a clean absolute path names, by whatever
 // other path of root it does; empty where it does not lead through it.
 func pathIn(root, dir string) string {
 	is, err := os.Stat(root)
@@ -84,7 +84,7 @@ func pathIn(root, dir string) string {
 	return ""
 }
 
-// WithOutput is the tree with its binaries going to a directory that the user
+// WithOutput returns the tree with its binaries going to a directory that the user
 // names: a clean absolute path of the host.
 func (t Tree) WithOutput(dir string) Tree {
 	r := t.Recipe

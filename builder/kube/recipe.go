@@ -164,7 +164,7 @@ type Output struct {
 // A Fill is a placeholder in the tree's Dockerfile and what stands for it.
 type Fill struct{ Placeholder, Value string }
 
-// CommandLine is the command that builds the targets, which are as
+// CommandLine returns the command that builds the targets, which are as
 // [Tree.ResolveTargets] returns them; none means everything. rest are further
 // arguments, for hack/build-go.sh or for make.
 func (r Recipe) CommandLine(targets, rest []string) []string {
@@ -178,7 +178,7 @@ func (r Recipe) CommandLine(targets, rest []string) []string {
 	return append(line, rest...)
 }
 
-// ImageNames are the names of the build image of this tree at version v: one
+// ImageNames returns the names of the build image of this tree at version v: one
 // with the first ten digits of the commit, which a person recognises, and one
 // with Recipe.PathID, which the tree's own scripts look for. The latter is
 // always there and always last; without a commit, or with one from

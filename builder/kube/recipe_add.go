@@ -100,7 +100,7 @@ func (e *NotAddedError) Error() string {
 	return fmt.Sprintf("%s does not add %s, in which %s packs the sources", e.Dockerfile, e.Archive, e.Common)
 }
 
-// common is what the recipes of all ages have in common. The context is only
+// common returns what the recipes of all ages have in common. The context is only
 // the directory that contexts are in.
 func common(ctx context.Context, t Tree, m marks, v *shell.Variables) (Recipe, error) {
 	if err := checkCrossTag(ctx, v, m); err != nil {
@@ -161,7 +161,7 @@ func common(ctx context.Context, t Tree, m marks, v *shell.Variables) (Recipe, e
 // beforeCommand matches what may stand before the name of a command.
 const beforeCommand = "(?:^|[|;&(!{`]|\\b(?:then|else|do|if|while|until|-exec)\\b)[ \\t]*"
 
-// tools are the programs that the command and what it sources call: those that
+// tools returns the programs that the command and what it sources call: those that
 // a trace of a run of release-1.2 showed, as far as this tree's scripts call
 // them, and those that a tree without rsync needs for copying.
 func tools(root *files.Root, command []string) ([]string, error) {

@@ -44,7 +44,7 @@ func (t Tree) WriteEntries(ctx context.Context, w *tar.Writer, prefix string, m 
 	return sources.WriteEntries(ctx, t.Root, w, prefix, m)
 }
 
-// Ignored are those of the paths, relative to Root, that git ignores.
+// Ignored returns those of the paths, relative to Root, that git ignores.
 func (t Tree) Ignored(ctx context.Context, paths []string) ([]string, error) {
 	return git.Repository{Root: t.Root}.Ignored(ctx, paths)
 }

@@ -22,7 +22,7 @@ const goPackage = "k8s.io/kubernetes"
 // its own.
 var commandDirs = [...]string{"cmd", "plugin/cmd"}
 
-// Targets are what the tree's command builds when it is given no arguments,
+// Targets returns what the tree's command builds when it is given no arguments,
 // as KUBE_ALL_TARGETS of the tree's hack/lib/golang.sh lists them, with those
 // of the project in KUBERNETES_CONTRIB.
 func (t Tree) Targets() ([]string, error) {
@@ -146,7 +146,7 @@ func (n targetNames) resolve(arg string) (string, error) {
 // the tree.
 var looksLikeDomain = late(`^([[:alnum:]]+\.)+[[:alnum:]]+/`)
 
-// short are the targets whose last part is the name, those that the tree lists
+// short returns the targets whose last part is the name, those that the tree lists
 // first.
 func (n targetNames) short(name string) []string {
 	var found []string
@@ -163,7 +163,7 @@ func (n targetNames) isTarget(target string) bool {
 	return slices.Contains(n.listed, target) || n.isSource(target) && n.isCommand(target)
 }
 
-// all are the targets that the tree lists and the directories where commands
+// all returns the targets that the tree lists and the directories where commands
 // may be, each once.
 func (n targetNames) all() []string {
 	var all []string

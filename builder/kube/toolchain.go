@@ -18,7 +18,7 @@ var promises = []func() *regexp.Regexp{
 	late(`-go([0-9.]+)(?:rc[0-9]+|beta[0-9]+)?(?:-|$)`),
 }
 
-// GoPromised is the release of Go that the name of an image promises to hold:
+// GoPromised returns the release of Go that the name of an image promises to hold:
 // a kube-cross or kube-build image, or a bare tag of one. Other images, and
 // tags that speak of no Go, promise nothing. Release candidates and betas count
 // as the release they are for.
@@ -45,7 +45,7 @@ func GoPromised(image string) (golang.Release, bool) {
 	return golang.Release{}, false
 }
 
-// wantedGo is the release of Go that kube::golang::internal::verify_go_version
+// wantedGo returns the release of Go that kube::golang::internal::verify_go_version
 // of the tree's golang.sh insists on, as it would find its variables in the
 // container.
 func wantedGo(root *files.Root, environment []string) (string, error) {

@@ -7,8 +7,9 @@
 // strings here, and mounts and environment are only described. Parsers are the
 // libraries that it uses.
 //
-// Two rooms below it know nothing of Kubernetes' ages: shell reads bash, sources
-// knows the files that are compiled.
+// The rooms below it know nothing of Kubernetes' ages: shell reads bash,
+// dockerfile reads Dockerfiles, golang reads releases of Go, git asks git, and
+// sources knows the files that are compiled.
 //
 // There is a file for each age of trees (recipe_local.go, recipe_add.go,
 // recipe_sync.go, recipe_mount.go), and a table in ages.go that tells the ages
@@ -50,11 +51,11 @@ type Tree struct {
 	GitVersion string
 }
 
-// env is the value of a variable; empty is as good as unset, as in the tree's
+// env returns the value of a variable; empty is as good as unset, as in the tree's
 // scripts.
 func (t Tree) env(name string) string { return t.Environment[name] }
 
-// envOr is the value of a variable, or what stands for it when it is unset or
+// envOr returns the value of a variable, or what stands for it when it is unset or
 // empty.
 func (t Tree) envOr(name, otherwise string) string {
 	if v := t.env(name); v != "" {

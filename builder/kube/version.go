@@ -27,7 +27,7 @@ type Version struct {
 	Major, Minor string
 }
 
-// versionVars are the variables of the version file in its order.
+// versionVars returns the variables of the version file in its order.
 func (v *Version) versionVars() [5]struct {
 	name  string
 	value *string
@@ -44,7 +44,7 @@ func (v *Version) versionVars() [5]struct {
 	}
 }
 
-// File is the content of the version file, byte for byte what the tree's
+// File returns the content of the version file, byte for byte what the tree's
 // save_version_vars writes.
 func (v Version) File() []byte {
 	var b bytes.Buffer
@@ -144,7 +144,7 @@ func (t Tree) version(ctx context.Context) (Version, error) {
 	return t.askGit(ctx, v, shape)
 }
 
-// givenVersion is what the environment says, and whether a version file says so,
+// givenVersion returns what the environment says, and whether a version file says so,
 // which is asked instead of git.
 func (t Tree) givenVersion() (v Version, given bool, err error) {
 	for _, f := range v.versionVars() {
@@ -273,7 +273,7 @@ func begin(ask func() (string, error)) func() (string, error) {
 	}
 }
 
-// WithGitVersion is the tree with a version given by hand, "v1.20.2", which
+// WithGitVersion returns the tree with a version given by hand, "v1.20.2", which
 // takes the place of what git, the environment, git archive and
 // KUBE_GIT_VERSION_FILE say; the rest of what they say stays. Anything that is
 // not a semantic version is a *VersionError.
@@ -292,7 +292,7 @@ var semanticVersion = late(`^v[0-9]+\.[0-9]+(\.[0-9]+)?(-[0-9A-Za-z.-]+)?(\+[0-9
 // else does.
 var builtinVersion = late(`(?m)^[ \t]*(?:var[ \t]+)?gitVersion[ \t]*(?:string[ \t]*)?=[ \t]*"([^"\n]*)"`)
 
-// BuiltinVersion is the version that binaries report when the tree's is empty,
+// BuiltinVersion returns the version that binaries report when the tree's is empty,
 // and the file that says so; both are empty if none does.
 func (t Tree) BuiltinVersion() (version, file string) {
 	for _, name := range []string{

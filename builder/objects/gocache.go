@@ -17,7 +17,7 @@ import (
 // goCache is where a Go that has a build cache, 1.10 and newer, keeps it.
 const goCache = "/var/cache/kbuild/go-build"
 
-// Further are the paths to keep, besides the recipe's, for a Go of a version,
+// Further returns the paths to keep, besides the recipe's, for a Go of a version,
 // and the environment that goes with them. cgoStd is the directory in which it
 // puts the standard library it compiles again, "" for none.
 func Further(goVersion, cgoStd string) (paths, environment []string) {

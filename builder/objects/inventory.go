@@ -199,7 +199,7 @@ func (inv inventory) describes(found map[string]files.Stamp) bool {
 	return len(found) == len(inv)
 }
 
-// takeInventory is the inventory of files. Only what is not as it was before is
+// takeInventory returns the inventory of files. Only what is not as it was before is
 // read; what cannot be read is not in it.
 func takeInventory(dir string, found map[string]files.Stamp, before inventory) inventory {
 	now := make(inventory, len(found))

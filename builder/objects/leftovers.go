@@ -118,7 +118,7 @@ func mountPoints(mounts []kube.Mount) []string {
 	return points
 }
 
-// generated is where the state keeps what was left. It lies with the programs
+// generated returns where the state keeps what was left. It lies with the programs
 // in staging, and goes whenever they go: make judges both by times, so that
 // neither is worth anything without the other.
 func (s *State) generated() string { return filepath.Join(s.dir, "out", "generated.tar") }

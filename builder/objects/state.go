@@ -124,13 +124,13 @@ func pruneStates(dir, current string) error {
 	return nil
 }
 
-// Staging is the directory, on the host, in which the container leaves what
+// Staging returns the directory, on the host, in which the container leaves what
 // belongs in an output directory of the recipe.
 func (s *State) Staging(o kube.Output) string {
 	return filepath.Join(s.dir, "out", escape(o.Container))
 }
 
-// kept is the directory, on the host, for a path in the container.
+// kept returns the directory, on the host, for a path in the container.
 func (s *State) kept(container string) string { return filepath.Join(s.dir, "kept", escape(container)) }
 
 func escape(p string) string {

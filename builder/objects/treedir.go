@@ -30,7 +30,7 @@ const treeRoot = "root"
 // containers.
 func (d TreeDir) ID() string { return filepath.Base(d.Path) }
 
-// Level is the part of the id that trees of the same level have in common. A
+// Level returns the part of the id that trees of the same level have in common. A
 // directory that an older kbuild named by what the tree's scripts said has none.
 func (d TreeDir) Level() string {
 	_, level, _ := strings.Cut(d.ID(), "-")

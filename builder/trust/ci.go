@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ofCI is the level that a CI system's variables say, where CI is set, and else
+// ofCI returns the level that a CI system's variables say, where CI is set, and else
 // the tree's own. The system sets them, whatever the change that is built says;
 // still, none of them makes a level higher: what is not clear gets a level that
 // nothing else has.
@@ -40,7 +40,7 @@ var partSyntax = sync.OnceValue(func() *regexp.Regexp {
 
 func isClear(part string) bool { return partSyntax().MatchString(part) }
 
-// level is the level of all runs for a ref of a repository.
+// level returns the level of all runs for a ref of a repository.
 func level(own Level, repository, kind, ref string) Level {
 	if !isClear(repository) || !isClear(ref) {
 		return alone(own, repository, kind)
@@ -49,7 +49,7 @@ func level(own Level, repository, kind, ref string) Level {
 	return Level{Name: name, Key: name}
 }
 
-// alone is a level that nothing but this run in this tree has.
+// alone returns a level that nothing but this run in this tree has.
 func alone(own Level, repository, what string) Level {
 	if !isClear(repository) {
 		repository = "?"

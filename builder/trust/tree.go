@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ofTree is the level that a tree has by itself: it has one of its own, together
+// ofTree returns the level that a tree has by itself: it has one of its own, together
 // with git's worktrees of the same repository.
 func ofTree(root string) (Level, error) {
 	path, err := filepath.EvalSymlinks(root)
@@ -27,7 +27,7 @@ func ofTree(root string) (Level, error) {
 	return Level{Key: "tree " + path}, nil
 }
 
-// worktreeOf is the git directory of the repository that a tree is a linked
+// worktreeOf returns the git directory of the repository that a tree is a linked
 // worktree of, see gitrepository-layout(5). The tree's .git file says so, and
 // anybody can write one: it counts only if the repository knows the tree as its
 // worktree. git is not asked, as it believes the file.
@@ -53,7 +53,7 @@ func worktreeOf(root string) (common string, ok bool) {
 	return filepath.Dir(filepath.Dir(own)), true
 }
 
-// resolve is the real path of a name that is relative to a directory, or not.
+// resolve returns the real path of a name that is relative to a directory, or not.
 func resolve(dir, name string) (string, error) {
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(dir, name)

@@ -59,7 +59,7 @@ func Of(root string, given Level, getenv func(string) string) (Level, error) {
 	return ofCI(own, getenv), nil
 }
 
-// ID is the level in the names of files and in the records of images.
+// ID returns the level in the names of files and in the records of images.
 func (l Level) ID() string { return hash("level", l.Key) }
 
 // TreeID names what kbuild keeps for the tree at root at this level: by the

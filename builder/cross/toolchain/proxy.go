@@ -88,7 +88,7 @@ func redact(text string) string {
 	return text
 }
 
-// String is the proxy's address without a password.
+// String returns the proxy's address without a password.
 func (p proxy) String() string {
 	if p.off {
 		return "off"

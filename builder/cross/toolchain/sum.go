@@ -30,7 +30,7 @@ func (e *SumError) Error() string {
 	return fmt.Sprintf("%s of %s is %s, and %s says %s", e.Module, e.Source, e.Has, e.From, e.Want)
 }
 
-// hashZip is the hash of a module's archive as it stands in a go.sum file.
+// hashZip returns the hash of a module's archive as it stands in a go.sum file.
 func hashZip(ctx context.Context, file string) (string, error) {
 	z, err := zip.OpenReader(file)
 	if err != nil {
@@ -54,7 +54,7 @@ func hashZip(ctx context.Context, file string) (string, error) {
 	})
 }
 
-// wanted is the hash that a release has to have, and who says so.
+// wanted returns the hash that a release has to have, and who says so.
 func (f *finder) wanted(ctx context.Context, name string) (sum, from string, err error) {
 	version := f.moduleVersion(name)
 	switch {

@@ -180,7 +180,7 @@ type finder struct {
 	unavailable []string
 }
 
-// moduleVersion is the version of the module for a release such as go1.4.3.
+// moduleVersion returns the version of the module for a release such as go1.4.3.
 func (f *finder) moduleVersion(name string) string {
 	return "v0.0.1-" + name + ".linux-" + f.arch()
 }

@@ -98,7 +98,7 @@ func CheckTriggers(image string, triggers []string) error {
 	return nil
 }
 
-// checkFrom is what a FROM asks for that it may not, or "".
+// checkFrom returns what a FROM asks for that it may not, or "".
 func (i Instruction) checkFrom(stages, bases []string) string {
 	if len(i.Words) == 0 {
 		return "names no image"
@@ -112,7 +112,7 @@ func (i Instruction) checkFrom(stages, bases []string) string {
 	return "names the image " + excerpt(image)
 }
 
-// check is what an instruction asks for that it may not, or "".
+// check returns what an instruction asks for that it may not, or "".
 func (i Instruction) check(stages []string) string {
 	switch i.Name {
 	case "run":
@@ -207,7 +207,7 @@ func isURL(source string) bool {
 // plain reports whether nothing would be expanded or unquoted in a word.
 func plain(word string) bool { return !strings.ContainsAny(word, "$\\`\"'") }
 
-// excerpt is at most forty characters of a word, quoted.
+// excerpt returns at most forty characters of a word, quoted.
 func excerpt(word string) string {
 	short := []rune(word)
 	if len(short) > 40 {

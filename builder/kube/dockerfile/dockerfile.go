@@ -68,7 +68,7 @@ func Parse(name string, text []byte) (File, error) {
 	return f, nil
 }
 
-// joined is an instruction as one line. Comments and empty lines may stand
+// joined returns an instruction as one line. Comments and empty lines may stand
 // between those that are continued.
 func (f File) joined(i Instruction) string {
 	var b strings.Builder
@@ -128,7 +128,7 @@ type Base struct {
 	from int // the instruction
 }
 
-// Bases are the images that the stages begin with, in order; scratch and
+// Bases returns the images that the stages begin with, in order; scratch and
 // earlier stages are none. arguments are what ARG before the first FROM is set
 // to by who runs it. A FROM whose arguments have no value is an error.
 func (f File) Bases(arguments map[string]string) ([]Base, error) {
@@ -185,7 +185,7 @@ func needs(word, name string) bool {
 
 var errNoFrom = errors.New("cannot find FROM")
 
-// stage is the name of the stage that a FROM begins, or its number, counted
+// stage returns the name of the stage that a FROM begins, or its number, counted
 // from 0.
 func (i Instruction) stage(number int) string {
 	if len(i.Words) == 3 && strings.EqualFold(i.Words[1], "as") && i.Words[2] != "" {
@@ -197,7 +197,7 @@ func (i Instruction) stage(number int) string {
 // environment are variables for the lexer.
 type environment map[string]string
 
-// Get is the value of one.
+// Get returns the value of one.
 func (e environment) Get(name string) (string, bool) {
 	value, ok := e[name]
 	return value, ok
@@ -206,7 +206,7 @@ func (e environment) Get(name string) (string, bool) {
 // Keys are their names.
 func (e environment) Keys() []string { return slices.Sorted(maps.Keys(e)) }
 
-// Edit is the text with other instructions: change returns what stands for one,
+// Edit returns the text with other instructions: change returns what stands for one,
 // with its newline, and whether anything does.
 func (f File) Edit(change func(at int, i Instruction) (text string, changed bool)) []byte {
 	var b bytes.Buffer
@@ -224,7 +224,7 @@ func (f File) Edit(change func(at int, i Instruction) (text string, changed bool
 	return b.Bytes()
 }
 
-// WithBases is the text with other words for the images that stages begin with:
+// WithBases returns the text with other words for the images that stages begin with:
 // ids, for one, where a name would be looked for.
 func (f File) WithBases(bases []Base, ids map[string]string) []byte {
 	return f.Edit(func(at int, i Instruction) (string, bool) {

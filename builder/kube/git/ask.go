@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Ask is what a git command prints, less the newlines at its end, and whether it
+// Ask returns what a git command prints, less the newlines at its end, and whether it
 // succeeded. That git is not there, or that there is no repository, commit or
 // tag, is an ordinary failure, as it is for the tree's scripts. That git will not
 // look at the repository, or cannot, is an error: the scripts would build
@@ -46,7 +46,7 @@ func (r Repository) Ask(ctx context.Context, args ...string) (string, bool, erro
 	return "", false, err
 }
 
-// Branch is the branch that is checked out, as git names it for a person, or
+// Branch returns the branch that is checked out, as git names it for a person, or
 // nothing where there is none or git will not say, as in the scripts.
 func (r Repository) Branch(ctx context.Context) string {
 	out, err := r.run(ctx, "", "symbolic-ref", "--short", "-q", "HEAD")
@@ -64,7 +64,7 @@ func (r Repository) Changed(ctx context.Context) (changed, ok bool, err error) {
 	return out != "", ok, err
 }
 
-// Ignored are those of the paths, relative to Root, that git ignores: they are
+// Ignored returns those of the paths, relative to Root, that git ignores: they are
 // neither in its index nor would they show in git status. Without git, or
 // outside a repository, there are none.
 func (r Repository) Ignored(ctx context.Context, paths []string) ([]string, error) {
@@ -81,7 +81,7 @@ func (r Repository) Ignored(ctx context.Context, paths []string) ([]string, erro
 	return strings.FieldsFunc(out, func(r rune) bool { return r == 0 }), nil
 }
 
-// Outer is the directory of the repository that the tree lies in, if it is not
+// Outer returns the directory of the repository that the tree lies in, if it is not
 // the tree's own; empty if there is none.
 func (r Repository) Outer() string {
 	for dir := r.ceiling(); ; dir = filepath.Dir(dir) {
@@ -141,14 +141,14 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("git %s: %s", e.Command, line)
 }
 
-// Unwrap is how the command ended.
+// Unwrap returns how the command ended.
 func (e *Error) Unwrap() error { return e.Err }
 
 func (e *Error) said(messages ...string) bool {
 	return slices.ContainsFunc(messages, func(m string) bool { return strings.Contains(e.Said, m) })
 }
 
-// trust is the path that git itself proposes to trust, which need not be the
+// trust returns the path that git itself proposes to trust, which need not be the
 // tree's.
 func (e *Error) trust(root string) string {
 	for line := range strings.Lines(e.Said) {
@@ -171,7 +171,7 @@ type OwnerError struct {
 // Error implements error.
 func (e *OwnerError) Error() string { return e.Err.Error() }
 
-// Unwrap is what git said.
+// Unwrap returns what git said.
 func (e *OwnerError) Unwrap() error { return e.Err }
 
 // A FilterError says that a repository defines a filter that cannot be kept from

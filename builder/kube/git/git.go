@@ -48,7 +48,7 @@ var local = []string{
 	"GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE", "GIT_CEILING_DIRECTORIES",
 }
 
-// environment is what git is run with.
+// environment returns what git is run with.
 func (r Repository) environment() []string {
 	env := slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		name, value, _ := strings.Cut(variable, "=")
@@ -71,7 +71,7 @@ func (r Repository) environment() []string {
 	return env
 }
 
-// ceiling is the directory above the tree, which git does not look into for a
+// ceiling returns the directory above the tree, which git does not look into for a
 // repository: that would be another one.
 func (r Repository) ceiling() string {
 	root, err := filepath.EvalSymlinks(r.Root)
@@ -149,7 +149,7 @@ func (r Repository) run(ctx context.Context, stdin string, args ...string) (stri
 	return "", fmt.Errorf("run git %s: %w", args[0], err)
 }
 
-// filters are settings that put the user's own filters in the place of those
+// filters returns settings that put the user's own filters in the place of those
 // that the repository defines (gitattributes(5), filter): git status runs them.
 func (r Repository) filters(ctx context.Context) ([]string, error) {
 	// Mostly there are none at all, or only the user's.
@@ -197,7 +197,7 @@ func (r Repository) filters(ctx context.Context) ([]string, error) {
 
 type setting struct{ key, value string }
 
-// configured are the settings of filters in a scope of git's configuration.
+// configured returns the settings of filters in a scope of git's configuration.
 func (r Repository) configured(ctx context.Context, scope ...string) ([]setting, error) {
 	asked := []string{"--includes", "-z", "--get-regexp", `^filter\.`}
 	out, err := r.run(ctx, "", slices.Concat([]string{"config"}, scope, asked)...)
@@ -218,7 +218,7 @@ func (r Repository) configured(ctx context.Context, scope ...string) ([]setting,
 	return found, nil
 }
 
-// drivers are the names of the filters that settings are of.
+// drivers returns the names of the filters that settings are of.
 func drivers(settings []setting) []string {
 	var names []string
 	for _, s := range settings {

@@ -205,7 +205,7 @@ var releases = []release{{
 	},
 }}
 
-// Releases are the names that [Write] knows, in their order.
+// Releases returns the names that [Write] knows, in their order.
 func Releases() []string {
 	var names []string
 	for _, r := range releases {

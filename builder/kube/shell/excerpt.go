@@ -11,7 +11,7 @@ import (
 // file of the tree holds need not be what was expected there.
 const maxExcerpt = 40
 
-// Excerpt is a text for an error: at most 40 characters of it, in one line, with
+// Excerpt returns a text for an error: at most 40 characters of it, in one line, with
 // what would disturb a terminal as Go's escapes.
 func Excerpt(s string) string {
 	var b strings.Builder
@@ -30,7 +30,7 @@ func Excerpt(s string) string {
 	return b.String()
 }
 
-// unreadable is the error of something that kbuild does not evaluate.
+// unreadable returns the error of something that kbuild does not evaluate.
 func unreadable(what string) error {
 	return fmt.Errorf("only a shell can tell what %s is", Excerpt(what))
 }

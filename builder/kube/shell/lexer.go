@@ -33,7 +33,7 @@ const (
 	Op
 )
 
-// literal is the text of a word that bash leaves as it is, as an element of an
+// literal returns the text of a word that bash leaves as it is, as an element of an
 // array or an argument of a command.
 func (t Token) literal() (string, error) {
 	switch {

@@ -37,7 +37,7 @@ var (
 	blanks      = late(`[ \t]+`)
 )
 
-// Printed is what a function of the script prints, word by word. The function
+// Printed returns what a function of the script prints, word by word. The function
 // is to hold nothing but one local array of plain words, perhaps the lines
 // that add those of KUBERNETES_CONTRIB, and an echo of the array; or only
 // "true", which prints nothing.
@@ -105,7 +105,7 @@ func (r ListReader) Printed(s Script, name string) ([]string, error) {
 	return append(words, more...), nil
 }
 
-// words are the plain words of an array, or the entries of the root that a
+// words returns the plain words of an array, or the entries of the root that a
 // find(1) there prints.
 func (r ListReader) words(tokens []Token) ([]string, error) {
 	if len(tokens) != 1 {
@@ -136,7 +136,7 @@ func (r ListReader) words(tokens []Token) ([]string, error) {
 	return words, nil
 }
 
-// contribPrinted is what a function of the project in KUBERNETES_CONTRIB
+// contribPrinted returns what a function of the project in KUBERNETES_CONTRIB
 // prints. The scripts take the whole value as the name of one project.
 func (r ListReader) contribPrinted(function string) ([]string, error) {
 	if !contribName().MatchString(r.Contrib) {
@@ -151,7 +151,7 @@ func (r ListReader) contribPrinted(function string) ([]string, error) {
 	return ListReader{Root: r.Root}.Printed(s, name)
 }
 
-// Array is the words of an array of the script, whose elements may be plain
+// Array returns the words of an array of the script, whose elements may be plain
 // words, "${OTHER[@]}" and $(function).
 func (r ListReader) Array(s Script, name string) ([]string, error) {
 	return r.arrayWithin(s, name, 0)
@@ -186,7 +186,7 @@ func (r ListReader) arrayWithin(s Script, name string, depth int) ([]string, err
 	return words, nil
 }
 
-// plainWords are words that mean the same however often a shell splits and
+// plainWords returns words that mean the same however often a shell splits and
 // expands them, which is what happens to the lists.
 func plainWords(tokens []Token) ([]string, error) {
 	words := make([]string, 0, len(tokens))

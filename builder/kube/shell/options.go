@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Environment are the variables that the body of a function passes to docker run
+// Environment returns the variables that the body of a function passes to docker run
 // with --env, as NAME=value, in its order, with the values the script would give
 // them; without the variable except.
 func (v *Variables) Environment(ctx context.Context, body Script, except string) ([]string, error) {
@@ -83,7 +83,7 @@ func (r *optionReader) read(ctx context.Context) error {
 
 func (r *optionReader) pop() { r.conditions = r.conditions[:max(0, len(r.conditions)-1)] }
 
-// until is the text up to a word, with one blank between tokens.
+// until returns the text up to a word, with one blank between tokens.
 func (r *optionReader) until(end string) (string, error) {
 	var words []string
 	for {

@@ -33,7 +33,7 @@ func Read(root *files.Root, name string) (Script, error) {
 	return Script{name, string(data)}, err
 }
 
-// Matches are the places where the expression matches, each within one line,
+// Matches returns the places where the expression matches, each within one line,
 // and those of its groups, as FindAllStringSubmatchIndex has them. Only lines
 // that hold what every match holds are looked at: there are sixty questions to
 // scripts of a hundred thousand bytes.
@@ -66,7 +66,7 @@ func (s Script) Matches(expression string) (found [][]int) {
 	return found
 }
 
-// heldByAll is the longest text that stands in everything that an expression
+// heldByAll returns the longest text that stands in everything that an expression
 // matches, as far as that is plain to see.
 func heldByAll(e *syntax.Regexp) string {
 	longest := ""
@@ -88,7 +88,7 @@ func heldByAll(e *syntax.Regexp) string {
 // Has reports whether the expression matches anywhere.
 func (s Script) Has(expression string) bool { return len(s.Matches(expression)) > 0 }
 
-// only is the end of the only match of the expression.
+// only returns the end of the only match of the expression.
 func (s Script) only(what, expression string) (int, error) {
 	found := s.Matches(expression)
 	switch len(found) {
@@ -101,7 +101,7 @@ func (s Script) only(what, expression string) (int, error) {
 		s.LineOf(found[0][0]), s.LineOf(found[1][0]))
 }
 
-// LineOf is the number of the line that holds the offset.
+// LineOf returns the number of the line that holds the offset.
 func (s Script) LineOf(offset int) int { return 1 + strings.Count(s.Text[:offset], "\n") }
 
 // AssignmentTo matches an assignment to a variable up to its equals sign.
@@ -110,7 +110,7 @@ func AssignmentTo(name string) string {
 		regexp.QuoteMeta(name) + `=`
 }
 
-// Value is what a variable is set to in a single plain assignment.
+// Value returns what a variable is set to in a single plain assignment.
 func (s Script) Value(name string) (string, error) {
 	at, err := s.only(name+"=", AssignmentTo(name))
 	if err != nil {
@@ -132,7 +132,7 @@ func (s Script) Value(name string) (string, error) {
 	return v, nil
 }
 
-// Array is the words that a variable is set to in a single NAME=( ... ), not
+// Array returns the words that a variable is set to in a single NAME=( ... ), not
 // expanded.
 func (s Script) Array(name string) ([]Token, error) {
 	at, err := s.only(name+"=(", AssignmentTo(name)+`\(`)
@@ -146,7 +146,7 @@ func (s Script) Array(name string) ([]Token, error) {
 	return words, nil
 }
 
-// readInto is the function that an array is read from, where it is set by
+// readInto returns the function that an array is read from, where it is set by
 //
 //	IFS=" " read -ra NAME <<< "$(function)"
 func (s Script) readInto(name string) string {
@@ -159,7 +159,7 @@ func (s Script) readInto(name string) string {
 	return m[1]
 }
 
-// arrayAt is the words from the offset to the closing parenthesis, and the
+// arrayAt returns the words from the offset to the closing parenthesis, and the
 // offset after it.
 func (s Script) arrayAt(at int) ([]Token, int, error) {
 	l := NewLexer(s.Text[at:], s.LineOf(at))
@@ -182,7 +182,7 @@ func (s Script) arrayAt(at int) ([]Token, int, error) {
 	}
 }
 
-// Function is the body of a function that is laid out as in all of Kubernetes'
+// Function returns the body of a function that is laid out as in all of Kubernetes'
 // scripts: opened at the start of a line, closed by a brace alone in a line.
 // The body keeps its place in the file, so that line numbers are right.
 func (s Script) Function(name string) (Script, error) {

@@ -80,7 +80,7 @@ func NewVariables(tree *files.Root, getenv func(string) (string, bool), scripts 
 // Set gives a variable a value that comes before what the scripts say.
 func (v *Variables) Set(name, value string) { v.known[name] = value }
 
-// Env is the value of a variable of the environment; empty is as good as unset,
+// Env returns the value of a variable of the environment; empty is as good as unset,
 // as in the scripts.
 func (v *Variables) Env(name string) string {
 	value, _ := v.getenv(name)
@@ -93,7 +93,7 @@ func topLevel(name string) string {
 	return `^(?:(?:readonly|export|declare)[ \t]+)?(?:-[a-zA-Z]+[ \t]+)?` + name + `=`
 }
 
-// Lookup is the value of a variable, and whether it is set at all.
+// Lookup returns the value of a variable, and whether it is set at all.
 func (v *Variables) Lookup(ctx context.Context, name string) (string, bool, error) {
 	if err := v.step(ctx); err != nil {
 		return "", false, err
@@ -126,7 +126,7 @@ func (v *Variables) lookup(ctx context.Context, name string) (string, bool, erro
 	return value, ok, nil
 }
 
-// assigned is what the script sets the variable to in its only assignment.
+// assigned returns what the script sets the variable to in its only assignment.
 func (v *Variables) assigned(ctx context.Context, s Script, name string) (string, error) {
 	at, err := s.only(name+"=", topLevel(name))
 	if err != nil {
@@ -148,7 +148,7 @@ func (v *Variables) assigned(ctx context.Context, s Script, name string) (string
 	return value, nil
 }
 
-// Where is the place at which the scripts set a variable, for a person:
+// Where returns the place at which the scripts set a variable, for a person:
 // "build/common.sh: line 12: NAME".
 func (v *Variables) Where(name string) string {
 	for _, s := range v.scripts {
@@ -166,7 +166,7 @@ func (v *Variables) isSplit(name string) bool {
 	return slices.ContainsFunc(v.scripts, func(s Script) bool { return s.Has(`^IFS=" " read -ra ` + name + ` <<< `) })
 }
 
-// ValueOr is the value of a variable that not every age sets.
+// ValueOr returns the value of a variable that not every age sets.
 func (v *Variables) ValueOr(ctx context.Context, name, otherwise string) (string, error) {
 	value, ok, err := v.Lookup(ctx, name)
 	if err != nil || ok && value != "" {
@@ -185,7 +185,7 @@ func (v *Variables) PathOr(ctx context.Context, name, otherwise string) (string,
 	return filepath.Clean(value), err
 }
 
-// Expand is what bash makes of a word, with quotes as they stand in the script,
+// Expand returns what bash makes of a word, with quotes as they stand in the script,
 // if it is not split.
 func (v *Variables) Expand(ctx context.Context, word string) (string, error) {
 	x := expander{vars: v, src: word}
@@ -280,7 +280,7 @@ func (x *expander) dollar(ctx context.Context, quoted bool) (string, error) {
 	return x.parameter(ctx, name, "", "", name)
 }
 
-// nameAt is the variable name that the text begins with.
+// nameAt returns the variable name that the text begins with.
 func nameAt(text string) string {
 	i := 0
 	for i < len(text) && isNameByte(text[i]) {
@@ -329,7 +329,7 @@ func (x *expander) braced(ctx context.Context, quoted bool) (string, error) {
 	return value, err
 }
 
-// parameter is the value of a variable with an operator applied.
+// parameter returns the value of a variable with an operator applied.
 func (x *expander) parameter(ctx context.Context, name, operator, word, written string) (string, error) {
 	value, set, err := x.vars.Lookup(ctx, name)
 	if err != nil {

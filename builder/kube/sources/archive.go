@@ -24,7 +24,7 @@ import (
 // compiled standard library. It is never changed.
 var CanonicalTime = time.Date(2014, time.June, 6, 0, 0, 0, 0, time.UTC)
 
-// SourceTime is the time that a source has in the container: [CanonicalTime],
+// SourceTime returns the time that a source has in the container: [CanonicalTime],
 // and a second less for what make generates, where it lies among the sources.
 // Make compares times, and of two that are the same takes the generated file
 // for up to date, whatever it was made from.

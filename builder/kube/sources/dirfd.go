@@ -64,7 +64,7 @@ func (o *openDirs) enter(name string) (openedDir, error) {
 	return o.open[len(o.open)-1], nil
 }
 
-// elementEnd is where the element of a path that begins at start ends.
+// elementEnd returns where the element of a path that begins at start ends.
 func elementEnd(p string, start int) int {
 	if i := strings.IndexByte(p[start:], '/'); i >= 0 {
 		return start + i
@@ -109,7 +109,7 @@ func read(fd int, b []byte) (int, error) {
 	}
 }
 
-// readlink is where the link in an open directory points.
+// readlink returns where the link in an open directory points.
 func readlink(dir int, name string) (string, error) {
 	for size := 128; ; size *= 2 {
 		b := make([]byte, size)

@@ -52,7 +52,7 @@ func (f Filter) Includes(path string, dir bool) bool {
 	return true
 }
 
-// String is the rules as in rsync's --filter, one in each line.
+// String returns the rules as in rsync's --filter, one in each line.
 func (f Filter) String() string {
 	lines := make([]string, len(f))
 	for i, r := range f {
@@ -61,7 +61,7 @@ func (f Filter) String() string {
 	return strings.Join(lines, "\n")
 }
 
-// String is the rule as in rsync's --filter.
+// String returns the rule as in rsync's --filter.
 func (r Rule) String() string {
 	if r.Include {
 		return "+ " + r.Pattern

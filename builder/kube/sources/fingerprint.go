@@ -43,7 +43,7 @@ type Fingerprint struct {
 	files []seenFile // in order of their paths
 }
 
-// Len is the number of files that will not be read again if they stay as they
+// Len returns the number of files that will not be read again if they stay as they
 // are.
 func (f Fingerprint) Len() int { return len(f.files) }
 
@@ -65,7 +65,7 @@ type stamp struct {
 // exec reports whether the owner may execute the file.
 func (s stamp) exec() bool { return s.mode&unix.S_IXUSR != 0 }
 
-// fileMode is the type of the file as io/fs has it.
+// fileMode returns the type of the file as io/fs has it.
 func (s stamp) fileMode() fs.FileMode {
 	switch s.mode & unix.S_IFMT {
 	case unix.S_IFREG:
@@ -144,7 +144,7 @@ func newLook(root int, before Fingerprint, now time.Time) look {
 	return l
 }
 
-// bootID is what the kernel calls this run of it, see random(4); "" where it
+// bootID returns what the kernel calls this run of it, see random(4); "" where it
 // does not say.
 func bootID() string {
 	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
@@ -191,7 +191,7 @@ func localFiles(dir int) bool {
 	return false
 }
 
-// known is the sum of a file that is as it was at the last look.
+// known returns the sum of a file that is as it was at the last look.
 func (l *look) known(name string, now stamp) (sum [sha256.Size]byte, ok bool) {
 	if now.dev != l.dev {
 		return sum, false

@@ -21,7 +21,7 @@ const (
 	Link
 )
 
-// String is "file", "dir" or "link".
+// String returns "file", "dir" or "link".
 func (k Kind) String() string {
 	switch k {
 	case File:
@@ -55,7 +55,7 @@ type Entry struct {
 // path as bytes, which puts parents before what is in them, and no path twice.
 type Manifest []Entry
 
-// Digest is "sha256:" and the hex digits of the SHA-256 of the manifest's
+// Digest returns "sha256:" and the hex digits of the SHA-256 of the manifest's
 // encoding: equal for equal content, whatever the times, owners and exact
 // permissions of the files.
 func (m Manifest) Digest() string {

@@ -123,7 +123,7 @@ func (r *sourceReader) file(dir int, name string) error {
 	return nil
 }
 
-// vanished is the error for something that was there, and of another kind,
+// vanished returns the error for something that was there, and of another kind,
 // when its directory was read.
 func vanished(name string, err error) error {
 	for _, gone := range []error{

@@ -123,7 +123,7 @@ type job struct {
 	kind Kind
 }
 
-// rootEntries are the names in the root that the filter includes.
+// rootEntries returns the names in the root that the filter includes.
 func (w *sourceWalk) rootEntries() ([]string, error) {
 	entries, err := w.root.ReadDir(".")
 	if err != nil {
@@ -178,7 +178,7 @@ func (w *sourceWalk) seed(list []string, from string) error {
 	return nil
 }
 
-// Parents are the directories above a clean relative path.
+// Parents returns the directories above a clean relative path.
 func Parents(p string) []string {
 	var above []string
 	for p = path.Dir(p); p != "."; p = path.Dir(p) {
@@ -187,7 +187,7 @@ func Parents(p string) []string {
 	return above
 }
 
-// kindOf is what becomes of a file of that mode; 0 if it is passed over.
+// kindOf returns what becomes of a file of that mode; 0 if it is passed over.
 func kindOf(name string, mode fs.FileMode) (Kind, error) {
 	var special string
 	switch mode.Type() {
