@@ -92,11 +92,11 @@ func stagedFiles(staging *files.Root) (groups map[string][]string, leftOut []str
 			return fmt.Errorf("%s is neither a file nor a directory", path)
 		}
 		platform, name := filepath.Split(path)
-		if strings.Count(path, "/") != 2 || !visible(path) {
+		platform = strings.TrimSuffix(platform, "/")
+		if !isPlatform(platform) || !visible(path) {
 			leftOut = append(leftOut, path)
 			return nil
 		}
-		platform = strings.TrimSuffix(platform, "/")
 		groups[platform] = append(groups[platform], name)
 		return nil
 	})

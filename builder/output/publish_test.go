@@ -126,6 +126,7 @@ func TestPublishLeavesOut(t *testing.T) {
 	odd := []string{
 		".bashrc", ".ssh/authorized_keys", "linux/.git/config", "linux/amd64/.git/hooks/post-checkout", "linux/amd64/.profile", "linux/amd64/bell\a",
 		"linux/amd64/new\nline", "linux/amd64/a/b", "linux/kubelet", "top", ".git/x/config", "linux/amd64/latin\xe4",
+		"bin/amd64/sh", "Library/LaunchAgents/x.plist", "share/applications/x.desktop", "linux/x/kubelet", "amd64/linux/kubelet", "LINUX/amd64/x",
 	}
 	for _, name := range append(odd, "linux/amd64/kubelet", "linux/amd64/e2e.test") {
 		filestest.Write(t, filepath.Join(dir, "staging", name), "x")
