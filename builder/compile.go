@@ -21,13 +21,14 @@ import (
 // is published. If written, which waits for the rest of the image step, fails,
 // nothing is.
 func (b *build) compile(ctx context.Context, base base, img storage.Image, written func() error) (_ int, err error) {
-	c := &compilation{build: b, start: time.Now(), step: b.Work.step()}
+	c := &compilation{build: b, start: time.Now(), step: b.Work.step(), apart: func() error { return nil }}
 	environment, err := c.open(base)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, c.state.Close()) }()
 	mounts, cold, err := c.prepare()
+	defer func() { err = errors.Join(err, c.apart()) }()
 	if err != nil {
 		return 0, err
 	}
@@ -57,6 +58,8 @@ type compilation struct {
 	start time.Time
 	step  Step
 	state *objects.State
+	// apart takes away the view of a mounted tree, or does nothing.
+	apart func() error
 	// wanted are, for each output directory, the files to be published.
 	wanted []func(file string) bool
 }
@@ -107,6 +110,9 @@ func (c *compilation) prepare() (mounts []kube.Mount, cold string, err error) {
 		if err != nil {
 			return nil, "", err
 		}
+		if c.own() {
+			c.setApart(&tree[0])
+		}
 		mounts = append(tree, mounts...)
 	}
 	c.wanted = make([]func(string) bool, len(r.Outputs))
@@ -116,6 +122,18 @@ func (c *compilation) prepare() (mounts []kube.Mount, cold string, err error) {
 		}
 	}
 	return mounts, cold, os.RemoveAll(c.Plan.backDir())
+}
+
+// setApart keeps what a compile writes out of a mounted tree, whose files it
+// could change otherwise; with upstream's other commands that is what they are for.
+func (c *compilation) setApart(tree *kube.Mount) {
+	view, unmount, err := output.Apart(tree.Host, c.Plan.TempDir)
+	if err != nil {
+		c.warn(c.step, "the tree is mounted read-only: %v", err)
+		tree.ReadOnly = true
+		return
+	}
+	tree.Host, c.apart = view, unmount
 }
 
 // run runs the command. kept are the mounts of what is kept.
