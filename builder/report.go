@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kbuild/kbuild/builder/output"
+	"github.com/kbuild/kbuild/builder/preflight"
 	"github.com/kbuild/kbuild/mirror"
 )
 
@@ -39,6 +40,8 @@ type Reporter interface {
 	Published(Published)
 	// Images shows a list of images.
 	Images([]ListedImage) error
+	// Findings shows what was found of the host.
+	Findings([]preflight.Finding) error
 	// Progress is where the progress of a copy is drawn, nil for nowhere.
 	Progress() io.Writer
 	// Log is where the libraries and commands of the image step print, nil for

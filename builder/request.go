@@ -10,6 +10,7 @@ import (
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/builder/objects"
+	"github.com/kbuild/kbuild/builder/preflight"
 	"github.com/kbuild/kbuild/builder/trust"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
@@ -83,6 +84,13 @@ type Mirrors struct {
 
 	Force  bool // take a base image that is not what its name promises
 	Frozen bool // take none without an entry in the lock
+}
+
+// DoctorRequest asks what the host is good for.
+type DoctorRequest struct {
+	Settings
+	Mirrors Mirrors
+	Network bool // ask the mirrors, too
 }
 
 // Request asks for a build, or for some of its steps.
@@ -259,6 +267,11 @@ type (
 	buildOrder struct {
 		Request
 		Plan Plan
+	}
+	doctorOrder struct {
+		DoctorRequest
+		Found []preflight.Finding // outside the namespaces
+		Dir   string              // where the store will be, or what is above it
 	}
 	lockOrder struct {
 		LockRequest

@@ -10,6 +10,7 @@ import (
 
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/builder/preflight"
 	"github.com/kbuild/kbuild/mirror"
 )
 
@@ -102,7 +103,7 @@ func samples(t *testing.T) map[reflect.Type]any {
 		t.Fatal(err)
 	}
 	list := []any{
-		Name{named}, source, time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
+		Name{named}, source, preflight.Fatal, time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
 		sources.Manifest{{Path: "a", Kind: sources.Dir}, {Path: "a/b", Kind: sources.File, Exec: true, Size: 3, Sum: [32]byte{1, 2}}},
 	}
 	of := map[reflect.Type]any{}

@@ -32,6 +32,7 @@ var verbs = map[string]verb{
 	"clean":      does(cleanInside),
 	"prune":      does(pruneInside),
 	"remove":     does(removeInside),
+	"doctor":     does(doctorInside),
 }
 
 // A verb is what the worker does with an order of one type.

@@ -70,10 +70,20 @@ type settings struct {
 
 // readSettings checks the options before anything is looked for.
 func readSettings(store *storage.Store, sources []Source, opts Options) (settings, error) {
-	set := settings{
-		tlsVerify: opts.TLSVerify, certDir: opts.CertDir,
-		blobInfoCacheDir: store.SystemContext("").BlobInfoCacheDir,
-	}
+	set, err := checkSettings(sources, opts)
+	set.blobInfoCacheDir = store.SystemContext("").BlobInfoCacheDir
+	return set, err
+}
+
+// CheckSettings reads the files that the options name, or the host's, and says
+// what is wrong with them.
+func CheckSettings(sources []Source, opts Options) error {
+	_, err := checkSettings(sources, opts)
+	return err
+}
+
+func checkSettings(sources []Source, opts Options) (settings, error) {
+	set := settings{tlsVerify: opts.TLSVerify, certDir: opts.CertDir}
 	var err error
 	if set.platform, err = parsePlatform(opts.Platform); err != nil {
 		return settings{}, err

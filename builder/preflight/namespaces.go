@@ -52,12 +52,12 @@ func userNamespaces(h Host) (Severity, string, string) {
 	for _, kind := range kinds {
 		if name := "user/max_" + kind + "_namespaces"; h.setting(name) == "0" {
 			name = strings.ReplaceAll(name, "/", ".")
-			return Fatal, "disabled: " + name + " is 0", "as root: sysctl -w " + name + "=15000"
+			return Fatal, "disabled: " + name + " is 0", h.root("sysctl -w " + name + "=15000")
 		}
 	}
 	switch {
 	case h.setting("kernel/unprivileged_userns_clone") == "0":
-		return Fatal, "disabled: kernel.unprivileged_userns_clone is 0", "as root: sysctl -w kernel.unprivileged_userns_clone=1"
+		return Fatal, "disabled: kernel.unprivileged_userns_clone is 0", h.root("sysctl -w kernel.unprivileged_userns_clone=1")
 	case h.filtered() && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS)):
 		return Fatal, "cannot be made: a seccomp filter forbids unshare", h.unfiltered()
 	case h.setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
@@ -66,6 +66,14 @@ func userNamespaces(h Host) (Severity, string, string) {
 		return Fatal, found + ": there are too many, or they are nested too deep", "see user.max_user_namespaces and the like in namespaces(7)"
 	}
 	return Fatal, found, "the container or sandbox around kbuild forbids them; " + h.unfiltered()
+}
+
+// root is a command as root.
+func (h Host) root(command string) string {
+	if h.UID == 0 {
+		return command
+	}
+	return "sudo " + command
 }
 
 // setting reads a setting of the kernel's, see proc_sys(5).
@@ -90,6 +98,6 @@ func (h Host) unfiltered() string {
 }
 
 func (h Host) appArmorProfile() string {
-	return fmt.Sprintf("as root, give kbuild a profile: printf 'abi <abi/4.0>,\\nprofile kbuild %s flags=(unconfined) { userns, }\\n' "+
-		"> /etc/apparmor.d/kbuild && apparmor_parser -r /etc/apparmor.d/kbuild", h.Executable)
+	return fmt.Sprintf("printf 'abi <abi/4.0>,\\nprofile kbuild \"%s\" flags=(unconfined) { userns, }\\n' | %s && %s",
+		h.Executable, h.root("tee /etc/apparmor.d/kbuild"), h.root("apparmor_parser -r /etc/apparmor.d/kbuild"))
 }

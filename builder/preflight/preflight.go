@@ -6,10 +6,14 @@ package preflight
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/storage/namespace"
+	"golang.org/x/sys/unix"
 )
 
 // Severity says what a finding means for a build.
@@ -22,15 +26,32 @@ const (
 	Fatal            // a build cannot work
 )
 
+// words are the severities as text.
+var words = []string{"ok", "loss", "fails"}
+
+// MarshalText makes a word of a severity: ok, loss or fails.
+func (s Severity) MarshalText() ([]byte, error) { return []byte(words[s]), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (s *Severity) UnmarshalText(text []byte) error {
+	i := slices.Index(words, string(text))
+	if i < 0 {
+		return fmt.Errorf("%q is no severity", text)
+	}
+	*s = Severity(i)
+	return nil
+}
+
 // A Finding is what one check found.
 type Finding struct {
 	// Check names what was looked at.
-	Check    string
-	Severity Severity
+	Check    string   `json:"check"`
+	Severity Severity `json:"state"`
 	// Found says what was found, in half a sentence.
-	Found string
-	// Fix says what to do, when something is to be done.
-	Fix string
+	Found string `json:"found"`
+	// Fix says what to do, when something is to be done: a command, where there
+	// is one.
+	Fix string `json:"fix,omitempty"`
 }
 
 // Host is what the checks look at; tests put their own in.
@@ -45,6 +66,18 @@ type Host struct {
 	Contained  bool                // in a container or a pod
 	Isolation  container.Isolation // asked for, or ""
 	Executable string              // kbuild's own path
+	Account    string              // the user's name, or his number
+	// What only [Examine] looks at.
+	TryMappings func(namespace.IDMappings) error // gives them to a process
+	LookPath    func(string) (string, error)
+	Getenv      func(string) string
+	Statfs      func(string) (unix.Statfs_t, error)
+	Access      func(path string, mode uint32) error
+	Limit       func(resource int) (unix.Rlimit, error)
+	Kernel      string // its release
+	Now         time.Time
+	Store       string // directories that kbuild writes to
+	Cache       string
 }
 
 // ThisHost is the host this process runs on.
@@ -60,7 +93,8 @@ func ThisHost(isolation container.Isolation) Host {
 	return Host{
 		UID: os.Geteuid(), Mappings: namespace.Mappings, Runtimes: container.FindRuntimes, UserNS: tryUserNamespace,
 		Unmappable: namespace.Unmappable, ReadFile: os.ReadFile, Rootless: rootless, Contained: namespace.InContainer(),
-		Isolation: isolation, Executable: self,
+		Isolation: isolation, Executable: self, Account: account(), TryMappings: namespace.TryMappings,
+		LookPath: exec.LookPath, Getenv: os.Getenv, Statfs: statfs, Access: unix.Access, Limit: limit, Kernel: kernel(), Now: time.Now(),
 	}
 }
 
@@ -72,20 +106,25 @@ const (
 )
 
 // checks is the table, in the order in which the findings are shown.
-var checks = []struct {
-	name  string
-	check func(Host) (Severity, string, string)
-}{
+var checks = []check{
 	{UserNamespaces, userNamespaces},
 	{SubordinateIDs, subordinateIDs},
 	{Runtime, containerRuntime},
 }
 
 // Run looks at everything in the table.
-func Run(h Host) []Finding {
-	findings := make([]Finding, 0, len(checks))
-	for _, c := range checks {
-		severity, found, fix := c.check(h)
+func Run(h Host) []Finding { return run(h, checks) }
+
+// A check looks at one thing.
+type check struct {
+	name string
+	look func(Host) (Severity, string, string)
+}
+
+func run(h Host, table []check) []Finding {
+	findings := make([]Finding, 0, len(table))
+	for _, c := range table {
+		severity, found, fix := c.look(h)
 		findings = append(findings, Finding{Check: c.name, Severity: severity, Found: found, Fix: fix})
 	}
 	return findings
@@ -113,22 +152,6 @@ type Error struct{ Finding }
 
 func (e *Error) Error() string { return e.Check + ": " + e.Found }
 
-func subordinateIDs(h Host) (Severity, string, string) {
-	if !h.Rootless || h.UID == 0 {
-		return Fine, "not needed as root", ""
-	}
-	ids := h.Mappings()
-	if !ids.Single {
-		count := uint64(0)
-		for _, m := range ids.UID[1:] {
-			count += uint64(m.Size)
-		}
-		return Fine, fmt.Sprintf("%d ids", count), ""
-	}
-	return Warning, ids.Why + ", so there is only one id: files of other owners in images become yours",
-		fmt.Sprintf("as root: apt-get install uidmap && usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un %d)", h.UID)
-}
-
 func containerRuntime(h Host) (Severity, string, string) {
 	found := h.Runtimes()
 	switch {
@@ -137,9 +160,9 @@ func containerRuntime(h Host) (Severity, string, string) {
 	case len(found) > 0:
 		return Fine, strings.Join(found, ", "), ""
 	case h.Isolation != "":
-		return Fatal, fmt.Sprintf("isolation %s asked for, and neither runc nor crun is installed", h.Isolation), "sudo apt-get install runc"
+		return Fatal, fmt.Sprintf("isolation %s asked for, and neither runc nor crun is installed", h.Isolation), h.install("runc")
 	case h.Contained:
 		return Warning, "neither runc nor crun is installed; chroot isolation serves inside a container, and separates less", ""
 	}
-	return Fatal, "neither runc nor crun is installed", "sudo apt-get install runc"
+	return Fatal, "neither runc nor crun is installed", h.install("runc")
 }

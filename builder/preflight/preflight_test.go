@@ -45,7 +45,7 @@ func TestRun(t *testing.T) {
 					return nil, fs.ErrNotExist
 				}
 			},
-			map[string]Severity{"user namespaces": Fatal}, "AppArmor", "profile kbuild /opt/kbuild",
+			map[string]Severity{"user namespaces": Fatal}, "AppArmor", `profile kbuild "/opt/kbuild"`,
 		},
 		"no namespaces, a filter": {
 			func(h *Host) {
@@ -76,7 +76,7 @@ func TestRun(t *testing.T) {
 		},
 		"no runtime": {
 			func(h *Host) { h.Runtimes = func() []string { return nil } },
-			map[string]Severity{"container runtime": Fatal}, "neither runc nor crun", "install runc",
+			map[string]Severity{"container runtime": Fatal}, "neither runc nor crun", "sudo apt-get install -y runc",
 		},
 		"no runtime, in a container": {
 			func(h *Host) { h.Runtimes = func() []string { return nil }; h.Contained = true },
@@ -91,7 +91,7 @@ func TestRun(t *testing.T) {
 		},
 		"a runtime asked for": {
 			func(h *Host) { h.Runtimes = func() []string { return nil }; h.Isolation = container.IsolationOCI },
-			map[string]Severity{"container runtime": Fatal}, "isolation oci asked for", "install runc",
+			map[string]Severity{"container runtime": Fatal}, "isolation oci asked for", "install -y runc",
 		},
 		"chroot asked for": {
 			func(h *Host) { h.Runtimes = func() []string { return nil }; h.Isolation = container.IsolationChroot }, nil, "", "",
@@ -101,7 +101,13 @@ func TestRun(t *testing.T) {
 			h := Host{
 				UID: 1000, Rootless: true, Executable: "/opt/kbuild", UserNS: fails(nil), Unmappable: fails(nil),
 				Mappings: func() namespace.IDMappings { return ranges }, Runtimes: func() []string { return []string{"/usr/bin/runc"} },
-				ReadFile: func(string) ([]byte, error) { return nil, fs.ErrNotExist },
+				ReadFile: func(string) ([]byte, error) { return nil, fs.ErrNotExist }, Account: "me",
+				LookPath: func(name string) (string, error) {
+					if name != "apt-get" {
+						return "", fs.ErrNotExist
+					}
+					return "/usr/bin/apt-get", nil
+				},
 			}
 			test.change(&h)
 			findings := Run(h)

@@ -59,7 +59,7 @@ const withoutRuntime = "--isolation chroot (BUILDAH_ISOLATION=chroot), which nee
 // fixOf is what to do about what was found of the host.
 func fixOf(f preflight.Finding) string {
 	if f.Check == preflight.Runtime && f.Severity == preflight.Fatal {
-		return f.Fix + "; or " + withoutRuntime
+		return strings.TrimPrefix(f.Fix+"; or "+withoutRuntime, "; or ")
 	}
 	return f.Fix
 }

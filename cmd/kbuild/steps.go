@@ -27,7 +27,11 @@ func (a *app) check(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	findings := preflight.Run(preflight.ThisHost(req.Isolation))
+	host := preflight.ThisHost(req.Isolation)
+	findings := preflight.Run(host)
+	if holes, ok := preflight.InstalledHoles(cmd.Context(), host); ok {
+		findings = append(findings, holes)
+	}
 	for _, f := range findings {
 		fmt.Fprintf(a.stdout, "%-8s %s: %s\n", marks[f.Severity], f.Check, f.Found)
 		if fix := fixOf(f); fix != "" {
