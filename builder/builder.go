@@ -56,7 +56,7 @@ func Build(ctx context.Context, req Request, report Reporter) (status int, err e
 	if err != nil {
 		return status, err
 	}
-	return status, c.bringBack(ctx, plan, status)
+	return status, c.copyBack(ctx, plan, status)
 }
 
 // buildInside is Build inside the namespaces.

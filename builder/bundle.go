@@ -173,7 +173,7 @@ func VerifyBundle(ctx context.Context, file string) (mirror.BundleIndex, error) 
 	return b.Index, errors.Join(err, b.Close())
 }
 
-// LoadBundle brings the images of a bundle into the store, all or none.
+// LoadBundle loads the images of a bundle into the store, all or none.
 func LoadBundle(ctx context.Context, req LoadRequest, report Reporter) (status int, err error) {
 	// Looked at as the user, who may be allowed less than root inside.
 	b, err := mirror.OpenBundle(req.File)

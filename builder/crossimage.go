@@ -98,7 +98,7 @@ func (m maker) held(name reference.Named) (img storage.Image, inputs digest.Dige
 	return img, inputs, err
 }
 
-// alone makes the image while no other kbuild brings one into the store.
+// alone makes the image while no other kbuild adds one to the store.
 func (m maker) alone(ctx context.Context, name reference.Named, way making) (img storage.Image, err error) {
 	in, err := m.store.OpenIncoming(ctx, func() {
 		m.say(StepCross, "waiting for another kbuild that adds an image to %s", m.store.Root())

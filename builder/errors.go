@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// An Input is a value of the user's that is held against the tree.
+// An Input is a value of the user's that is checked against the tree.
 type Input int
 
 // The inputs.
@@ -26,7 +26,7 @@ func (e *InputError) Error() string { return e.Err.Error() }
 func (e *InputError) Unwrap() error { return e.Err }
 
 // A NoBaseError says that the store does not have the base image, and that it
-// was not to be brought from anywhere.
+// may not be pulled.
 type NoBaseError struct {
 	Err error
 	// Dockerfile is the one that the tree's own scripts make it of, where no

@@ -42,11 +42,11 @@ func (c *compilation) hooks(mounts []kube.Mount) (before, after func(root string
 	return before, after
 }
 
-// bringBack puts what the worker took out of the container into the tree: of a
+// copyBack puts what the worker took out of the container into the tree: of a
 // compile only what git ignores there, of any other command what upstream
 // brings back. It is called outside the user namespace, where git and rights are
 // what they seem.
-func (c *checker) bringBack(ctx context.Context, plan Plan, status int) (err error) {
+func (c *checker) copyBack(ctx context.Context, plan Plan, status int) (err error) {
 	if c.Until != StepCompile {
 		return nil
 	}

@@ -21,13 +21,13 @@ type ListedImage struct {
 	Created time.Time     `json:"created"`
 	Size    int64         `json:"size"` // bytes
 	Origin  string        `json:"origin"`
-	// From is all that is known of where kbuild brought the image from; nil when
+	// From is all that is known of where kbuild pulled the image from; nil when
 	// it did not.
 	From *mirror.Origin `json:"from,omitempty"`
 }
 
 // Images lists the kube-cross and kube-build images: those named so, and those
-// kbuild brought from somewhere under another name.
+// kbuild pulled under a different name.
 func Images(ctx context.Context, req ImagesRequest, report Reporter) (status int, err error) {
 	return enter(ctx, report, "images", req)
 }
@@ -54,9 +54,9 @@ func listImages(store *storage.Store) ([]ListedImage, error) {
 		if err != nil {
 			return nil, err
 		}
-		from, brought := "", (*mirror.Origin)(nil)
+		from, pulled := "", (*mirror.Origin)(nil)
 		if known {
-			from, brought = origin.Source, &origin
+			from, pulled = origin.Source, &origin
 		}
 		created := image.Created(store, img)
 		for _, n := range img.Names {
@@ -78,7 +78,7 @@ func listImages(store *storage.Store) ([]ListedImage, error) {
 			}
 			list = append(list, ListedImage{
 				Name: named.Name(), Tag: tag, ID: img.ID, Digest: img.Digest, Created: created, Size: size,
-				Origin: from, From: brought,
+				Origin: from, From: pulled,
 			})
 		}
 	}

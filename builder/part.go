@@ -17,7 +17,7 @@ type part struct{ *os.File }
 func openPart(file string) (*part, error) {
 	dir, prefix := filepath.Dir(file), "."+filepath.Base(file)+".kbuild-"
 	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
-		return nil, errors.New("is there already, and is no file")
+		return nil, errors.New("exists and is not a regular file")
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {

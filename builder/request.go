@@ -82,8 +82,8 @@ type Mirrors struct {
 	Retries                  int // 0 is none
 	RetryDelay, Timeout      time.Duration
 
-	Force  bool // take a base image that is not what its name promises
-	Frozen bool // take none without an entry in the lock
+	Force  bool // use a base image that failed its check
+	Frozen bool // refuse images without an entry in the lock
 }
 
 // DoctorRequest asks what the host is good for.
@@ -145,7 +145,7 @@ func (w Work) step() Step {
 	return StepCompile
 }
 
-// LockRequest asks for the tree's lock to be written, or held against the images.
+// LockRequest asks for the tree's lock to be written, or compared with the images.
 type LockRequest struct {
 	Settings
 	Tree    TreeRequest
@@ -167,7 +167,7 @@ type SaveRequest struct {
 	Work  Work
 }
 
-// LoadRequest asks for the images of a bundle to be brought into the store.
+// LoadRequest asks for the images of a bundle to be loaded into the store.
 type LoadRequest struct {
 	Settings
 	Mirrors Mirrors
@@ -189,7 +189,7 @@ type CrossRequest struct {
 	Push []mirror.Source
 }
 
-// ImagesRequest asks for the images that kbuild brought or made.
+// ImagesRequest asks for the images that kbuild pulled or made.
 type ImagesRequest struct{ Settings }
 
 // CleanRequest asks for all that belongs to a tree to be removed.

@@ -43,10 +43,10 @@ func (s *Store) HasLayer(id string) bool {
 
 // UnpackLayer unpacks a layer, whatever it is compressed with, on top of parent,
 // "" for none, under its [LayerID]. Blob is the digest of the bytes given, which
-// the caller has verified; the unpacked ones are held against diffID here, and
+// the caller has verified; the unpacked ones are compared with diffID here, and
 // the error is a [*DiffIDError] if they are others. Until [Store.KeepLayers] the
 // layer is loose: what a killed process left of those is removed by
-// [Store.RemoveLooseLayers]. The caller has the right to bring images in, see
+// [Store.RemoveLooseLayers]. The caller has the right to add images, see
 // [Store.OpenIncoming]. The store is locked meanwhile. Made is false where another
 // program made that layer just then: it is not loose.
 func (s *Store) UnpackLayer(parent string, diffID, blob digest.Digest, content io.Reader) (made bool, err error) {

@@ -59,7 +59,7 @@ func TestReport(t *testing.T) {
 
 Left out: buildah: not installed
 
-| case | way | median | min to max | over the bare host | before the script | peak memory |
+| case | way | median | min to max | overhead | before the script | peak memory |
 |---|---|--:|--:|--:|--:|--:|
 | nothing \| changed | bare | 1.00 s | 0.90 to 1.30 |  | 0.10 s | 20 MB |
 |  | kbuild | 1.25 s | 1.25 to 1.50 | 0.25 s |  | 1 MB |

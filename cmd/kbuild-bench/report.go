@@ -89,7 +89,7 @@ func (r report) markdown() string {
 	for _, l := range r.LeftOut {
 		fmt.Fprintf(&b, "Left out: %s\n\n", l)
 	}
-	b.WriteString("| case | way | median | min to max | over the bare host | before the script | peak memory |\n" +
+	b.WriteString("| case | way | median | min to max | overhead | before the script | peak memory |\n" +
 		"|---|---|--:|--:|--:|--:|--:|\n")
 	for _, row := range r.Rows {
 		title := row.Title

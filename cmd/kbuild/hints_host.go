@@ -24,8 +24,8 @@ func hostHints() []hint {
 			return withoutRuntime
 		}),
 		forType(ownerHint),
-		forType(func(*storage.PathError) string { return "name another directory with --root" }),
-		forType(func(*namespace.TextError) string { return "give it, or its directory, another name" }),
+		forType(func(*storage.PathError) string { return "use a different directory: --root DIRECTORY" }),
+		forType(func(*namespace.TextError) string { return "rename it, or its directory" }),
 		forType(func(*container.LevelError) string { return "levels are fatal, error, warn, info, debug and trace" }),
 		forType(func(e *container.SignalError) string {
 			if !e.Killed() {
