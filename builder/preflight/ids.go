@@ -112,7 +112,8 @@ func (h Host) moreOf(count uint64) string {
 // mapFix is the command that makes newuidmap or newgidmap work.
 func (h Host) mapFix(err error) string {
 	if strings.Contains(err.Error(), "no_new_privs") {
-		return "allowPrivilegeEscalation: true, in the securityContext of the pod; docker and podman: no --security-opt no-new-privileges"
+		return "allowPrivilegeEscalation: true, in the securityContext of the pod; " +
+			"docker and podman: no --security-opt no-new-privileges"
 	}
 	_, command, ok := strings.Cut(err.Error(), "setcap ")
 	if !ok {

@@ -47,7 +47,8 @@ func userNamespaces(h Host) (Severity, string, string) {
 	found := fmt.Sprintf("cannot be made: %v", err)
 	if why := h.Unmappable(); why != nil {
 		return Fatal, fmt.Sprintf("cannot be made: %v", why),
-			"give it (Kubernetes: securityContext.capabilities.add: [SETFCAP]; docker and podman: --cap-add SETFCAP), or run as a user other than root"
+			"give it (Kubernetes: securityContext.capabilities.add: [SETFCAP]; docker and podman: --cap-add SETFCAP), " +
+				"or run as a user other than root"
 	}
 	for _, kind := range kinds {
 		if name := "user/max_" + kind + "_namespaces"; h.setting(name) == "0" {
@@ -57,13 +58,15 @@ func userNamespaces(h Host) (Severity, string, string) {
 	}
 	switch {
 	case h.setting("kernel/unprivileged_userns_clone") == "0":
-		return Fatal, "disabled: kernel.unprivileged_userns_clone is 0", h.root("sysctl -w kernel.unprivileged_userns_clone=1")
+		return Fatal, "disabled: kernel.unprivileged_userns_clone is 0",
+			h.root("sysctl -w kernel.unprivileged_userns_clone=1")
 	case h.filtered() && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS)):
 		return Fatal, "cannot be made: a seccomp filter forbids unshare", h.unfiltered()
 	case h.setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
 		return Fatal, found + ", AppArmor restricts them", h.appArmorProfile()
 	case errors.Is(err, unix.ENOSPC):
-		return Fatal, found + ": there are too many, or they are nested too deep", "see user.max_user_namespaces and the like in namespaces(7)"
+		return Fatal, found + ": there are too many, or they are nested too deep",
+			"see user.max_user_namespaces and the like in namespaces(7)"
 	}
 	return Fatal, found, "the container or sandbox around kbuild forbids them; " + h.unfiltered()
 }
@@ -93,7 +96,8 @@ func (h Host) filtered() bool {
 }
 
 func (h Host) unfiltered() string {
-	return "use another filter (Kubernetes: securityContext.seccompProfile.type: Unconfined, or a Localhost profile that allows unshare and mount; " +
+	return "use another filter (Kubernetes: securityContext.seccompProfile.type: Unconfined, " +
+		"or a Localhost profile that allows unshare and mount; " +
 		"docker: --security-opt seccomp=unconfined)"
 }
 

@@ -94,7 +94,8 @@ func ThisHost(isolation container.Isolation) Host {
 		UID: os.Geteuid(), Mappings: namespace.Mappings, Runtimes: container.FindRuntimes, UserNS: tryUserNamespace,
 		Unmappable: namespace.Unmappable, ReadFile: os.ReadFile, Rootless: rootless, Contained: namespace.InContainer(),
 		Isolation: isolation, Executable: self, Account: account(), TryMappings: namespace.TryMappings,
-		LookPath: exec.LookPath, Getenv: os.Getenv, Statfs: statfs, Access: unix.Access, Limit: limit, Kernel: kernel(), Now: time.Now(),
+		LookPath: exec.LookPath, Getenv: os.Getenv, Statfs: statfs, Access: unix.Access, Limit: limit,
+		Kernel: kernel(), Now: time.Now(),
 	}
 }
 
@@ -160,9 +161,11 @@ func containerRuntime(h Host) (Severity, string, string) {
 	case len(found) > 0:
 		return Fine, strings.Join(found, ", "), ""
 	case h.Isolation != "":
-		return Fatal, fmt.Sprintf("isolation %s asked for, and neither runc nor crun is installed", h.Isolation), h.install("runc")
+		return Fatal, fmt.Sprintf("isolation %s asked for, and neither runc nor crun is installed", h.Isolation),
+			h.install("runc")
 	case h.Contained:
-		return Warning, "neither runc nor crun is installed; chroot isolation serves inside a container, and separates less", ""
+		return Warning, "neither runc nor crun is installed; " +
+			"chroot isolation serves inside a container, and separates less", ""
 	}
 	return Fatal, "neither runc nor crun is installed", h.install("runc")
 }

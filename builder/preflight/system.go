@@ -29,7 +29,8 @@ func kernelRelease(h Host) (Severity, string, string) {
 	}
 	if old := major < 5 || major == 5 && minor < 11; old && h.Rootless {
 		if _, err := h.LookPath("fuse-overlayfs"); err != nil {
-			return Warning, "Linux " + h.Kernel + ": users cannot mount overlay, and layers are copied", h.install("fuse-overlayfs")
+			return Warning, "Linux " + h.Kernel + ": users cannot mount overlay, and layers are copied",
+				h.install("fuse-overlayfs")
 		}
 	}
 	return Fine, "Linux " + h.Kernel, ""

@@ -64,7 +64,8 @@ func (h Host) TriedOverlay(err error) Finding {
 	case errFuse != nil:
 		f.Found, f.Fix = why+": layers are copied, which takes time and room", h.install("fuse-overlayfs")
 	case h.Access("/dev/fuse", unix.R_OK|unix.W_OK) != nil:
-		f.Found = fmt.Sprintf("%s, and %s has no /dev/fuse: layers are copied, which takes time and room", why, filepath.Base(program))
+		f.Found = fmt.Sprintf("%s, and %s has no /dev/fuse: layers are copied, which takes time and room",
+			why, filepath.Base(program))
 	default:
 		f.Found = why + ": they are mounted with fuse-overlayfs, which is slower"
 	}
