@@ -104,7 +104,9 @@ func Run(ctx context.Context, store *storage.Store, opts Options) (status int, e
 
 // inContainer makes a working container, mounts it at root while do has it, and
 // removes it.
-func inContainer(ctx context.Context, store *storage.Store, opts Options, do func(b *buildah.Builder, root string) error) (err error) {
+func inContainer(
+	ctx context.Context, store *storage.Store, opts Options, do func(b *buildah.Builder, root string) error,
+) (err error) {
 	b, err := New(ctx, store, opts)
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ func runIn(t *testing.T, ctx context.Context, store *storage.Store, opts Options
 // TestRun runs commands in the way that this host's containers run.
 func TestRun(t *testing.T) {
 	store, img := containertest.SmallCross(t)
-	host := working(t, store)
+	host := working(t)
 	t.Run(string(host.Isolation), func(t *testing.T) { testRun(t, store, Options{Image: img.ID, Host: host}) })
 	if host.Isolation != IsolationChroot {
 		chroot := Host{Isolation: IsolationChroot, Dir: t.TempDir()}
@@ -178,10 +178,10 @@ func testCancel(t *testing.T, store *storage.Store, how Options) {
 }
 
 // ways are those in which a container can be run here.
-func ways(t *testing.T, store *storage.Store) []Host {
+func ways(t *testing.T) []Host {
 	t.Helper()
 	list := []Host{{Isolation: IsolationChroot, Dir: t.TempDir()}}
-	if host := working(t, store); host.Isolation != IsolationChroot {
+	if host := working(t); host.Isolation != IsolationChroot {
 		list = append(list, host)
 	}
 	return list
@@ -194,7 +194,7 @@ func TestRunAlone(t *testing.T) {
 	look := []string{"bash", "-c", `wc -l </proc/net/route; tail -n +3 /proc/net/dev | wc -l; cat /etc/hosts
 		(echo >/dev/udp/192.0.2.1/9) 2>/dev/null && echo "a way out" || echo none`}
 	want := "1\n1\n127.0.0.1 localhost\n::1 localhost\n127.0.1.1 kube-build\nnone\n"
-	for _, host := range ways(t, store) {
+	for _, host := range ways(t) {
 		status, stdout, stderr, err := runIn(t, context.Background(), store, Options{Image: img.ID, Host: host, Command: look, Network: NetworkNone})
 		if err != nil || status != 0 || stdout != want {
 			t.Errorf("%s: status %d, %v: %q, want %q; %s", host.Isolation, status, err, stdout, want, stderr)
@@ -227,7 +227,7 @@ func TestRunConfined(t *testing.T) {
 		for f in /sys/fs/cgroup/*/release_agent /sys/fs/cgroup/cgroup.procs /proc/sys/kernel/core_pattern; do if test -e $f && (: >>$f) 2>/dev/null; then echo -n "$f "; fi; done`}
 	const mask = "00000000800405fb"
 	want := "CapInh:0000000000000000 CapPrm:" + mask + " CapEff:" + mask + " CapBnd:" + mask + " CapAmb:0000000000000000 Seccomp:2 0 1 2 3 "
-	for _, host := range ways(t, store) {
+	for _, host := range ways(t) {
 		for _, network := range []Network{NetworkNone, NetworkHost} {
 			status, stdout, stderr, err := runIn(t, context.Background(), store, Options{Image: img.ID, Host: host, Command: look, Network: network})
 			rest, found := strings.CutPrefix(stdout, want)
@@ -254,7 +254,7 @@ func oneID(t *testing.T) bool {
 // With the host's network a container sees what this process sees.
 func TestRunWithNetwork(t *testing.T) {
 	store, img := containertest.SmallCross(t)
-	opts := Options{Image: img.ID, Host: working(t, store), Network: NetworkHost, Command: []string{"readlink", "/proc/self/ns/net"}}
+	opts := Options{Image: img.ID, Host: working(t), Network: NetworkHost, Command: []string{"readlink", "/proc/self/ns/net"}}
 	here, err := os.Readlink("/proc/self/ns/net")
 	if err != nil {
 		t.Fatal(err)

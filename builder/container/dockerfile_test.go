@@ -84,7 +84,7 @@ func TestShortError(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	plain := errors.New("plain")
-	if got := ShortError(plain); got != plain {
+	if got := ShortError(plain); got != plain { //nolint:errorlint // that very one
 		t.Errorf("%v", got)
 	}
 }

@@ -104,10 +104,10 @@ func runtimeEnvironment() []string { return []string{"PATH=" + os.Getenv("PATH")
 
 // whyEnded tells what became of a container from how its runtime ended, which
 // is with 128 and its number for a signal.
-func whyEnded(runtime string, err error) error {
+func whyEnded(program string, err error) error {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() <= 128 {
-		return fmt.Errorf("%s: %w", filepath.Base(runtime), err)
+		return fmt.Errorf("%s: %w", filepath.Base(program), err)
 	}
 	return &SignalError{syscall.Signal(exit.ExitCode() - 128)}
 }

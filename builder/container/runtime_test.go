@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kbuild/kbuild/storage"
 	"github.com/kbuild/kbuild/storage/files/filestest"
 	"github.com/kbuild/kbuild/storage/namespace"
 	"github.com/kbuild/kbuild/storage/storagetest"
@@ -100,7 +99,7 @@ func wrapped(t *testing.T, scripts map[string]string) (calls func() int) {
 }
 
 // working chooses the way in which containers run here.
-func working(t *testing.T, store *storage.Store) Host {
+func working(t *testing.T) Host {
 	t.Helper()
 	t.Setenv(namespace.SurroundingsVariable, "container of a test")
 	dir := t.TempDir()
@@ -117,7 +116,7 @@ func working(t *testing.T, store *storage.Store) Host {
 
 func TestFindHost(t *testing.T) {
 	ctx, store := context.Background(), storagetest.Open(t)
-	real := working(t, store)
+	found := working(t)
 	containers := func() {
 		t.Helper()
 		if list, err := store.Unwrap().Containers(); err != nil || len(list) != 0 {
@@ -160,26 +159,26 @@ func TestFindHost(t *testing.T) {
 			t.Errorf("host %+v, attempts %v, %v", host, attempts, err)
 		}
 	})
-	if real.Runtime == "" {
+	if found.Runtime == "" {
 		if os.Getenv("CI") != "" {
 			t.Fatal("CI is set, and no OCI runtime starts a container here")
 		}
 		t.Skip("NOT TESTED with a runtime: no OCI runtime starts a container here")
 	}
 	t.Run("the second one does", func(t *testing.T) {
-		calls := wrapped(t, map[string]string{"crun": "exec " + real.Runtime + ` "$@"`})
+		calls := wrapped(t, map[string]string{"crun": "exec " + found.Runtime + ` "$@"`})
 		dir, cache := t.TempDir(), t.TempDir()
 		staticProbe(t, dir, 0)
 		host, attempts, err := FindHost(ctx, "", dir, cache)
 		if err != nil || filepath.Base(host.Runtime) != "crun" || len(attempts) != 1 || attempts[0].Answer != `no "runc" today` {
 			t.Errorf("host %+v, attempts %v, %v", host, attempts, err)
 		}
-		if host.Isolation != real.Isolation || host.Dir != dir || calls() != 2 {
+		if host.Isolation != found.Isolation || host.Dir != dir || calls() != 2 {
 			t.Errorf("host %+v after %d calls", host, calls())
 		}
 	})
 	t.Run("what is known is not tried again", func(t *testing.T) {
-		calls := wrapped(t, map[string]string{"runc": "exec " + real.Runtime + ` "$@"`})
+		calls := wrapped(t, map[string]string{"runc": "exec " + found.Runtime + ` "$@"`})
 		dir, cache := t.TempDir(), t.TempDir()
 		staticProbe(t, dir, 0)
 		for i, want := range []int{1, 1, 2, 3} {
@@ -200,7 +199,7 @@ func TestFindHost(t *testing.T) {
 		}
 	})
 	t.Run("a container that fails", func(t *testing.T) {
-		wrapped(t, map[string]string{"runc": "exec " + real.Runtime + ` "$@"`})
+		wrapped(t, map[string]string{"runc": "exec " + found.Runtime + ` "$@"`})
 		dir := t.TempDir()
 		staticProbe(t, dir, 9)
 		host, attempts, err := FindHost(ctx, "", dir, t.TempDir())

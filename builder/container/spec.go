@@ -30,7 +30,10 @@ type settings struct {
 }
 
 func settingsOf(b *buildah.Builder) settings {
-	return settings{User: b.User(), Workdir: b.WorkDir(), Env: b.Env(), ProcessLabel: b.ProcessLabel, MountLabel: b.MountLabel}
+	return settings{
+		User: b.User(), Workdir: b.WorkDir(), Env: b.Env(),
+		ProcessLabel: b.ProcessLabel, MountLabel: b.MountLabel,
+	}
 }
 
 // containerSpec describes to an OCI runtime the container in which a command
@@ -67,7 +70,9 @@ func containerSpec(image settings, root string, command []string, opts Options) 
 	if err != nil {
 		return nil, err
 	}
-	own := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + hostname, "HOME=" + who.Home}
+	own := []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + hostname, "HOME=" + who.Home,
+	}
 	if opts.Terminal {
 		own = append(own, "TERM=xterm") // as docker run -t
 	}
@@ -90,7 +95,8 @@ func containerSpec(image settings, root string, command []string, opts Options) 
 			// Devices are those that every runtime makes.
 			Resources: &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}},
 			Namespaces: []specs.LinuxNamespace{
-				{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace}, {Type: specs.CgroupNamespace},
+				{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
+				{Type: specs.MountNamespace}, {Type: specs.CgroupNamespace},
 			},
 			MaskedPaths:   containersconf.DefaultMaskedPaths(),
 			ReadonlyPaths: containersconf.DefaultReadOnlyPaths,
@@ -167,18 +173,32 @@ func systemMounts(network Network) ([]specs.Mount, error) {
 	}
 	mounts := []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
-		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
+		{
+			Destination: "/dev", Type: "tmpfs", Source: "tmpfs",
+			Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"},
+		},
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: pts},
-		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}},
+		{
+			Destination: "/dev/shm", Type: "tmpfs", Source: "shm",
+			Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"},
+		},
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 	}
 	if network == NetworkHost && namespace.Rootless() {
 		return append(mounts,
-			specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"}},
+			specs.Mount{
+				Destination: "/sys", Type: "bind", Source: "/sys",
+				Options: []string{"rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"},
+			},
 			// Of what is mounted below it nothing becomes read-only with it.
-			specs.Mount{Destination: "/sys/fs/cgroup", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "nodev", "ro", "size=0k"}}), nil
+			specs.Mount{
+				Destination: "/sys/fs/cgroup", Type: "tmpfs", Source: "tmpfs",
+				Options: []string{"nosuid", "noexec", "nodev", "ro", "size=0k"},
+			}), nil
 	}
-	mounts = append(mounts, specs.Mount{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}})
+	mounts = append(mounts, specs.Mount{
+		Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"},
+	})
 	if hasCgroups() {
 		// Whoever writes to version 1 as root of the host runs programs there
 		// (release_agent).
@@ -205,7 +225,8 @@ func specMounts(root string, opts Options) ([]specs.Mount, error) {
 	mounts := slices.Clone(opts.Mounts)
 	if opts.Network != NetworkHost {
 		hosts := filepath.Join(opts.Host.Dir, "hosts")
-		if err := os.WriteFile(hosts, []byte("127.0.0.1 localhost\n::1 localhost\n127.0.1.1 "+hostname+"\n"), 0o644); err != nil {
+		text := "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 " + hostname + "\n"
+		if err := os.WriteFile(hosts, []byte(text), 0o644); err != nil {
 			return nil, fmt.Errorf("write a hosts file: %w", err)
 		}
 		mounts = append(mounts, Mount{Host: hosts, Container: "/etc/hosts", ReadOnly: true})
@@ -220,7 +241,9 @@ func specMounts(root string, opts Options) ([]specs.Mount, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(list, func(outer specs.Mount) bool { return strings.HasPrefix(bound.Destination, outer.Destination+"/") }) {
+		if !slices.ContainsFunc(list, func(outer specs.Mount) bool {
+			return strings.HasPrefix(bound.Destination, outer.Destination+"/")
+		}) {
 			if bound.Destination, err = chroot.Place(root, m.Container, bound.Source); err != nil {
 				return nil, err
 			}

@@ -26,7 +26,8 @@ func visible(path string) bool {
 // The operating systems and architectures of Go, past ones among them, as
 // internal/syslist of Go 1.26 lists them.
 const (
-	operatingSystems = "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris " +
+	operatingSystems = "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 " +
+		"solaris " +
 		"wasip1 windows zos"
 	architectures = "386 amd64 amd64p32 arm armbe arm64 arm64be loong64 mips mipsle mips64 mips64le mips64p32 " +
 		"mips64p32le ppc ppc64 ppc64le riscv riscv64 s390 s390x sparc sparc64 wasm"
@@ -37,5 +38,6 @@ const (
 // system must not be bin or Library there.
 func isPlatform(path string) bool {
 	system, arch, ok := strings.Cut(path, "/")
-	return ok && slices.Contains(strings.Fields(operatingSystems), system) && slices.Contains(strings.Fields(architectures), arch)
+	return ok && slices.Contains(strings.Fields(operatingSystems), system) &&
+		slices.Contains(strings.Fields(architectures), arch)
 }

@@ -42,7 +42,9 @@ type PublishedFile struct {
 // not have stay, and so do files whose bytes are the same. A link or a special
 // file in staging is refused, and then nothing is published. With wanted only
 // the files it approves of are published, by their paths below staging.
-func Publish(staging string, to Destination, owner files.Owner, wanted func(file string) bool) (p Published, err error) {
+func Publish(
+	staging string, to Destination, owner files.Owner, wanted func(file string) bool,
+) (p Published, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("publish to %s: %w", to.Path(), err)
@@ -114,7 +116,9 @@ type platform struct {
 	owner   files.Owner
 }
 
-func publishPlatform(staging *files.Root, to Destination, name string, names []string, owner files.Owner) (_ []PublishedFile, err error) {
+func publishPlatform(
+	staging *files.Root, to Destination, name string, names []string, owner files.Owner,
+) (_ []PublishedFile, err error) {
 	p := platform{arch: filepath.Base(name), names: names, changed: map[string]bool{}, owner: owner}
 	if p.from, err = staging.Dir(name); err != nil {
 		return nil, err
@@ -200,7 +204,9 @@ func (p platform) publish() error {
 		}
 	}
 	err := p.whole()
-	for _, cannot := range []error{unix.EINVAL, unix.ENOSYS, unix.EXDEV, unix.EBUSY, unix.EMLINK, unix.EPERM, unix.ENOTSUP} {
+	for _, cannot := range []error{
+		unix.EINVAL, unix.ENOSYS, unix.EXDEV, unix.EBUSY, unix.EMLINK, unix.EPERM, unix.ENOTSUP,
+	} {
 		if p.at != nil && errors.Is(err, cannot) {
 			return p.each()
 		}
@@ -365,8 +371,8 @@ func sameFile(a, b *files.Dir, name string) (bool, error) {
 		switch {
 		case n != m || !bytes.Equal(bufA[:n], bufB[:m]):
 			return false, nil
-		case errA == io.EOF || errA == io.ErrUnexpectedEOF:
-			return errB == errA, nil
+		case errors.Is(errA, io.EOF) || errors.Is(errA, io.ErrUnexpectedEOF):
+			return errors.Is(errB, errA), nil
 		case errA != nil:
 			return false, errA
 		case errB != nil:

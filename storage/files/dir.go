@@ -351,7 +351,9 @@ func (d *Dir) Read(name string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-func (d *Dir) writeBeside(name string, mode os.FileMode, owner Owner, write func(io.Writer) error, sync func(*os.File) error) error {
+func (d *Dir) writeBeside(
+	name string, mode os.FileMode, owner Owner, write func(io.Writer) error, sync func(*os.File) error,
+) error {
 	if err := d.element("write", name); err != nil {
 		return err
 	}

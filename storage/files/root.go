@@ -85,7 +85,8 @@ func (r *Root) explained(name string, err error) error {
 	if strings.Contains(of.Err.Error(), "escapes") {
 		return &OutsideError{Root: r.path, Path: name}
 	}
-	return &fs.PathError{Op: strings.TrimSuffix(of.Op, "at"), Path: filepath.Join(r.path, filepath.FromSlash(name)), Err: of.Err}
+	whole := filepath.Join(r.path, filepath.FromSlash(name))
+	return &fs.PathError{Op: strings.TrimSuffix(of.Op, "at"), Path: whole, Err: of.Err}
 }
 
 // Stat describes a file, behind links that stay inside.
@@ -200,7 +201,9 @@ var (
 
 // readRegular looks at a file before it opens it, since to open a device can do
 // something, and again when it is open.
-func readRegular(name string, limit int64, stat func() (fs.FileInfo, error), open func(flags int) (*os.File, error)) ([]byte, error) {
+func readRegular(
+	name string, limit int64, stat func() (fs.FileInfo, error), open func(flags int) (*os.File, error),
+) ([]byte, error) {
 	info, err := stat()
 	if err != nil {
 		return nil, err

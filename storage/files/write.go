@@ -29,7 +29,9 @@ func WriteCache(file string, mode os.FileMode, owner Owner, write func(io.Writer
 	return writeBeside(file, mode, owner, write, func(*os.File) error { return nil })
 }
 
-func writeBeside(file string, mode os.FileMode, owner Owner, write func(io.Writer) error, sync func(*os.File) error) (err error) {
+func writeBeside(
+	file string, mode os.FileMode, owner Owner, write func(io.Writer) error, sync func(*os.File) error,
+) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(file), Unfinished+"*")
 	if err != nil {
 		return err

@@ -73,7 +73,10 @@ func begin(spec *specs.Spec, s streams) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the container's namespaces: %w", err)
 	}
-	t := task{Spec: spec, Gate: s.gate != nil, Console: s.console != nil, Die: s.die, Network: flags&unix.CLONE_NEWNET != 0}
+	t := task{
+		Spec: spec, Gate: s.gate != nil, Console: s.console != nil, Die: s.die,
+		Network: flags&unix.CLONE_NEWNET != 0,
+	}
 	err = json.NewEncoder(told).Encode(t)
 	told.Close()
 	if err == nil {
@@ -110,8 +113,10 @@ const ready = "ready"
 
 func cloneFlags(namespaces []specs.LinuxNamespace) (uintptr, error) {
 	known := map[specs.LinuxNamespaceType]uintptr{
-		specs.PIDNamespace: unix.CLONE_NEWPID, specs.NetworkNamespace: unix.CLONE_NEWNET, specs.MountNamespace: unix.CLONE_NEWNS,
-		specs.IPCNamespace: unix.CLONE_NEWIPC, specs.UTSNamespace: unix.CLONE_NEWUTS, specs.CgroupNamespace: unix.CLONE_NEWCGROUP,
+		specs.PIDNamespace:     unix.CLONE_NEWPID,
+		specs.NetworkNamespace: unix.CLONE_NEWNET, specs.MountNamespace: unix.CLONE_NEWNS,
+		specs.IPCNamespace: unix.CLONE_NEWIPC,
+		specs.UTSNamespace: unix.CLONE_NEWUTS, specs.CgroupNamespace: unix.CLONE_NEWCGROUP,
 	}
 	// Without these two nothing here keeps its promise.
 	flags := uintptr(unix.CLONE_NEWPID | unix.CLONE_NEWNS)

@@ -25,7 +25,7 @@ const firstFD = 3
 // initMain is the container's first process, which is in the container's
 // namespaces from its first instruction: it mounts, changes the root, gives up
 // what the command is not to have, and executes the command.
-func initMain() int {
+func initMain() int { //nolint:unparam // it returns only where it fails
 	// What belongs to a thread, such as capabilities, is the command's in the
 	// end: execve(2) keeps those of the thread that calls it.
 	runtime.LockOSThread()
@@ -115,7 +115,8 @@ func prepareProcess(spec *specs.Spec) (string, error) {
 		}
 	}
 	// A key of the user's session keyring would be the command's, too.
-	unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0) //nolint:errcheck // a kernel without keys has none to hide
+	//nolint:errcheck // a kernel without keys has none to hide
+	unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
 	if err := enterDirectory(p.Cwd); err != nil {
 		return "", err
 	}
@@ -164,7 +165,9 @@ func withHome(env []string, uid uint32) []string {
 	if err == nil {
 		defer file.Close()
 		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
-			users, err := user.ParsePasswdFilter(io.LimitReader(file, 1<<20), func(u user.User) bool { return u.Uid == int(uid) })
+			users, err := user.ParsePasswdFilter(io.LimitReader(file, 1<<20), func(u user.User) bool {
+				return u.Uid == int(uid)
+			})
 			if err == nil && len(users) > 0 && users[0].Home != "" {
 				home = users[0].Home
 			}

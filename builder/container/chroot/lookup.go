@@ -112,7 +112,8 @@ func (r *root) make(inside string, directory bool) error {
 		return err
 	}
 	defer parent.Close()
-	fd, err := unix.Openat(int(parent.Fd()), filepath.Base(inside), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	const anew = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Openat(int(parent.Fd()), filepath.Base(inside), anew, 0o644)
 	if err != nil {
 		return err
 	}

@@ -58,8 +58,10 @@ type options struct {
 }
 
 var flagNames = map[string]uintptr{
-	"ro": unix.MS_RDONLY, "nosuid": unix.MS_NOSUID, "nodev": unix.MS_NODEV, "noexec": unix.MS_NOEXEC, "noatime": unix.MS_NOATIME,
-	"nodiratime": unix.MS_NODIRATIME, "relatime": unix.MS_RELATIME, "strictatime": unix.MS_STRICTATIME, "sync": unix.MS_SYNCHRONOUS,
+	"ro": unix.MS_RDONLY, "nosuid": unix.MS_NOSUID,
+	"nodev": unix.MS_NODEV, "noexec": unix.MS_NOEXEC, "noatime": unix.MS_NOATIME,
+	"nodiratime": unix.MS_NODIRATIME, "relatime": unix.MS_RELATIME,
+	"strictatime": unix.MS_STRICTATIME, "sync": unix.MS_SYNCHRONOUS,
 	"dirsync": unix.MS_DIRSYNC,
 }
 
@@ -68,6 +70,11 @@ var flagNames = map[string]uintptr{
 var propagations = map[string]uintptr{
 	"private": 0, "rprivate": 0, "unbindable": 0, "runbindable": 0, "shared": 0, "rshared": 0,
 	"slave": 0, "rslave": 0,
+}
+
+// ordinary are options that say what is so anyway, or are of no account here.
+var ordinary = []string{
+	"bind", "rw", "suid", "dev", "exec", "async", "defaults", "atime", "norelatime", "nostrictatime",
 }
 
 func parseOptions(list []string) options {
@@ -80,7 +87,7 @@ func parseOptions(list []string) options {
 			o.flags |= flag
 		case option == "rbind":
 			o.recursive = true
-		case isPropagation, slices.Contains([]string{"bind", "rw", "suid", "dev", "exec", "async", "defaults", "atime", "norelatime", "nostrictatime"}, option):
+		case isPropagation, slices.Contains(ordinary, option):
 		default:
 			o.data = append(o.data, option)
 		}
@@ -232,7 +239,8 @@ func attributes(flags uintptr) uint64 {
 func locked(st int64) uintptr {
 	var flags uintptr
 	for have, want := range map[int64]uintptr{
-		unix.ST_RDONLY: unix.MS_RDONLY, unix.ST_NOSUID: unix.MS_NOSUID, unix.ST_NODEV: unix.MS_NODEV, unix.ST_NOEXEC: unix.MS_NOEXEC,
+		unix.ST_RDONLY: unix.MS_RDONLY, unix.ST_NOSUID: unix.MS_NOSUID,
+		unix.ST_NODEV: unix.MS_NODEV, unix.ST_NOEXEC: unix.MS_NOEXEC,
 		unix.ST_NOATIME: unix.MS_NOATIME, unix.ST_NODIRATIME: unix.MS_NODIRATIME, unix.ST_RELATIME: unix.MS_RELATIME,
 	} {
 		if st&have != 0 {
@@ -266,7 +274,8 @@ func (r *root) devices(more []specs.LinuxDevice) error {
 	}
 	defer dev.Close()
 	for name, link := range map[string]string{
-		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx",
+		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0",
+		"stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx",
 	} {
 		if err := unix.Symlinkat(link, int(dev.Fd()), name); err != nil {
 			return fmt.Errorf("make the link /dev/%s: %w", name, err)
@@ -314,7 +323,8 @@ func (r *root) mask(name string) error {
 		return err
 	}
 	if info.IsDir() {
-		return unix.Mount("tmpfs", handlePath(at), "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=0k")
+		return unix.Mount("tmpfs", handlePath(at), "tmpfs",
+			unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=0k")
 	}
 	null, err := os.OpenFile("/dev/null", unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -9,13 +9,17 @@ import (
 )
 
 var actions = map[specs.LinuxSeccompAction]libseccomp.ScmpAction{
-	specs.ActKill: libseccomp.ActKillThread, specs.ActKillProcess: libseccomp.ActKillProcess, specs.ActTrap: libseccomp.ActTrap,
-	specs.ActErrno: libseccomp.ActErrno, specs.ActTrace: libseccomp.ActTrace, specs.ActAllow: libseccomp.ActAllow, specs.ActLog: libseccomp.ActLog,
+	specs.ActKill:        libseccomp.ActKillThread,
+	specs.ActKillProcess: libseccomp.ActKillProcess, specs.ActTrap: libseccomp.ActTrap,
+	specs.ActErrno: libseccomp.ActErrno, specs.ActTrace: libseccomp.ActTrace,
+	specs.ActAllow: libseccomp.ActAllow, specs.ActLog: libseccomp.ActLog,
 }
 
 var operators = map[specs.LinuxSeccompOperator]libseccomp.ScmpCompareOp{
-	specs.OpNotEqual: libseccomp.CompareNotEqual, specs.OpLessThan: libseccomp.CompareLess, specs.OpLessEqual: libseccomp.CompareLessOrEqual,
-	specs.OpEqualTo: libseccomp.CompareEqual, specs.OpGreaterEqual: libseccomp.CompareGreaterEqual, specs.OpGreaterThan: libseccomp.CompareGreater,
+	specs.OpNotEqual: libseccomp.CompareNotEqual,
+	specs.OpLessThan: libseccomp.CompareLess, specs.OpLessEqual: libseccomp.CompareLessOrEqual,
+	specs.OpEqualTo:      libseccomp.CompareEqual,
+	specs.OpGreaterEqual: libseccomp.CompareGreaterEqual, specs.OpGreaterThan: libseccomp.CompareGreater,
 	specs.OpMaskedEqual: libseccomp.CompareMaskedEqual,
 }
 
@@ -116,7 +120,10 @@ func conditionsOf(args []specs.LinuxSeccompArg) ([]libseccomp.ScmpCondition, err
 
 // addRule adds a rule for one system call. Conditions on one argument, of which
 // not all can hold, are meant to hold one by one, as runc takes them.
-func addRule(filter *libseccomp.ScmpFilter, name string, act libseccomp.ScmpAction, conditions []libseccomp.ScmpCondition, args []specs.LinuxSeccompArg) error {
+func addRule(
+	filter *libseccomp.ScmpFilter, name string, act libseccomp.ScmpAction,
+	conditions []libseccomp.ScmpCondition, args []specs.LinuxSeccompArg,
+) error {
 	call, err := libseccomp.GetSyscallFromName(name)
 	if errors.Is(err, libseccomp.ErrSyscallDoesNotExist) {
 		return nil // this libseccomp is older than the profile

@@ -27,7 +27,10 @@ func openTerminal() (*terminal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a terminal: %w", err)
 	}
-	return &terminal{local: os.NewFile(uintptr(pair[0]), "console"), remote: os.NewFile(uintptr(pair[1]), "console"), done: make(chan struct{})}, nil
+	return &terminal{
+		local: os.NewFile(uintptr(pair[0]), "console"), remote: os.NewFile(uintptr(pair[1]), "console"),
+		done: make(chan struct{}),
+	}, nil
 }
 
 // connect gets the other end of the container's terminal and passes on what is
