@@ -18,7 +18,9 @@ type hole struct {
 	fixed []string
 }
 
-// holes of runc, from its release notes.
+// holes of runc. In which releases they are mended is what distributions say that
+// took these over: microsoft/azurelinux#17884 and getsolus/packages#9334 for the
+// last; opencontainers/runc v1.2.8, v1.3.3 and v1.4.0-rc.3 mend the others.
 var holes = []hole{
 	{"CVE-2025-31133", []string{"1.2.8", "1.3.3", "1.4.0"}},
 	{"CVE-2025-52565", []string{"1.2.8", "1.3.3", "1.4.0"}},
