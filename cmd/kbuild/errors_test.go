@@ -48,6 +48,10 @@ func TestErrors(t *testing.T) {
 		}
 		seen[of.String()] = true
 		fmt.Fprintf(&text, "%s\n", of)
+		if owner := (*mirror.OwnerError)(nil); errors.As(err, &owner) {
+			// Its hint depends on the ids of this host: TestHostHints has it.
+			err = errors.New(err.Error())
+		}
 		report(&text, err)
 		text.WriteString("\n")
 	}
