@@ -100,6 +100,9 @@ func treeHints() []hint {
 // targetHint names the targets that may have been meant, or all that the tree
 // lists.
 func targetHint(e *kube.TargetError) string {
+	if text := madeHint(e.Target); text != "" {
+		return text
+	}
 	switch {
 	case e.Ambiguous:
 		return "say which: " + strings.Join(e.Near, ", ")
@@ -123,6 +126,27 @@ func targetHint(e *kube.TargetError) string {
 		line += " " + name
 	}
 	return text + line
+}
+
+// madeHint is for a target that is written as make or go take theirs, or "".
+func madeHint(target string) string {
+	name, value, assigned := strings.Cut(target, "=")
+	separate := strings.FieldsFunc(target, func(r rune) bool { return r == ' ' || r == ',' })
+	switch {
+	case assigned && name == "WHAT" && value != "":
+		return "kbuild " + value
+	case assigned && name == "KUBE_BUILD_PLATFORMS":
+		return "--build-platform " + value + "; or set the variable in the environment of kbuild"
+	case assigned:
+		return "variables of make follow the targets and --: kbuild TARGET -- " + target
+	case len(separate) > 1:
+		return "targets are separate words: kbuild " + strings.Join(separate, " ")
+	case target == "make":
+		return "kbuild runs make itself, and takes its targets alone: kbuild cmd/kubelet"
+	case strings.HasSuffix(target, "/..."):
+		return "kbuild " + strings.TrimSuffix(target, "/...")
+	}
+	return ""
 }
 
 // versionHints are those for a tree's version and the git repository that it is
