@@ -61,13 +61,16 @@ func TestPods(t *testing.T) {
 		"user, filtered":           {pod{uid: 1000, seccomp: true}, "", []string{"a seccomp filter forbids unshare", "hint:"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			work, out, status := test.pod.run(t, w, "kbuild --root /work/doctored doctor; echo doctor $?; ls /work/doctored; "+
+			work, out, status := test.pod.run(t, w, "kbuild --root /work/doctored doctor; echo doctor $?; ! test -e /work/doctored || echo it left a store; "+
 				"kbuild --root /work/store --mirror oci:/work/oci cmd/kubelet")
 			// What the doctor says is what becomes of the build.
 			if wrong := status != 0; strings.Contains(out, "\nbuilds fail\ndoctor 1\n") != wrong || strings.Contains(out, "\ndoctor 0\n") == wrong {
 				t.Errorf("the doctor is wrong about a build that ends with %d", status)
 			}
 			_, built, _ := strings.Cut(out, "\ndoctor ")
+			if strings.Contains(built, "it left a store") {
+				t.Error("the doctor left a store")
+			}
 			for _, text := range test.says {
 				if strings.Count(built, text) != 1 {
 					t.Errorf("%q is not said once", text)
