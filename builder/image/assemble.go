@@ -23,6 +23,7 @@ import (
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // assembly is one making of a kube-build image.
@@ -336,8 +337,22 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 	if err != nil {
 		return "", &DockerfileError{
 			Path: filepath.Join(a.Context.Place, "Dockerfile"), Of: a.Tree.Recipe.Dockerfile,
-			Err: container.ShortError(err), Said: container.LastLines(output.String(), 12),
+			Err: container.ShortError(err), Said: container.LastLines(output.String(), 12), User: a.baseUser(),
 		}
 	}
 	return id, nil
+}
+
+// baseUser returns the user that the base image runs commands as, "" if that is
+// root or cannot be told.
+func (a assembly) baseUser() string {
+	data, err := a.store.Config(a.Base.ID)
+	if err != nil {
+		return ""
+	}
+	var image ocispec.Image
+	if json.Unmarshal(data, &image) != nil || slices.Contains([]string{"0", "root"}, image.Config.User) {
+		return ""
+	}
+	return image.Config.User
 }

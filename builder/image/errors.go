@@ -8,6 +8,7 @@ type DockerfileError struct {
 	Of   string // the tree's own, which was filled
 	Err  error
 	Said string // the last lines that were printed, indented
+	User string // that the base image runs its steps as; "" if that is root
 }
 
 func (e *DockerfileError) Error() string { return fmt.Sprintf("run %s: %v%s", e.Path, e.Err, e.Said) }

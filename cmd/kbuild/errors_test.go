@@ -110,6 +110,7 @@ func everyError(t *testing.T, want reference.Named) []error {
 		&builder.TempDirError{Err: cause}, &builder.NothingMadeError{Command: []string{"make"}, Programs: []string{"kubelet"}},
 		&image.WrongBaseError{Name: want, Reason: "has no bash"}, &image.LevelError{Name: want},
 		&image.DockerfileError{Path: "/k/_output/images/x/Dockerfile", Of: "build/build-image/Dockerfile", Err: cause},
+		&image.DockerfileError{Path: "/k/Dockerfile", Of: "build/build-image/Dockerfile", Err: cause, User: "build"},
 		&image.NoWorkdirError{Dockerfile: "build/build-image/Dockerfile", Workdir: "/go/src/k8s.io/kubernetes"},
 		&output.GitLinkError{Root: "/k"}, &preflight.Error{Finding: preflight.Finding{Check: "user namespaces", Found: "disabled", Fix: "sysctl"}},
 		&cross.StepError{Text: "RUN x", Err: cause}, &cross.StepError{Text: "RUN x", Lost: []string{"https://x.example/y"}, Err: cause},

@@ -59,7 +59,11 @@ func builderHints() []hint {
 		forType(placeHint),
 		forType(func(*image.NoWorkdirError) string { return "upstream's Dockerfile sets it with WORKDIR" }),
 		forType(func(e *image.DockerfileError) string {
-			return "it is the tree's " + e.Of + ", with its placeholders filled in"
+			filled := "it is the tree's " + e.Of + ", with its placeholders filled in"
+			if e.User != "" {
+				return "the image's user is " + e.User + ", and its steps run as that: a base image needs USER root\n" + filled
+			}
+			return filled
 		}),
 		forType(func(e *cross.StepError) string {
 			const without = "kbuild cross --rootfs makes the image without this Dockerfile"
