@@ -307,11 +307,23 @@ func (inv invocation) state(w io.Writer) error {
 	if !r.Started {
 		state.Status = specs.StateCreated
 	}
-	// Not by /proc, which may be that of another PID namespace.
-	if err := unix.Kill(r.Pid, 0); err != nil {
+	if ended(r.Pid) {
 		state.Status, state.Pid = specs.StateStopped, 0
 	}
 	return json.NewEncoder(w).Encode(state)
+}
+
+// ended reports whether a process has ended, also where nobody waited for it: an
+// init that reaps no orphans leaves them there for ever, and kill(2) finds them.
+// It does not look into /proc, which may be that of another PID namespace.
+func ended(pid int) bool {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return unix.Kill(pid, 0) != nil
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return err == nil && n > 0
 }
 
 func (inv invocation) kill() error {

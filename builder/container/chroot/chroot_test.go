@@ -283,7 +283,7 @@ runtime start c1
 runtime state c1 | grep -o '"status":"[a-z]*"'
 runtime start c1 2>/dev/null || echo only once
 runtime kill c1 KILL
-while kill -0 $(cat "$0/pid") 2>/dev/null; do sleep 0.05; done
+while runtime state c1 | grep -q '"status":"running"'; do sleep 0.05; done
 runtime state c1 | grep -o '"status":"[a-z]*"'
 runtime delete c1
 ls "$0/state"`
