@@ -33,7 +33,7 @@ func without(list []string, names ...string) []string {
 // line what serves, before anything is copied.
 func TestPods(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root makes a container with the default capabilities")
+		t.Skip("NOT TESTED: only root can make a container with the default capabilities")
 	}
 	w := smallWorld(t)
 	const chrooted = "using chroot isolation"
@@ -61,8 +61,8 @@ func TestPods(t *testing.T) {
 		"user, filtered":           {pod{uid: 1000, seccomp: true}, "", []string{"a seccomp filter forbids unshare", "hint:"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			work, out, status := test.pod.run(t, w, "kbuild --root /work/doctored doctor; echo doctor $?; ! test -e /work/doctored || echo it left a store; "+
-				"kbuild --root /work/store --mirror oci:/work/oci cmd/kubelet")
+			work, out, status := test.pod.run(t, w, "kbuild --root /job/doctored doctor; echo doctor $?; ! test -e /job/doctored || echo it left a store; "+
+				"kbuild --root /job/store --mirror oci:/job/oci cmd/kubelet")
 			// What the doctor says is what becomes of the build.
 			if wrong := status != 0; strings.Contains(out, "\nbuilds fail\ndoctor 1\n") != wrong || strings.Contains(out, "\ndoctor 0\n") == wrong {
 				t.Errorf("the doctor is wrong about a build that ends with %d", status)

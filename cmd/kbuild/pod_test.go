@@ -73,7 +73,7 @@ func (p pod) spec(root string, mounts []specs.Mount, command []string) *specs.Sp
 	spec := &specs.Spec{
 		Version: "1.0.2", Hostname: "pod", Root: &specs.Root{Path: root},
 		Process: &specs.Process{
-			Args: command, Cwd: "/work/k", User: specs.User{UID: uint32(p.uid), GID: uint32(p.uid)}, NoNewPrivileges: p.noNew,
+			Args: command, Cwd: "/job/k", User: specs.User{UID: uint32(p.uid), GID: uint32(p.uid)}, NoNewPrivileges: p.noNew,
 			Env:          []string{"PATH=" + path, "HOME=/home/ci", "GIT_CONFIG_NOSYSTEM=1"},
 			Capabilities: &specs.LinuxCapabilities{Bounding: caps},
 		},
@@ -137,7 +137,7 @@ chmod 755 $out/kubelet
 }
 
 // run runs a script of bash in the pod and returns what it printed and its exit
-// status. In it kbuild is this test, and /work holds the tree k and the image.
+// status. In it kbuild is this test, and /job holds the tree k and the image.
 func (p pod) run(t *testing.T, w *world, script string) (work, output string, status int) {
 	t.Helper()
 	runc := slices.DeleteFunc(container.FindRuntimes(), func(file string) bool { return filepath.Base(file) != "runc" })
@@ -183,7 +183,7 @@ func (p pod) run(t *testing.T, w *world, script string) (work, output string, st
 		p.before(t, root)
 	}
 	config, err := json.Marshal(p.spec(root, []specs.Mount{
-		{Destination: "/work", Type: "bind", Source: work, Options: []string{"bind", "rw"}},
+		{Destination: "/job", Type: "bind", Source: work, Options: []string{"bind", "rw"}},
 		{Destination: "/kbuild", Type: "bind", Source: self, Options: []string{"bind", "ro"}},
 	}, []string{"bash", "-c", "kbuild() { /kbuild \"$@\"; }; " + script}))
 	if err != nil {

@@ -206,7 +206,7 @@ func FuzzCheck(f *testing.F) {
 		}
 		node, err := imagebuilder.ParseDockerfile(strings.NewReader(text))
 		if err != nil {
-			t.Skip()
+			return // those who run it refuse it
 		}
 		for _, child := range node.Children {
 			for _, hostile := range []string{"https://h/x", "--from=other", "--network=host", "type=bind,source=/"} {
