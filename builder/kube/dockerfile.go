@@ -28,30 +28,28 @@ func (t Tree) BuildDockerfile(asUpstream bool) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", t.Recipe.Dockerfile, err)
 	}
 	defer root.Close()
-	return buildDockerfile(root, t.Recipe, asUpstream)
+	text, file, err := filled(root, t.Recipe)
+	if err != nil || len(t.Recipe.NetworkSteps) == 0 || asUpstream {
+		return text, err
+	}
+	return withoutNetwork(file), nil
 }
 
-func buildDockerfile(root *files.Root, r Recipe, asUpstream bool) ([]byte, error) {
+// filled returns the Dockerfile with its placeholders filled, checked.
+func filled(root *files.Root, r Recipe) ([]byte, dockerfile.File, error) {
 	data, err := root.ReadFile(r.Dockerfile, maxFile)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", r.Dockerfile, err)
+		return nil, dockerfile.File{}, fmt.Errorf("read %s: %w", r.Dockerfile, err)
 	}
 	text, err := r.fill(string(data))
 	if err != nil {
-		return nil, err
+		return nil, dockerfile.File{}, err
 	}
 	file, err := dockerfile.Parse(r.Dockerfile, text)
-	if err == nil {
-		err = file.Check()
-	}
-	if err != nil || len(r.NetworkSteps) == 0 || asUpstream {
-		return text, err
-	}
-	file, err = dockerfile.Parse(r.Dockerfile, data)
 	if err != nil {
-		return nil, err
+		return nil, dockerfile.File{}, err
 	}
-	return r.fill(string(withoutNetwork(file)))
+	return text, file, file.Check()
 }
 
 // fill puts values in the place of the placeholders of a Dockerfile's text, and
@@ -81,11 +79,7 @@ func (r Recipe) fill(text string) ([]byte, error) {
 
 // baseImage returns the image that the Dockerfile builds on.
 func baseImage(root *files.Root, r Recipe) (string, error) {
-	text, err := buildDockerfile(root, r, true)
-	if err != nil {
-		return "", err
-	}
-	file, err := dockerfile.Parse(r.Dockerfile, text)
+	_, file, err := filled(root, r)
 	if err != nil {
 		return "", err
 	}

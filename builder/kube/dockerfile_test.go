@@ -19,8 +19,9 @@ func TestWithoutNetwork(t *testing.T) {
 		{
 			"options stay",
 			"RUN mkdir -p /usr/local/src/etcd &&\\\n    cd /usr/local/src/etcd &&\\\n    curl -s http://example.com/\n",
-			"RUN mkdir -p /usr/local/src/etcd &&     cd /usr/local/src/etcd\n",
+			"RUN mkdir -p /usr/local/src/etcd &&    cd /usr/local/src/etcd\n",
 		},
+		{"a command over two lines", "RUN touch /x && cu\\\nrl x\n", "RUN touch /x\n"},
 		{"mkdir alone is not touched", "RUN mkdir /x\nRUN curl x\n", "RUN mkdir /x\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

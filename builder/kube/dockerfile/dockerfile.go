@@ -39,11 +39,9 @@ type Instruction struct {
 	// Words are its arguments, not expanded. Of RUN without brackets there is
 	// one, which is what a shell gets.
 	Words []string
-	// Text is the instruction as one line, a blank for the end of each that is
-	// continued.
+	// Text is the instruction as one line, as those who run it join lines that are
+	// continued: with nothing in between.
 	Text string
-	// Document reports whether a here document belongs to it.
-	Document bool
 	// Start and End are the numbers of its lines, from 1.
 	Start, End int
 	// Trigger is what ONBUILD puts off.
@@ -61,30 +59,9 @@ func Parse(name string, text []byte) (File, error) {
 		f.lines = append(f.lines, line)
 	}
 	for _, node := range result.AST.Children {
-		i := instruction(node)
-		i.Text = f.joined(i)
-		f.Instructions = append(f.Instructions, i)
+		f.Instructions = append(f.Instructions, instruction(node))
 	}
 	return f, nil
-}
-
-// joined returns an instruction as one line. Comments and empty lines may stand
-// between those that are continued.
-func (f File) joined(i Instruction) string {
-	var b strings.Builder
-	for _, line := range f.lines[i.Start-1 : min(i.End, len(f.lines))] {
-		line = strings.TrimRight(line, " \t\r\n")
-		if trimmed := strings.TrimSpace(line); trimmed == "" || strings.HasPrefix(trimmed, "#") {
-			continue
-		}
-		more, continued := strings.CutSuffix(line, string(f.escape))
-		b.WriteString(more)
-		if !continued {
-			break // a here document follows, or nothing
-		}
-		b.WriteByte(' ')
-	}
-	return b.String()
 }
 
 // A SyntaxError says that a Dockerfile cannot be read.
@@ -103,7 +80,7 @@ func (e *SyntaxError) Unwrap() error { return e.Err }
 
 func instruction(node *parser.Node) Instruction {
 	i := Instruction{
-		Name: strings.ToLower(node.Value), Flags: node.Flags, Document: len(node.Heredocs) > 0,
+		Name: strings.ToLower(node.Value), Flags: node.Flags, Text: node.Original,
 		Start: node.StartLine, End: node.EndLine,
 	}
 	for word := node.Next; word != nil; word = word.Next {

@@ -73,7 +73,7 @@ func TestInstructions(t *testing.T) {
 	for _, i := range f.Instructions {
 		got = append(got, i.Name+":"+i.Text)
 	}
-	if want := []string{"from:FROM a", "run:RUN x &&    y", `add:ADD ["a b", "/"]`, "onbuild:ONBUILD ADD c /",
+	if want := []string{"from:FROM a", "run:RUN x &&   y", `add:ADD ["a b", "/"]`, "onbuild:ONBUILD ADD c /",
 		"run:RUN <<E", "env:ENV A b"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -83,7 +83,7 @@ func TestInstructions(t *testing.T) {
 	if i := f.Instructions[3]; i.Trigger == nil || i.Trigger.Name != "add" || i.Trigger.Start != 6 {
 		t.Errorf("%+v", i)
 	}
-	if i := f.Instructions[4]; !i.Document || i.Start != 7 || i.End != 9 {
+	if i := f.Instructions[4]; i.Start != 7 || i.End != 9 {
 		t.Errorf("%+v", i)
 	}
 	if string(f.Edit(func(int, Instruction) (string, bool) { return "", false })) != strings.Join(f.lines, "") {
