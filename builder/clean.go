@@ -180,7 +180,7 @@ func removeAbandoned(store *storage.Store, cacheDir string) (removed int, err er
 		switch err := store.Delete(img.ID); {
 		case err == nil:
 			removed++
-		case !errors.Is(err, storage.ErrInUse) && !errors.Is(err, storage.ErrGone):
+		case !errors.Is(err, storage.ErrInUse):
 			return removed, err
 		}
 	}
@@ -198,7 +198,7 @@ func removeTree(store *storage.Store, d objects.TreeDir) (images int, err error)
 		return 0, err
 	}
 	for _, img := range of {
-		if err := store.Delete(img.ID); err != nil && !errors.Is(err, storage.ErrGone) {
+		if err := store.Delete(img.ID); err != nil {
 			return 0, err
 		}
 	}

@@ -66,7 +66,7 @@ func (p *puller) sweep() error {
 			continue
 		}
 		if len(stale) == len(img.Names) {
-			if err := p.store.Delete(img.ID); err != nil && !errors.Is(err, storage.ErrGone) {
+			if err := p.store.Delete(img.ID); err != nil {
 				return err
 			}
 			delete(p.before, img.ID)

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -63,7 +62,7 @@ func (s *Store) RemoveInterim(owner string) error {
 			}
 			continue
 		}
-		if err := s.Delete(img.ID); err != nil && !errors.Is(err, ErrGone) {
+		if err := s.Delete(img.ID); err != nil {
 			return err
 		}
 	}

@@ -246,15 +246,15 @@ func (s *Store) RemoveName(id string, name reference.Named) error {
 }
 
 // Delete removes an image with all its names and the layers nothing else uses.
-// The error wraps [ErrInUse] when a container was made from it, and [ErrGone] when
-// somebody else removed it.
+// That somebody else removed it already is no error. The error wraps [ErrInUse]
+// when a container was made from it.
 func (s *Store) Delete(id string) error {
 	_, err := s.store.DeleteImage(id, true)
 	if errors.Is(err, cstorage.ErrImageUsedByContainer) {
 		return fmt.Errorf("delete image %s: %w: %w", id, ErrInUse, err)
 	}
-	if err != nil {
-		return fmt.Errorf("delete image %s: %w", id, gone(err))
+	if err != nil && !errors.Is(gone(err), ErrGone) {
+		return fmt.Errorf("delete image %s: %w", id, err)
 	}
 	return nil
 }

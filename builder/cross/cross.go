@@ -143,7 +143,7 @@ func DropSuperseded(store *storage.Store, id, level string) error {
 	if gone, err := image.Superseded(store, img, level); err != nil || !gone {
 		return err
 	}
-	if err := store.Delete(id); err != nil && !errors.Is(err, storage.ErrInUse) && !errors.Is(err, storage.ErrGone) {
+	if err := store.Delete(id); err != nil && !errors.Is(err, storage.ErrInUse) {
 		return err
 	}
 	return nil

@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -109,7 +108,7 @@ type Base struct {
 // earlier stages are none. arguments are what ARG before the first FROM is set
 // to by who runs it. A FROM whose arguments have no value is an error.
 func (f File) Bases(arguments map[string]string) ([]Base, error) {
-	values := map[string]string{}
+	var values []string // NAME=value; the last counts
 	stages := []string{"scratch"}
 	lex := shell.NewLex(f.escape)
 	var bases []Base
@@ -121,15 +120,15 @@ func (f File) Bases(arguments map[string]string) ([]Base, error) {
 				given, isGiven := arguments[name]
 				switch {
 				case isGiven:
-					values[name] = given
+					values = append(values, name+"="+given)
 				case hasValue:
-					if result, err := lex.ProcessWordWithMatches(value, environment(values)); err == nil {
-						values[name] = result.Result
+					if result, err := lex.ProcessWordWithMatches(value, shell.EnvsFromSlice(values)); err == nil {
+						values = append(values, name+"="+result.Result)
 					}
 				}
 			}
 		case i.Name == "from" && len(i.Words) > 0:
-			result, err := lex.ProcessWordWithMatches(i.Words[0], environment(values))
+			result, err := lex.ProcessWordWithMatches(i.Words[0], shell.EnvsFromSlice(values))
 			if err != nil {
 				return nil, &SyntaxError{File: f.Name, Err: fmt.Errorf("line %d: FROM %s: %w", i.Start, i.Words[0], err)}
 			}
@@ -170,18 +169,6 @@ func (i Instruction) stage(number int) string {
 	}
 	return strconv.Itoa(number)
 }
-
-// environment are variables for the lexer.
-type environment map[string]string
-
-// Get returns the value of one.
-func (e environment) Get(name string) (string, bool) {
-	value, ok := e[name]
-	return value, ok
-}
-
-// Keys are their names.
-func (e environment) Keys() []string { return slices.Sorted(maps.Keys(e)) }
 
 // Edit returns the text with other instructions: change returns what stands for one,
 // with its newline, and whether anything does.
