@@ -240,7 +240,11 @@ func (c *checker) commandLine(plan *Plan) error {
 		}
 	}
 	if len(c.Work.Platforms) > 0 {
-		plan.Flags = append(plan.Flags, "for "+strings.Join(c.Work.Platforms, ","))
+		var names []string
+		for _, p := range c.Work.Platforms {
+			names = append(names, p.String())
+		}
+		plan.Flags = append(plan.Flags, "for "+strings.Join(names, ","))
 	}
 	for _, t := range resolved {
 		plan.Programs = append(plan.Programs, path.Base(t))

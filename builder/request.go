@@ -128,10 +128,10 @@ const (
 // Work says what runs in the container.
 type Work struct {
 	Kind      Kind
-	Targets   []string // of the tree's own command; none: all
-	Arguments []string // further ones for it
-	Platforms []string // to compile for; none: the container's
-	Command   []string // the other command
+	Targets   []string        // of the tree's own command; none: all
+	Arguments []string        // further ones for it
+	Platforms []kube.Platform // to compile for; none: the container's
+	Command   []string        // the other command
 }
 
 // step is the one that its lines are of.

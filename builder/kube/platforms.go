@@ -26,6 +26,19 @@ func ParsePlatform(text string) (Platform, error) {
 	return Platform{OS: m[1], Arch: m[2]}, nil
 }
 
+// ParsePlatforms is [ParsePlatform] of several.
+func ParsePlatforms(texts []string) ([]Platform, error) {
+	var platforms []Platform
+	for _, text := range texts {
+		p, err := ParsePlatform(text)
+		if err != nil {
+			return nil, err
+		}
+		platforms = append(platforms, p)
+	}
+	return platforms, nil
+}
+
 // String returns the platform as it is written: "linux/arm64".
 func (p Platform) String() string { return p.OS + "/" + p.Arch }
 
@@ -60,22 +73,15 @@ func (e *NoPlatformsError) Error() string {
 }
 
 // ForPlatforms makes a command that builds the tree, as of
-// [Recipe.CommandLine], compile for the platforms, each as "linux/arm64": it
-// is the command to run instead and what to add to Recipe.Environment. No
-// platforms change nothing: the tree then compiles for the platform of the
-// container, or what KUBE_BUILD_PLATFORMS says where the tree's age passes it
-// on.
+// [Recipe.CommandLine], compile for the platforms: it is the command to run
+// instead and what to add to Recipe.Environment. No platforms change nothing:
+// the tree then compiles for the platform of the container, or what
+// KUBE_BUILD_PLATFORMS says where the tree's age passes it on.
 //
-// A word that is not a platform is a *PlatformError, and a tree whose scripts
-// read the platforms from nowhere a *NoPlatformsError.
-func (t Tree) ForPlatforms(command, platforms []string) (instead, environment []string, err error) {
+// A tree whose scripts read the platforms from nowhere is a *NoPlatformsError.
+func (t Tree) ForPlatforms(command []string, platforms []Platform) (instead, environment []string, err error) {
 	if len(platforms) == 0 {
 		return command, nil, nil
-	}
-	for _, p := range platforms {
-		if _, err := ParsePlatform(p); err != nil {
-			return nil, nil, err
-		}
 	}
 	s, err := t.script(golangFile)
 	if err != nil {
@@ -86,8 +92,8 @@ func (t Tree) ForPlatforms(command, platforms []string) (instead, environment []
 	}
 	var each []string
 	for _, p := range platforms {
-		if !slices.Contains(each, p) {
-			each = append(each, p)
+		if !slices.Contains(each, p.String()) {
+			each = append(each, p.String())
 		}
 	}
 	// To mid 2016 the variable is an array, which no environment can hold: a

@@ -56,7 +56,11 @@ func TestForPlatforms(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			root := t.TempDir()
 			writeFiles(t, root, map[string]string{golangFile: test.golang})
-			got, env, err := Tree{Root: root}.ForPlatforms(command, test.platforms)
+			var got, env []string
+			platforms, err := ParsePlatforms(test.platforms)
+			if err == nil {
+				got, env, err = Tree{Root: root}.ForPlatforms(command, platforms)
+			}
 			if test.wantError != "" {
 				if !test.isWanted(err) || !strings.Contains(err.Error(), test.wantError) {
 					t.Fatalf("error is %v (%[1]T), want %q", err, test.wantError)
@@ -104,7 +108,7 @@ func TestForPlatformsOfArrayRuns(t *testing.T) {
 	writeFiles(t, root, map[string]string{golangFile: `for p in "${KUBE_BUILD_PLATFORMS[@]}"; do true; done` + "\n"})
 	program := `echo "$KUBE_BUILD_PLATFORMS $*"; [[ $KUBE_BUILD_PLATFORMS != plan9/* ]]`
 	command, _, err := Tree{Root: root}.ForPlatforms([]string{"bash", "-c", program, "bash", "a b", "c"},
-		[]string{"linux/arm", "plan9/386", "linux/arm64"})
+		[]Platform{{"linux", "arm"}, {"plan9", "386"}, {"linux", "arm64"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +130,7 @@ func TestForPlatformsOfEveryAge(t *testing.T) {
 			t.Fatal(err)
 		}
 		command := tree.Recipe.CommandLine([]string{"cmd/kubelet"}, nil)
-		got, env, err := tree.ForPlatforms(command, []string{"linux/arm64", "linux/arm"})
+		got, env, err := tree.ForPlatforms(command, []Platform{{"linux", "arm64"}, {"linux", "arm"}})
 		if want := []string{"KUBE_BUILD_PLATFORMS=linux/arm64 linux/arm"}; err != nil || !reflect.DeepEqual(got, command) ||
 			!reflect.DeepEqual(env, want) {
 			t.Errorf("%s: %q, %q, %v, want %q, %q", release, got, env, err, command, want)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/container"
+	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/trust"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
@@ -202,6 +203,9 @@ func (a *app) request(cmd *cobra.Command, work builder.Work) (req builder.Reques
 	if req.Network, err = container.ParseNetwork(a.network); err != nil {
 		return req, &usageError{err}
 	}
+	if req.Work.Platforms, err = kube.ParsePlatforms(a.platforms); err != nil {
+		return req, &usageError{fmt.Errorf("--build-platform: %w", err)}
+	}
 	if req.Offline && req.Network == container.NetworkHost {
 		return req, wrongUsage("leave out one of them", "--offline and --network host exclude each other")
 	}
@@ -210,7 +214,7 @@ func (a *app) request(cmd *cobra.Command, work builder.Work) (req builder.Reques
 
 // targets is the work of a command with targets and, after --, arguments.
 func (a *app) targets(cmd *cobra.Command, args []string) builder.Work {
-	work := builder.Work{Targets: args, Platforms: a.platforms}
+	work := builder.Work{Targets: args}
 	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
 		work.Targets, work.Arguments = args[:dash], args[dash:]
 	}
