@@ -58,7 +58,7 @@ func TestEnterAsContainersRoot(t *testing.T) {
 		return
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("only root has a container's capabilities")
+		t.Skip("NOT TESTED: only root has a container's capabilities")
 	}
 	for caps, want := range map[string]string{
 		"+chown,+dac_override,+fowner,+fsetid,+kill,+net_bind_service,+setfcap,+setgid,+setpcap,+setuid,+sys_chroot,+mknod":                                     "needed true <nil> status 0 0 0 4294967295 [7 8]",
@@ -89,7 +89,7 @@ func TestEnterWithoutRights(t *testing.T) {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("CI is set, and %s", ids.Why)
 		}
-		t.Skip(ids.Why)
+		t.Skip("NOT TESTED: " + ids.Why)
 	}
 	out := alone(t, "setpriv", "--no-new-privs")
 	if !strings.Contains(out, "lost: newuidmap does not work: ") || !strings.Contains(out, "no_new_privs is set") || !strings.Contains(out, "status 0, 0 0") {
