@@ -93,9 +93,8 @@ func stagedFiles(staging *files.Root) (groups map[string][]string, leftOut []str
 		case e.Kind() != 0:
 			return fmt.Errorf("%s is neither a file nor a directory", path)
 		}
-		platform, name := filepath.Split(path)
-		platform = strings.TrimSuffix(platform, "/")
-		if !isPlatform(platform) || !visible(path) {
+		platform, name, ok := publishable(path)
+		if !ok {
 			leftOut = append(leftOut, path)
 			return nil
 		}

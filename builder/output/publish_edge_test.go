@@ -239,12 +239,20 @@ func TestPublishOver(t *testing.T) {
 func TestSeedStaging(t *testing.T) {
 	staging, host := stage(t,
 		map[string]string{"linux/amd64/kubelet": "stale", "linux/amd64/own": "own"},
-		map[string]string{"linux/amd64/kubelet": "built", "linux/amd64/kubectl": "kubectl", "top": "t"})
-	if err := errors.Join(os.Symlink("/etc/passwd", host+"/linux/amd64/link"), unix.Mkfifo(host+"/pipe", 0o644),
-		os.Chmod(host+"/top", 0o755)); err != nil {
+		map[string]string{
+			"linux/amd64/kubelet": "built", "linux/amd64/kubectl": "kubectl", "windows/amd64/kubectl.exe": "exe",
+			// The user may have named his home directory.
+			"top": "the user's", ".netrc": "the user's", ".ssh/id_ed25519": "the user's", "linux/notes": "the user's",
+			"Documents/amd64/letter": "the user's", "linux/src/main.c": "the user's", "linux/amd64/.env": "the user's",
+			"linux/amd64/sub/deep": "the user's", "linux/amd64/sub/linux/amd64/x": "the user's", "amd64/linux/x": "the user's",
+		})
+	if err := errors.Join(os.Symlink("/etc/passwd", host+"/linux/amd64/link"), unix.Mkfifo(host+"/linux/amd64/pipe", 0o644),
+		os.Chmod(host+"/linux/amd64/kubectl", 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"linux/amd64/kubelet": "built", "linux/amd64/kubectl": "kubectl", "linux/amd64/own": "own", "top": "t"}
+	want := map[string]string{
+		"linux/amd64/kubelet": "built", "linux/amd64/kubectl": "kubectl", "linux/amd64/own": "own", "windows/amd64/kubectl.exe": "exe",
+	}
 	var inodes map[string]uint64
 	for round := range 2 {
 		if err := Seed(destination(host), staging); err != nil {
@@ -259,7 +267,7 @@ func TestSeedStaging(t *testing.T) {
 		}
 		inodes = now
 	}
-	if a, b := stat(t, filepath.Join(host, "top")), stat(t, filepath.Join(staging, "top")); a.Ino == b.Ino || b.Mode&0o100 == 0 || b.Nlink != 1 {
+	if a, b := stat(t, filepath.Join(host, "linux/amd64/kubectl")), stat(t, filepath.Join(staging, "linux/amd64/kubectl")); a.Ino == b.Ino || b.Mode&0o100 == 0 || b.Nlink != 1 {
 		t.Errorf("the copy: %+v of %+v", b, a)
 	}
 	if err := Seed(destination(filepath.Join(host, "gone")), staging); err != nil {

@@ -10,7 +10,9 @@ import (
 )
 
 // Seed copies what is published into staging, for commands that use
-// the binaries of earlier ones. Times are not kept: a tool that compares sizes
+// the binaries of earlier ones, and nothing else: what is run there may be a
+// stranger's, and the user may have named any directory for the binaries, his home
+// directory as well. Times are not kept: a tool that compares sizes
 // and times takes none of them for its own output.
 func Seed(from Destination, staging string) (err error) {
 	defer func() {
@@ -26,21 +28,24 @@ func Seed(from Destination, staging string) (err error) {
 		return err
 	}
 	defer root.Close()
-	published, err := root.Dir(from.Dir)
+	top, err := root.Dir(from.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return inTheWay(root, from.Dir, err)
 	}
-	defer published.Close()
+	defer top.Close()
 	to, err := files.OpenRoot(staging)
 	if err != nil {
 		return err
 	}
 	defer to.Close()
-	return published.Walk(func(at *files.Dir, e files.Entry, file string) error {
-		if e.Kind() != 0 {
+	return top.Walk(func(at *files.Dir, e files.Entry, file string) error {
+		if e.Kind().IsDir() && !hasPublishable(file) {
+			return fs.SkipDir
+		}
+		if _, _, ok := publishable(file); !ok || e.Kind() != 0 {
 			return nil
 		}
 		dir, err := to.MakeDirs(path.Dir(file), files.Self())
