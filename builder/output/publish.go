@@ -40,8 +40,9 @@ type PublishedFile struct {
 // to. Each <os>/<arch> directory appears with all its new files in one step;
 // where it is a mount of its own, each file does. Files of it that staging does
 // not have stay, and so do files whose bytes are the same. A link or a special
-// file in staging is refused, and then nothing is published. With wanted only
-// the files it approves of are published, by their paths below staging.
+// file in staging is refused, and then nothing is published. With wanted only the files it
+// approves of, by their paths below staging, are published or told as left out:
+// the others are an earlier command's.
 func Publish(
 	staging string, to Destination, owner files.Owner, wanted func(file string) bool,
 ) (p Published, err error) {
@@ -58,6 +59,9 @@ func Publish(
 	groups, leftOut, err := stagedFiles(from)
 	if err != nil {
 		return Published{}, err
+	}
+	if wanted != nil {
+		leftOut = slices.DeleteFunc(leftOut, func(file string) bool { return !wanted(file) })
 	}
 	p.LeftOut = leftOut
 	for _, platform := range slices.Sorted(maps.Keys(groups)) {

@@ -141,6 +141,11 @@ func TestPublishLeavesOut(t *testing.T) {
 		t.Errorf("left out are %q, want %q", p.LeftOut, odd)
 	}
 	published(t, bin, map[string]string{"linux/amd64/kubelet": "x", "linux/amd64/e2e.test": "x"})
+	// An earlier command's were told after that one.
+	p, err = Publish(filepath.Join(dir, "staging"), destination(bin), files.Self(), func(file string) bool { return file == "top" })
+	if err != nil || !slices.Equal(p.LeftOut, []string{"top"}) {
+		t.Errorf("left out are %q, %v", p.LeftOut, err)
+	}
 }
 
 // No link of a tree leads what is published anywhere, wherever it is.
