@@ -8,6 +8,7 @@ import (
 
 	"github.com/kbuild/kbuild/storage/files"
 	"github.com/kbuild/kbuild/storage/files/filestest"
+	"golang.org/x/sys/unix"
 )
 
 // What is removed of a tree is in it, whatever a stranger linked there.
@@ -46,6 +47,56 @@ func TestRemoveOutputFollowsNoLink(t *testing.T) {
 			}
 			if _, err := os.Lstat(filepath.Join(root, c.name)); !c.refused && err == nil {
 				t.Errorf("%s is still there", c.name)
+			}
+		})
+	}
+}
+
+// A volume for the output stays, empty, with the directories on the way to it, and
+// so does one for a file.
+func TestRemoveOutputAroundMounts(t *testing.T) {
+	for _, c := range []struct{ at, from string }{{at: "_output"}, {at: "_output/dockerized"}, {at: "_output/a/b"}, {"_output/file", "file"}} {
+		t.Run(c.at, func(t *testing.T) {
+			root, disk := t.TempDir(), t.TempDir()
+			at := filepath.Join(root, c.at)
+			if c.from == "" {
+				filestest.Write(t, filepath.Join(at, "covered"), "")
+			} else {
+				filestest.Write(t, at, "")
+				filestest.Write(t, filepath.Join(disk, c.from), "the user's")
+			}
+			filestest.Write(t, filepath.Join(root, "_output/other/x"), "x")
+			if err := unix.Mount(filepath.Join(disk, c.from), at, "", unix.MS_BIND, ""); err != nil {
+				t.Fatal(err)
+			}
+			unmount := func() {
+				if err := unix.Unmount(at, unix.MNT_DETACH); err != nil {
+					t.Error(err)
+				}
+			}
+			if c.from == "" {
+				filestest.Write(t, filepath.Join(at, "bin/linux/amd64/kubelet"), "built")
+			}
+			for range 2 {
+				if err := removeOutput(root, "_output"); err != nil {
+					t.Error(err)
+				}
+			}
+			left, err := os.ReadDir(filepath.Join(root, "_output"))
+			inside, _ := os.ReadDir(at)
+			if err != nil || len(left) > 1 || len(inside) > 0 {
+				t.Errorf("left are %v, %v; in the mount %v", left, err, inside)
+			}
+			unmount()
+			// The disk is empty, what it covers is not.
+			if got, err := os.ReadDir(disk); err != nil || (len(got) > 0) != (c.from != "") {
+				t.Errorf("on the disk are %v, %v", got, err)
+			}
+			if err := removeOutput(root, "_output"); err != nil {
+				t.Error(err)
+			}
+			if _, err := os.Lstat(filepath.Join(root, "_output")); err == nil {
+				t.Error("it is still there without the mount")
 			}
 		})
 	}

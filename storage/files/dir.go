@@ -448,46 +448,62 @@ func (d *Dir) Remove(name string) error {
 }
 
 // RemoveAll removes an entry and all that is below it; a link is removed and
-// what is behind it stays. What is a mount stays, empty. There need not be such
-// an entry.
+// what is behind it stays. What is a mount stays, empty, and so do the
+// directories above it. There need not be such an entry.
 func (d *Dir) RemoveAll(name string) error {
-	if err := d.element("remove", name); err != nil {
-		return err
-	}
-	err := unix.Unlinkat(d.fd(), name, 0)
-	if err == nil || errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	st, e := d.Stat(name)
-	if e != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return d.failed("remove", name, err)
-	}
-	if err := d.empty(name); err != nil {
-		return err
-	}
-	err = unix.Unlinkat(d.fd(), name, unix.AT_REMOVEDIR)
-	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	return d.failed("remove", name, err)
+	_, err := d.removeAll(name)
+	return err
 }
 
-func (d *Dir) empty(name string) error {
+// removeAll is RemoveAll, and tells whether a mount stays.
+func (d *Dir) removeAll(name string) (stays bool, err error) {
+	if err := d.element("remove", name); err != nil {
+		return false, err
+	}
+	err = unix.Unlinkat(d.fd(), name, 0)
+	if err == nil || errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	st, e := d.Stat(name)
+	switch {
+	case e == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR:
+	case errors.Is(err, unix.EBUSY):
+		return true, nil // a file may be a mount, too
+	default:
+		return false, d.failed("remove", name, err)
+	}
+	if stays, err = d.empty(name); stays || err != nil {
+		return stays, err
+	}
+	err = unix.Unlinkat(d.fd(), name, unix.AT_REMOVEDIR)
+	if errors.Is(err, unix.EBUSY) {
+		return true, nil
+	}
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	return false, d.failed("remove", name, err)
+}
+
+// empty removes what is in a directory, and tells whether a mount stays.
+func (d *Dir) empty(name string) (stays bool, err error) {
 	sub, err := d.Dir(name)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer sub.Close()
 	entries, err := sub.Entries()
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, e := range entries {
-		if err := sub.RemoveAll(e.Name); err != nil {
-			return err
+		stayed, err := sub.removeAll(e.Name)
+		if err != nil {
+			return false, err
 		}
+		stays = stays || stayed
 	}
-	return nil
+	return stays, nil
 }
 
 // IsMount is whether an entry is a directory of another mount than this one: it
