@@ -32,6 +32,16 @@ func (r *Root) Dir(name string) (*Dir, error) {
 	return &Dir{f}, nil
 }
 
+// OpenDir opens a directory by its path. Links in it are the caller's own and are
+// followed.
+func OpenDir(dir string) (*Dir, error) {
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &Dir{f}, nil
+}
+
 // MakeDirs is [Root.Dir] for a directory that need not be there: what is
 // missing is made, and belongs to the owner.
 func (r *Root) MakeDirs(name string, owner Owner) (*Dir, error) {
@@ -67,13 +77,18 @@ func (e *LinkError) Error() string {
 	return e.Path + " is a symbolic link, and nothing is written behind it"
 }
 
-// MakeDir opens a directory in this one, after making it if need be.
+// MakeDir opens a directory in this one, after making it if need be. What
+// somebody else makes meanwhile stays his.
 func (d *Dir) MakeDir(name string, owner Owner) (*Dir, error) {
 	made, err := d.Dir(name)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return made, err
 	}
-	if err := unix.Mkdirat(d.fd(), name, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+	err = unix.Mkdirat(d.fd(), name, 0o755)
+	if errors.Is(err, unix.EEXIST) {
+		return d.Dir(name)
+	}
+	if err != nil {
 		return nil, d.failed("make", name, err)
 	}
 	if made, err = d.Dir(name); err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,37 @@ func TestMakeDirsFollowsNothing(t *testing.T) {
 	defer d.Close()
 	if info, err := os.Lstat(dir + "/a/new/deep"); err != nil || !info.IsDir() {
 		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// What somebody else made is not given away: as root that would be anything.
+func TestMakeDirRaced(t *testing.T) {
+	other := Owner{UID: 65534, GID: 65534}
+	if os.Getuid() != 0 {
+		other = Self() // nothing else can be given
+	}
+	dir := t.TempDir()
+	d, err := OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for i := range 500 {
+		name := strconv.Itoa(i)
+		made := make(chan error)
+		go func() { made <- os.Mkdir(filepath.Join(dir, name), 0o755) }()
+		sub, err := d.MakeDir(name, other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub.Close()
+		want := Self()
+		if <-made != nil {
+			want = other
+		}
+		if owner, err := OwnerOf(filepath.Join(dir, name)); err != nil || owner != want {
+			t.Fatalf("%s is of %v, %v, want %v", name, owner, err, want)
+		}
 	}
 }
 
