@@ -252,16 +252,41 @@ func (d *Dir) walkInto(name, p string, visit func(*Dir, Entry, string) error) er
 
 // CreateUnfinished makes a file of a random name, to be renamed when it is
 // whole. While it is open it is not taken for what a killed run left.
-func (d *Dir) CreateUnfinished() (*os.File, string, error) {
-	name := Unfinished + rand.Text()
-	f, err := d.Create(name)
-	if err != nil {
-		return nil, "", err
+func (d *Dir) CreateUnfinished() (*os.File, string, error) { return d.unfinished(d.Create) }
+
+// unfinished makes something of a random name and locks it. A run that removes
+// what killed ones left may come in between; then it is made again.
+func (d *Dir) unfinished(create func(name string) (*os.File, error)) (f *os.File, name string, err error) {
+	for range 16 {
+		name = Unfinished + rand.Text()
+		if f, err = create(name); err == nil {
+			if err = d.claim(f, name); err == nil {
+				return f, name, nil
+			}
+			err = errors.Join(err, f.Close(), d.RemoveAll(name))
+		}
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EWOULDBLOCK) {
+			break
+		}
 	}
+	return nil, "", err
+}
+
+// claim locks what was just made under a name. It fails where another run is
+// removing it, or has done so.
+func (d *Dir) claim(f *os.File, name string) error {
 	if err := Flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, "", errors.Join(d.failed("lock", name, err), f.Close(), d.Remove(name))
+		return d.failed("lock", name, err)
 	}
-	return f, name, nil
+	var own unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &own); err != nil {
+		return d.failed("stat", name, err)
+	}
+	st, err := d.Stat(name)
+	if err == nil && (st.Dev != own.Dev || st.Ino != own.Ino) {
+		err = d.failed("lock", name, fs.ErrNotExist)
+	}
+	return err
 }
 
 // Create makes a file. There may be nothing of its name, not even a link.
@@ -278,18 +303,20 @@ func (d *Dir) Create(name string) (*os.File, error) {
 
 // MakeUnfinished is [Dir.CreateUnfinished] for a directory.
 func (d *Dir) MakeUnfinished() (*Dir, string, error) {
-	name := Unfinished + rand.Text()
-	if err := unix.Mkdirat(d.fd(), name, 0o755); err != nil {
-		return nil, "", d.failed("create", name, err)
-	}
-	made, err := d.Dir(name)
+	f, name, err := d.unfinished(func(name string) (*os.File, error) {
+		if err := unix.Mkdirat(d.fd(), name, 0o755); err != nil {
+			return nil, d.failed("create", name, err)
+		}
+		made, err := d.Dir(name)
+		if err != nil {
+			return nil, err
+		}
+		return made.f, nil
+	})
 	if err != nil {
 		return nil, "", err
 	}
-	if err := Flock(made.f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, "", errors.Join(d.failed("lock", name, err), made.Close(), d.RemoveAll(name))
-	}
-	return made, name, nil
+	return &Dir{f}, name, nil
 }
 
 // RemoveUnfinished removes what killed runs left unfinished: what nobody has
@@ -300,28 +327,31 @@ func (d *Dir) RemoveUnfinished() error {
 		return err
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name, Unfinished) || d.held(e) {
+		if !strings.HasPrefix(e.Name, Unfinished) {
 			continue
 		}
-		if err := d.RemoveAll(e.Name); err != nil {
+		if err := d.removeUnheld(e); err != nil {
 			return fmt.Errorf("remove what a killed run left: %w", err)
 		}
 	}
 	return nil
 }
 
-// held is whether a run is writing an entry.
-func (d *Dir) held(e Entry) bool {
-	if kind := e.Kind(); !kind.IsDir() && kind != 0 {
-		return false
+// removeUnheld removes an entry, unless a run is writing it. Its lock lasts until
+// it is gone, so that no run takes meanwhile what it made for its own.
+func (d *Dir) removeUnheld(e Entry) error {
+	if kind := e.Kind(); kind.IsDir() || kind == 0 {
+		fd, err := OpenAt(d.fd(), e.Name, unix.O_RDONLY)
+		if err != nil {
+			return nil //nolint:nilerr // it is gone, or another user's, who may be writing it
+		}
+		f := os.NewFile(uintptr(fd), d.join(e.Name))
+		defer f.Close()
+		if Flock(f, unix.LOCK_SH|unix.LOCK_NB) != nil {
+			return nil
+		}
 	}
-	fd, err := OpenAt(d.fd(), e.Name, unix.O_RDONLY)
-	if err != nil {
-		return false
-	}
-	f := os.NewFile(uintptr(fd), d.join(e.Name))
-	defer f.Close()
-	return Flock(f, unix.LOCK_SH|unix.LOCK_NB) != nil
+	return d.RemoveAll(e.Name)
 }
 
 // WriteWhole writes a file beside its place and renames it there, so that
@@ -481,6 +511,8 @@ func (d *Dir) removeAll(name string) (stays bool, err error) {
 	}
 	st, e := d.Stat(name)
 	switch {
+	case errors.Is(e, fs.ErrNotExist):
+		return false, nil // another removes it, too
 	case e == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR:
 	case errors.Is(err, unix.EBUSY):
 		return true, nil // a file may be a mount, too
@@ -503,6 +535,9 @@ func (d *Dir) removeAll(name string) (stays bool, err error) {
 // empty removes what is in a directory, and tells whether a mount stays.
 func (d *Dir) empty(name string) (stays bool, err error) {
 	sub, err := d.Dir(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}

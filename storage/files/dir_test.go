@@ -211,6 +211,19 @@ func TestDirUnfinished(t *testing.T) {
 	if left, err = filepath.Glob(dir + "/a/.kbuild-*"); err != nil || left != nil {
 		t.Errorf("left: %v, %v", left, err)
 	}
+	// Another user's in a directory for both cannot be opened.
+	if f, file, err = d.CreateUnfinished(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Chmod(0), d.RemoveUnfinished()); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.Stat(file); err != nil {
+		t.Errorf("what nobody may open: %v", err)
+	}
+	if err := errors.Join(f.Close(), d.RemoveAll(file)); err != nil {
+		t.Error(err)
+	}
 	if err := unix.Mkfifo(dir+"/a/pipe", 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -218,6 +231,85 @@ func TestDirUnfinished(t *testing.T) {
 		if f, err := d.Open(name); !errors.Is(err, want) {
 			t.Errorf("open %s: %v, %v", name, f, err)
 		}
+	}
+}
+
+// Between making a file and locking it another run may remove it, or be about to.
+func TestUnfinishedRaced(t *testing.T) {
+	dir := t.TempDir()
+	d, err := OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for name, meddle := range map[string]func(name string) error{
+		"removed":  d.Remove,
+		"replaced": func(name string) error { return os.Rename(filepath.Join(dir, "other"), filepath.Join(dir, name)) },
+		"being removed": func(name string) error {
+			f, err := os.Open(filepath.Join(dir, name))
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { f.Close() })
+			return Flock(f, unix.LOCK_SH)
+		},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "other"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		made := 0
+		f, last, err := d.unfinished(func(name string) (*os.File, error) {
+			f, err := d.Create(name)
+			if made++; err == nil && made == 1 {
+				err = meddle(name)
+			}
+			return f, err
+		})
+		if err != nil || made != 2 {
+			t.Fatalf("%s: made %d times, %v", name, made, err)
+		}
+		if _, err := f.Write([]byte(name)); err != nil {
+			t.Error(err)
+		}
+		if text, err := os.ReadFile(filepath.Join(dir, last)); string(text) != name {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+		if err := errors.Join(f.Close(), d.RemoveUnfinished()); err != nil {
+			t.Error(err)
+		}
+	}
+	stop, stopped := make(chan struct{}), make(chan error)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				close(stopped)
+				return
+			default:
+				if err := d.RemoveUnfinished(); err != nil {
+					stopped <- err
+					return
+				}
+			}
+		}
+	}()
+	for i := range 300 {
+		text := []byte(strconv.Itoa(i))
+		if changed, err := d.WriteChanged("file", 0o600, Self(), text); err != nil || !changed {
+			t.Fatalf("%s: %v", text, err)
+		}
+		made, name, err := d.MakeUnfinished()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Rename(name, d, string(text)); err != nil {
+			t.Fatal(err)
+		}
+		made.Close()
+	}
+	close(stop)
+	if err := <-stopped; err != nil {
+		t.Error(err)
 	}
 }
 
