@@ -66,13 +66,6 @@ func takeFile(workdir *os.Root, l objects.Leftover, to string) (err error) {
 		return err
 	}
 	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return &fs.PathError{Op: "read", Path: l.Path, Err: files.ErrNotRegular}
-	}
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
@@ -81,10 +74,7 @@ func takeFile(workdir *os.Root, l objects.Leftover, to string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	if _, err := io.Copy(out, in); err != nil {
-		return err
-	}
-	return out.Chmod(l.Info.Mode().Perm()&0o755 | 0o600)
+	return files.Fill(out, in, files.Self())
 }
 
 // TakenOut lists what [TakeOut] put into a directory, as paths in the tree.

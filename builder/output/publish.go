@@ -253,9 +253,13 @@ func (p platform) whole() (err error) {
 // whole, when all of them lie beside their places.
 func (p platform) each() (err error) {
 	unfinished := map[string]string{} // by the name it is to have
+	var open []*os.File               // a file's lock lasts until it is closed
 	defer func() {
 		for _, name := range unfinished {
 			err = errors.Join(err, p.at.RemoveAll(name))
+		}
+		for _, f := range open {
+			err = errors.Join(err, f.Close())
 		}
 	}()
 	for file := range p.changed {
@@ -263,7 +267,7 @@ func (p platform) each() (err error) {
 		if err != nil {
 			return err
 		}
-		defer out.Close() // its lock lasts until then
+		open = append(open, out)
 		unfinished[file] = name
 		if err := fill(out, p.from, file, p.owner); err != nil {
 			return err
@@ -326,21 +330,13 @@ func copyFile(from, to *files.Dir, name string, owner files.Owner) error {
 	return errors.Join(fill(out, from, name, owner), out.Close())
 }
 
-// fill copies a file's bytes and what may be kept of its mode.
 func fill(out *os.File, from *files.Dir, name string, owner files.Owner) error {
 	in, err := from.Open(name)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		return err
-	}
-	return errors.Join(out.Chown(owner.UID, owner.GID), out.Chmod(info.Mode().Perm()&0o755|0o600))
+	return files.Fill(out, in, owner)
 }
 
 // sameFile compares the files of a name in two directories; a second one that is

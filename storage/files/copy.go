@@ -17,10 +17,6 @@ func Copy(from, to string, owner Owner) (err error) {
 		return err
 	}
 	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
 	if err := MakeDirs(filepath.Dir(to), owner); err != nil {
 		return err
 	}
@@ -29,13 +25,23 @@ func Copy(from, to string, owner Owner) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
+	return Fill(out, in, owner)
+}
+
+// Fill copies the bytes of a regular file to a new one, and what may be kept of its
+// mode.
+func Fill(out, in *os.File, owner Owner) error {
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return &fs.PathError{Op: "copy", Path: in.Name(), Err: ErrNotRegular}
+	}
 	if _, err := io.Copy(out, in); err != nil {
 		return err
 	}
-	if err := out.Chown(owner.UID, owner.GID); err != nil {
-		return err
-	}
-	return out.Chmod(info.Mode().Perm()&0o755 | 0o600)
+	return errors.Join(out.Chown(owner.UID, owner.GID), out.Chmod(info.Mode().Perm()&0o755|0o600))
 }
 
 // MakeDirs is os.MkdirAll for a given owner. Links are followed in what is there

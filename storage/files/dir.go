@@ -355,7 +355,8 @@ func (d *Dir) removeUnheld(e Entry) error {
 }
 
 // WriteWhole writes a file beside its place and renames it there, so that
-// nobody sees half of it. It is on the disk before it has its name.
+// nobody sees half of it. It is on the disk before it has its name: a file that
+// is not would be empty after a power cut.
 func (d *Dir) WriteWhole(name string, mode os.FileMode, owner Owner, write func(io.Writer) error) error {
 	return d.writeBeside(name, mode, owner, write, (*os.File).Sync)
 }
@@ -398,7 +399,7 @@ func (d *Dir) Read(name string, limit int64) ([]byte, error) {
 
 func (d *Dir) writeBeside(
 	name string, mode os.FileMode, owner Owner, write func(io.Writer) error, sync func(*os.File) error,
-) error {
+) (err error) {
 	if err := d.element("write", name); err != nil {
 		return err
 	}
@@ -406,7 +407,9 @@ func (d *Dir) writeBeside(
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	// It is closed last, since its lock lasts until then. A network's file system
+	// may tell only now that it could not be written.
+	defer func() { err = errors.Join(err, f.Close()) }()
 	err = write(f)
 	if err == nil {
 		err = errors.Join(f.Chown(owner.UID, owner.GID), f.Chmod(mode), sync(f))
@@ -559,14 +562,13 @@ func (d *Dir) empty(name string) (stays bool, err error) {
 // IsMount is whether an entry is a directory of another mount than this one: it
 // cannot be renamed, and nothing renamed into it.
 func (d *Dir) IsMount(name string) (bool, error) {
-	const mountRoot = 0x2000 // STATX_ATTR_MOUNT_ROOT, since Linux 5.8
 	if err := d.element("stat", name); err != nil {
 		return false, err
 	}
 	var st unix.Statx_t
 	err := unix.Statx(d.fd(), name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS, &st)
-	if err == nil && st.Attributes_mask&mountRoot != 0 {
-		return st.Attributes&mountRoot != 0, nil
+	if err == nil && st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 { // since Linux 5.8
+		return st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
 	}
 	entry, err := d.Stat(name)
 	if err != nil {

@@ -155,6 +155,20 @@ func TestDirWrites(t *testing.T) {
 			t.Errorf("remove %q: %v", name, err)
 		}
 	}
+	// What is half written is not taken for what a killed run left.
+	half := filepath.Join(dir, "half")
+	err = WriteWhole(half, 0o640, Self(), func(w io.Writer) error {
+		top, err := r.Dir(".")
+		if err != nil {
+			return err
+		}
+		defer top.Close()
+		_, err = io.WriteString(w, "whole")
+		return errors.Join(err, top.RemoveUnfinished())
+	})
+	if text, e := os.ReadFile(half); string(text) != "whole" || err != nil {
+		t.Errorf("it holds %q, %v, %v", text, err, e)
+	}
 	// What failed leaves nothing.
 	broken := errors.New("broken")
 	if err := d.WriteWhole("file", 0o644, Self(), func(io.Writer) error { return broken }); !errors.Is(err, broken) {

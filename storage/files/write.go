@@ -5,7 +5,6 @@ package files
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,42 +15,23 @@ import (
 // beside their places.
 const Unfinished = ".kbuild-"
 
-// WriteWhole writes a file beside its place and renames it there, so that
-// nobody sees half of it. It is on the disk before it has its name: a file that
-// is not would be empty after a power cut.
+// WriteWhole is [Dir.WriteWhole] for a file by its path.
 func WriteWhole(file string, mode os.FileMode, owner Owner, write func(io.Writer) error) error {
-	return writeBeside(file, mode, owner, write, (*os.File).Sync)
+	return inDir(file, func(d *Dir, name string) error { return d.WriteWhole(name, mode, owner, write) })
 }
 
-// WriteCache is WriteWhole for a large file that is made again where its size is
-// not the one on record: it does not wait for the disk.
+// WriteCache is [Dir.WriteCache] for a file by its path.
 func WriteCache(file string, mode os.FileMode, owner Owner, write func(io.Writer) error) error {
-	return writeBeside(file, mode, owner, write, func(*os.File) error { return nil })
+	return inDir(file, func(d *Dir, name string) error { return d.WriteCache(name, mode, owner, write) })
 }
 
-func writeBeside(
-	file string, mode os.FileMode, owner Owner, write func(io.Writer) error, sync func(*os.File) error,
-) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(file), Unfinished+"*")
+func inDir(file string, do func(d *Dir, name string) error) error {
+	d, err := OpenDir(filepath.Dir(file))
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if err := write(f); err != nil {
-		return err
-	}
-	if err := errors.Join(f.Chown(owner.UID, owner.GID), f.Chmod(mode), sync(f)); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
+	defer d.Close()
+	return do(d, filepath.Base(file))
 }
 
 func WriteJSON(file string, v any) error {
