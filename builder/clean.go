@@ -102,9 +102,6 @@ func removeOutput(tree, name string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if of := (*fs.PathError)(nil); errors.Is(err, files.ErrLink) && errors.As(err, &of) {
-		return &files.LinkError{Path: filepath.Join(tree, filepath.FromSlash(of.Path))}
-	}
 	if err != nil {
 		return err
 	}

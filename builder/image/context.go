@@ -158,8 +158,7 @@ func openTree(tree kube.Tree) (*files.Root, files.Owner, error) {
 
 // cannotWrite reports whether a tree is not to be written to, or leads elsewhere.
 func cannotWrite(err error) bool {
-	var link *files.LinkError
-	return errors.As(err, &link) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) ||
+	return errors.Is(err, files.ErrLink) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) ||
 		errors.Is(err, unix.ENOTDIR)
 }
 

@@ -144,7 +144,7 @@ func bringFile(from, to *files.Root, name string, owner files.Owner) (bool, erro
 	defer source.Close()
 	there, err := to.Dir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err := (Destination{to.Path(), dir}).Check(); isInTheWay(err) {
+		if err := canMake(to, dir); isInTheWay(err) {
 			return false, nil
 		} else if err != nil {
 			return false, err
@@ -164,8 +164,8 @@ func bringFile(from, to *files.Root, name string, owner files.Owner) (bool, erro
 	if same, err := sameFile(source, there, base); err != nil || same {
 		return false, err
 	}
-	if err := unix.Faccessat(int(there.File().Fd()), ".", unix.W_OK|unix.X_OK, 0); err != nil {
-		return false, &PlaceError{Path: there.Path(), Why: NotWritable, Err: err}
+	if err := writable(there); err != nil {
+		return false, err
 	}
 	in, err := source.Open(base)
 	if err != nil {
@@ -185,6 +185,5 @@ func bringFile(from, to *files.Root, name string, owner files.Owner) (bool, erro
 
 // isInTheWay is whether a link or a file is where a directory should be.
 func isInTheWay(err error) bool {
-	var link *files.LinkError
-	return errors.Is(err, files.ErrLink) || errors.As(err, &link) || errors.Is(err, unix.ENOTDIR)
+	return errors.Is(err, files.ErrLink) || errors.Is(err, unix.ENOTDIR)
 }

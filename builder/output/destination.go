@@ -43,20 +43,20 @@ func (d Destination) Path() string { return filepath.Join(d.Root, filepath.FromS
 // namespace is entered, in which root may write wherever the user may.
 func (d Destination) Check() error {
 	if d.Dir == "." {
-		return Writable(d.Root)
+		if err := Writable(d.Root); err != nil {
+			return err
+		}
 	}
 	root, err := files.OpenRoot(d.Root)
+	if errors.Is(err, fs.ErrNotExist) && d.Dir == "." {
+		return nil // it will be made
+	}
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	at, err := nearest(root, d.Dir)
-	if err != nil {
+	if err := canMake(root, d.Dir); err != nil {
 		return err
-	}
-	defer at.Close()
-	if err := unix.Faccessat(int(at.File().Fd()), ".", unix.W_OK|unix.X_OK, 0); err != nil {
-		return &PlaceError{Path: at.Path(), Why: NotWritable, Err: err}
 	}
 	// What will be published for this machine goes two levels below.
 	below, err := nearest(root, path.Join(d.Dir, "linux", runtime.GOARCH))
@@ -64,6 +64,24 @@ func (d Destination) Check() error {
 		return err
 	}
 	return below.Close()
+}
+
+// canMake says whether a directory can be made below a root and written to.
+func canMake(root *files.Root, name string) error {
+	at, err := nearest(root, name)
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	return writable(at)
+}
+
+// writable says whether this user may write in a directory.
+func writable(d *files.Dir) error {
+	if err := unix.Faccessat(int(d.File().Fd()), ".", unix.W_OK|unix.X_OK, 0); err != nil {
+		return &PlaceError{Path: d.Path(), Why: NotWritable, Err: err}
+	}
+	return nil
 }
 
 // nearest opens a directory, or the nearest one above it that exists.
@@ -88,14 +106,10 @@ func nearest(root *files.Root, name string) (*files.Dir, error) {
 	return at, nil
 }
 
-// inTheWay explains what is in the place of a directory.
+// inTheWay explains that a file is in the place of a directory.
 func inTheWay(root *files.Root, name string, err error) error {
-	full := filepath.Join(root.Path(), filepath.FromSlash(name))
-	switch {
-	case errors.Is(err, files.ErrLink):
-		return &files.LinkError{Path: full}
-	case errors.Is(err, unix.ENOTDIR):
-		return &PlaceError{Path: full, Why: FileInTheWay, Err: err}
+	if errors.Is(err, unix.ENOTDIR) {
+		return &PlaceError{Path: filepath.Join(root.Path(), filepath.FromSlash(name)), Why: FileInTheWay, Err: err}
 	}
 	return err
 }

@@ -244,8 +244,25 @@ func TestPublishWhereTheUserSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	var is *files.LinkError
-	if _, err := Publish(filepath.Join(dir, "staging"), Destination{filepath.Join(dir, "own"), "."}, files.Self(), nil); !errors.As(err, &is) {
+	own := Destination{filepath.Join(dir, "own"), "."}
+	if _, err := Publish(filepath.Join(dir, "staging"), own, files.Self(), nil); !errors.As(err, &is) {
 		t.Errorf("below it: %v", err)
+	}
+	// It is known before anything is compiled.
+	is = nil
+	if err := own.Check(); !errors.As(err, &is) || is.Path != filepath.Join(dir, "own/linux") {
+		t.Errorf("Check of a link below it: %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, "own/linux")); err != nil {
+		t.Fatal(err)
+	}
+	filestest.Write(t, filepath.Join(dir, "own/linux"), "a file")
+	var place *PlaceError
+	if err := own.Check(); !errors.As(err, &place) || place.Why != FileInTheWay {
+		t.Errorf("Check of a file below it: %v", err)
+	}
+	if err := (Destination{filepath.Join(dir, "new/deep"), "."}).Check(); err != nil {
+		t.Errorf("Check of what is to be made: %v", err)
 	}
 }
 

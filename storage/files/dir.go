@@ -52,29 +52,15 @@ func (r *Root) MakeDirs(name string, owner Owner) (*Dir, error) {
 	if path.Clean(name) == "." {
 		return at, nil
 	}
-	above := ""
 	for _, element := range strings.Split(path.Clean(name), "/") {
-		above = path.Join(above, element)
 		next, err := at.MakeDir(element, owner)
 		at.Close()
-		if errors.Is(err, ErrLink) {
-			return nil, &LinkError{Path: filepath.Join(r.path, filepath.FromSlash(above))}
-		}
 		if err != nil {
 			return nil, err
 		}
 		at = next
 	}
 	return at, nil
-}
-
-// A LinkError says that a symbolic link is where a directory to write in should
-// be.
-type LinkError struct{ Path string }
-
-// Error implements error.
-func (e *LinkError) Error() string {
-	return e.Path + " is a symbolic link, and nothing is written behind it"
 }
 
 // MakeDir opens a directory in this one, after making it if need be. What
@@ -132,6 +118,9 @@ func (d *Dir) element(op, name string) error {
 // Dir opens a directory in this one.
 func (d *Dir) Dir(name string) (*Dir, error) {
 	fd, err := OpenDirAt(d.fd(), name)
+	if errors.Is(err, ErrLink) {
+		return nil, &LinkError{Path: d.join(name)}
+	}
 	if err != nil {
 		return nil, d.failed("open", name, err)
 	}

@@ -133,10 +133,19 @@ func (r *Root) ReadDir(name string) ([]fs.DirEntry, error) {
 // ErrLink says that there is a symbolic link in the place of a directory.
 var ErrLink = errors.New("is a symbolic link, and links are not followed")
 
+// A LinkError names the symbolic link that is in the place of a directory. It
+// wraps [ErrLink].
+type LinkError struct{ Path string }
+
+// Error implements error.
+func (e *LinkError) Error() string { return e.Path + " " + ErrLink.Error() }
+
+// Unwrap returns [ErrLink].
+func (e *LinkError) Unwrap() error { return ErrLink }
+
 // OpenDir opens a directory without following a symbolic link anywhere on the
 // way, not even one that is put there meanwhile: every element is opened from
-// the directory above it. "." is the root itself. A link is [ErrLink], and the
-// error names the element.
+// the directory above it. "." is the root itself. A link is a [LinkError].
 func (r *Root) OpenDir(name string) (*os.File, error) {
 	at, above := r.Fd(), ""
 	for _, element := range strings.Split(path.Clean(name), "/") {
@@ -144,6 +153,9 @@ func (r *Root) OpenDir(name string) (*os.File, error) {
 		fd, err := OpenDirAt(at, element)
 		if at != r.Fd() {
 			unix.Close(at)
+		}
+		if errors.Is(err, ErrLink) {
+			return nil, &LinkError{Path: filepath.Join(r.path, filepath.FromSlash(above))}
 		}
 		if err != nil {
 			return nil, &fs.PathError{Op: "open", Path: above, Err: err}
