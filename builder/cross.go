@@ -106,9 +106,8 @@ func (o *crossOrder) goVersion() (version string, exact, ok bool) {
 // findToolchain has the toolchain on this host, checked: as the user, whose
 // network and files are what they seem.
 func (o *crossOrder) findToolchain(ctx context.Context, v voice) (err error) {
-	_, arch, _ := strings.Cut(o.Mirrors.Platform, "/")
 	opts := toolchain.Options{
-		Arch: arch, Sum: o.Sum, Cache: filepath.Join(o.CacheDir, "toolchain"), Getenv: os.Getenv, Log: v.log(StepCross),
+		Arch: o.Mirrors.Platform.Architecture, Sum: o.Sum, Cache: filepath.Join(o.CacheDir, "toolchain"), Getenv: os.Getenv, Log: v.log(StepCross),
 	}
 	version, exact, _ := o.goVersion()
 	if !toolchain.IsVersion(version) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -124,13 +123,9 @@ func (m maker) making(ctx context.Context) (way making, err error) {
 		return m.ofDockerfile(ctx)
 	}
 	t := m.Toolchain
-	_, arch, _ := strings.Cut(m.Mirrors.Platform, "/")
-	if arch == "" {
-		arch = runtime.GOARCH
-	}
 	parts := cross.Rootfs{
 		Archive: m.Rootfs, Go: goFiles(t), Version: t.Version, Sum: t.Sum, Relocated: t.Relocated,
-		Arch: arch, Environment: m.Environment, TreeID: m.Plan.treeDir().ID(),
+		Arch: m.Mirrors.Platform.OrHost().Architecture, Environment: m.Environment, TreeID: m.Plan.treeDir().ID(),
 	}
 	if way.inputs, err = parts.Inputs(ctx); err != nil {
 		return making{}, err

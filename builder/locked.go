@@ -87,11 +87,7 @@ func (p TreePlan) matches(
 
 // describe is an image with its platform.
 func describe(m Mirrors, name reference.Named) string {
-	platform := m.Platform
-	if platform == "" {
-		platform = mirror.DefaultPlatform()
-	}
-	return fmt.Sprintf("%s for %s", name, platform)
+	return fmt.Sprintf("%s for %s", name, m.Platform.OrHost())
 }
 
 // said is how a line ends about an image that is the locked one.

@@ -74,7 +74,7 @@ type Mirrors struct {
 	// Credentials and certificates, see [mirror.Options].
 	Authfile, Creds, CertDir string
 	TLSVerify                *bool
-	Platform                 string
+	Platform                 mirror.Platform
 	Policy                   string
 	RegistriesConf           string
 	RegistriesDir            string

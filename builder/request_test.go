@@ -104,7 +104,8 @@ func samples(t *testing.T) map[reflect.Type]any {
 		t.Fatal(err)
 	}
 	list := []any{
-		Name{named}, source, preflight.Fatal, kube.Platform{OS: "linux", Arch: "arm64"}, time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
+		Name{named}, source, preflight.Fatal, kube.Platform{OS: "linux", Arch: "arm64"},
+		mirror.Platform{OS: "linux", Architecture: "arm", Variant: "v7"}, time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
 		sources.Manifest{{Path: "a", Kind: sources.Dir}, {Path: "a/b", Kind: sources.File, Exec: true, Size: 3, Sum: [32]byte{1, 2}}},
 	}
 	of := map[reflect.Type]any{}

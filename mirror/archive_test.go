@@ -101,7 +101,7 @@ func TestPullFromWhatContainerdExports(t *testing.T) {
 		}
 	}
 	opts := options(t)
-	opts.Platform = "linux/s390x"
+	opts.Platform = platform(t, "linux/s390x")
 	_, _, err := mirror.Pull(t.Context(), storagetest.Open(t), named(t, wanted), sources(t, "oci-archive:"+file), opts)
 	if err == nil ||
 		!strings.Contains(err.Error(), "does not hold it; it may have been exported for a different platform") {

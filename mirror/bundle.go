@@ -59,8 +59,8 @@ type BundleIndex struct {
 
 // BundleImage is one image, for one platform.
 type BundleImage struct {
-	Name     string `json:"name"` // as a tree asks for it
-	Platform string `json:"platform"`
+	Name     string   `json:"name"` // as a tree asks for it
+	Platform Platform `json:"platform"`
 	// Digest is that of the list of platforms if there was one, else of the
 	// manifest. Of a list the bundle holds the one platform.
 	Digest    digest.Digest `json:"digest"`
@@ -129,8 +129,8 @@ func ParseBundleIndex(data []byte) (BundleIndex, error) {
 		if name, err := lockName(i.Name); err != nil || name != i.Name {
 			return fail("%q is not a full image name", i.Name)
 		}
-		if _, err := parsePlatform(i.Platform); err != nil || i.Platform == "" {
-			return fail("image %s: platform %q is not os/arch", i.Name, i.Platform)
+		if i.Platform == (Platform{}) {
+			return fail("image %s has no platform", i.Name)
 		}
 		for _, d := range []digest.Digest{i.Digest, i.Manifest} {
 			if err := d.Validate(); err != nil {

@@ -74,7 +74,7 @@ func SaveBundle(ctx context.Context, store *storage.Store, out io.Writer, what B
 		}
 	}
 	slices.SortFunc(index.Images, func(a, b BundleImage) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Platform, b.Platform))
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Platform.String(), b.Platform.String()))
 	})
 	layout, err := layoutIndex(index.Images)
 	if err != nil {
@@ -227,7 +227,7 @@ func fetchForBundle(ctx context.Context, store *storage.Store, bundled Bundled, 
 			return err
 		}
 		image, blobs, err = bundledImage(dir, a.found)
-		image.Name, image.Platform = p.want.String(), p.settings.platform.String()
+		image.Name, image.Platform = p.want.String(), p.settings.platform
 		entry = a.found.identity().entry(p.want, p.settings.platform)
 		return err
 	}

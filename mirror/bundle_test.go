@@ -79,7 +79,7 @@ func TestBundle(t *testing.T) {
 	if got, want := b.Index.Images[0].Digest.String(), digestOf(t, list); got != want {
 		t.Errorf("the bundle has %s, the registry %s", got, want)
 	}
-	entry, ok := b.Lock.Entry(wanted, host)
+	entry, ok := b.Lock.Entry(wanted, platform(t, host))
 	if !ok || entry.Index.String() != digestOf(t, list) || entry.Manifest != b.Index.Images[0].Manifest ||
 		len(entry.Layers) == 0 {
 		t.Errorf("its lock says %+v", entry)
@@ -437,7 +437,7 @@ func TestSaveBundleRefuses(t *testing.T) {
 		options(t)); err != nil {
 		t.Fatal(err)
 	}
-	locked := mirror.LockEntry{Name: wanted, Platform: host, Manifest: digest.Digest(digestA)}
+	locked := mirror.LockEntry{Name: wanted, Platform: platform(t, host), Manifest: digest.Digest(digestA)}
 	for _, c := range []struct {
 		what  mirror.Bundled
 		wrong string

@@ -3,7 +3,6 @@ package mirror
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -16,46 +15,9 @@ import (
 	"github.com/kbuild/kbuild/storage"
 )
 
-// platform is what images are made for.
-type platform struct{ os, arch, variant string }
-
-func (p platform) String() string {
-	s := p.os + "/" + p.arch
-	if p.variant != "" {
-		s += "/" + p.variant
-	}
-	return s
-}
-
-// DefaultPlatform returns the platform of images where none is asked for: linux on
-// this host's architecture.
-func DefaultPlatform() string { return platform{os: "linux", arch: runtime.GOARCH}.String() }
-
-// parsePlatform parses os/arch or os/arch/variant; empty is linux on this host's
-// architecture.
-func parsePlatform(s string) (platform, error) {
-	if s == "" {
-		return platform{os: "linux", arch: runtime.GOARCH}, nil
-	}
-	parts := strings.Split(s, "/")
-	if len(parts) < 2 || len(parts) > 3 {
-		return platform{}, syntaxError("it like linux/amd64", "platform %q is not os/arch or os/arch/variant", s)
-	}
-	for _, p := range parts {
-		if p == "" {
-			return platform{}, syntaxError("it like linux/amd64", "platform %q is not os/arch or os/arch/variant", s)
-		}
-	}
-	p := platform{os: parts[0], arch: parts[1]}
-	if len(parts) == 3 {
-		p.variant = parts[2]
-	}
-	return p, nil
-}
-
 // settings are the options of a pull, parsed and checked.
 type settings struct {
-	platform   platform
+	platform   Platform
 	policy     *signature.Policy
 	policyFile string
 	creds      *types.DockerAuthConfig
@@ -83,11 +45,8 @@ func CheckSettings(sources []Source, opts Options) error {
 }
 
 func checkSettings(sources []Source, opts Options) (settings, error) {
-	set := settings{tlsVerify: opts.TLSVerify, certDir: opts.CertDir}
+	set := settings{platform: opts.Platform.OrHost(), tlsVerify: opts.TLSVerify, certDir: opts.CertDir}
 	var err error
-	if set.platform, err = parsePlatform(opts.Platform); err != nil {
-		return settings{}, err
-	}
 	if set.policy, set.policyFile, err = loadPolicy(opts.Policy, policyFiles()); err != nil {
 		return settings{}, err
 	}
@@ -160,7 +119,7 @@ func (set settings) system() *types.SystemContext {
 // registries.conf, registries.d, auth.json, certs.d.
 func (set settings) context(source Source, scratch string) *types.SystemContext {
 	sys := set.system()
-	sys.OSChoice, sys.ArchitectureChoice, sys.VariantChoice = set.platform.os, set.platform.arch, set.platform.variant
+	sys.OSChoice, sys.ArchitectureChoice, sys.VariantChoice = set.platform.OS, set.platform.Architecture, set.platform.Variant
 	sys.AuthFilePath = set.authFile
 	sys.BigFilesTemporaryDir = scratch
 	sys.BlobInfoCacheDir = set.blobInfoCacheDir

@@ -31,7 +31,7 @@ gcr.io/google_containers/kube-cross:v1.4.2-1 linux/amd64 ` +
 		fmt.Println(err)
 		return
 	}
-	entry, ok := lock.Entry("gcr.io/google_containers/kube-cross:v1.4.2-1", "linux/amd64")
+	entry, ok := lock.Entry("gcr.io/google_containers/kube-cross:v1.4.2-1", mirror.Platform{OS: "linux", Architecture: "amd64"})
 	fmt.Println(ok, entry.Manifest)
 	// Output:
 	// true sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa

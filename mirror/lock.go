@@ -25,8 +25,8 @@ type Lock struct {
 type LockEntry struct {
 	// Name is the name a tree asks for, with its registry and its tag or digest.
 	Name string
-	// Platform is os/arch or os/arch/variant.
-	Platform string
+	// Platform is never the zero one.
+	Platform Platform
 	// Index is the digest of the list of platforms the image was chosen from, or
 	// "". It is informative: the manifest's digest decides.
 	Index digest.Digest
@@ -121,13 +121,14 @@ func parseLockLine(line string) (LockEntry, error) {
 	if len(fields) < 3 {
 		return LockEntry{}, errors.New("is not NAME PLATFORM KEY=DIGEST, with one key or more")
 	}
-	e := LockEntry{Name: fields[0], Platform: fields[1]}
+	e := LockEntry{Name: fields[0]}
 	if canonical, err := lockName(e.Name); err != nil {
 		return LockEntry{}, err
 	} else if canonical != e.Name {
 		return LockEntry{}, fmt.Errorf("%q is not a full image name; %s would be", e.Name, canonical)
 	}
-	if _, err := parsePlatform(e.Platform); err != nil {
+	var err error
+	if e.Platform, err = ParsePlatform(fields[1]); err != nil {
 		return LockEntry{}, err
 	}
 	seen := map[string]bool{}
@@ -184,16 +185,13 @@ func lockName(name string) (string, error) {
 
 func (l *Lock) sort() {
 	slices.SortFunc(l.Entries, func(a, b LockEntry) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Platform, b.Platform))
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Platform.String(), b.Platform.String()))
 	})
 }
 
-// Entry finds the entry of an image. A platform of "" is linux on this host's
-// architecture.
-func (l Lock) Entry(name, platform string) (LockEntry, bool) {
-	if platform == "" {
-		platform = DefaultPlatform()
-	}
+// Entry finds the entry of an image.
+func (l Lock) Entry(name string, platform Platform) (LockEntry, bool) {
+	platform = platform.OrHost()
 	for _, e := range l.Entries {
 		if e.Name == name && e.Platform == platform {
 			return e, true
@@ -223,7 +221,7 @@ func (l Lock) Marshal() []byte {
 
 // String returns the entry's line in a lock file.
 func (e LockEntry) String() string {
-	fields := []string{e.Name, e.Platform}
+	fields := []string{e.Name, e.Platform.String()}
 	add := func(key string, list ...digest.Digest) {
 		text := make([]string, 0, len(list))
 		for _, d := range list {

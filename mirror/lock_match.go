@@ -58,9 +58,9 @@ type identity struct {
 }
 
 // entry returns the lock's entry for an image.
-func (i identity) entry(name reference.Named, p platform) LockEntry {
+func (i identity) entry(name reference.Named, p Platform) LockEntry {
 	e := LockEntry{
-		Name: name.String(), Platform: p.String(),
+		Name: name.String(), Platform: p,
 		Index: i.index, Manifest: i.manifest, Config: i.config, Layers: i.layers,
 	}
 	if i.madeUp {
@@ -101,17 +101,13 @@ func MatchStored(store *storage.Store, img storage.Image, e LockEntry) (Match, e
 }
 
 // LockStored returns the lock's entry for an image that the store has under a
-// name, from what was recorded when it was copied. Platform is as in [Options].
-func LockStored(store *storage.Store, img storage.Image, name reference.Named, platform string) (LockEntry, error) {
-	p, err := parsePlatform(platform)
-	if err != nil {
-		return LockEntry{}, err
-	}
+// name, from what was recorded when it was copied.
+func LockStored(store *storage.Store, img storage.Image, name reference.Named, platform Platform) (LockEntry, error) {
 	i, err := storedIdentity(store, img)
 	if err != nil {
 		return LockEntry{}, err
 	}
-	e := i.entry(reference.TagNameOnly(name), p)
+	e := i.entry(reference.TagNameOnly(name), platform.OrHost())
 	if e.Manifest == "" && len(e.Layers) == 0 {
 		return LockEntry{}, fmt.Errorf("image %s has neither a manifest of its own nor known layers", img.ID)
 	}

@@ -69,7 +69,8 @@ func TestParseLock(t *testing.T) {
 func TestLockIsSorted(t *testing.T) {
 	var lock mirror.Lock
 	for _, line := range []string{"z/b linux/arm64", "z/b linux/amd64", "a/x linux/amd64"} {
-		name, platform, _ := strings.Cut(line, " ")
+		name, text, _ := strings.Cut(line, " ")
+		platform := platform(t, text)
 		lock.Set(mirror.LockEntry{Name: "registry.example/" + name + ":1", Platform: platform, Manifest: "sha256:" + "0000"})
 		lock.Set(mirror.LockEntry{Name: "registry.example/" + name + ":1", Platform: platform, Manifest: "sha256:" + "1111"})
 	}

@@ -54,7 +54,7 @@ const mostLayers = 500
 // image, it has to be one, and to be for the platform. The library's copy checks
 // the platform of a list's entries only. Offline, an image is refused if a part
 // of it is to be fetched from elsewhere.
-func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext, trust trust, want platform,
+func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext, trust trust, want Platform,
 	offline bool) (found, error) {
 	first, _, err := src.GetManifest(ctx, nil)
 	if err != nil {
@@ -113,7 +113,7 @@ func probe(ctx context.Context, src types.ImageSource, sys *types.SystemContext,
 
 // inspect fills in what an image's manifest and configuration say, and checks it.
 func (f *found) inspect(ctx context.Context, src types.ImageSource, unparsed *image.UnparsedImage,
-	sys *types.SystemContext, want platform, offline bool) error {
+	sys *types.SystemContext, want Platform, offline bool) error {
 	img, err := image.FromUnparsedImage(ctx, sys, unparsed)
 	if err != nil {
 		return fmt.Errorf("is not an image: %w", err)
@@ -145,7 +145,7 @@ func (f *found) inspect(ctx context.Context, src types.ImageSource, unparsed *im
 	if err != nil {
 		return err
 	}
-	has := platform{os: info.Os, arch: info.Architecture, variant: info.Variant}
+	has := Platform{info.Os, info.Architecture, info.Variant}
 	if !has.runs(want) {
 		return &PlatformError{Has: []string{has.String()}, Want: want.String()}
 	}
@@ -226,13 +226,6 @@ func storable(layers []types.BlobInfo, schema1 bool) error {
 	return nil
 }
 
-// runs reports whether an image for p serves where want is asked for. An image
-// that does not say what it is for is accepted.
-func (p platform) runs(want platform) bool {
-	differ := func(a, b string) bool { return a != "" && b != "" && a != b }
-	return !differ(p.os, want.os) && !differ(p.arch, want.arch) && !differ(p.variant, want.variant)
-}
-
 // listed returns the platforms in a list of images, as far as it names them.
 func listed(blob []byte) []string {
 	var list struct {
@@ -247,7 +240,7 @@ func listed(blob []byte) []string {
 	for _, m := range list.Manifests {
 		// Attestations are listed as unknown/unknown.
 		if p := m.Platform; p.OS != "" && p.OS != "unknown" {
-			names = append(names, platform{p.OS, p.Architecture, p.Variant}.String())
+			names = append(names, Platform{p.OS, p.Architecture, p.Variant}.String())
 		}
 	}
 	return names

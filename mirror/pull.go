@@ -32,9 +32,8 @@ type Options struct {
 	// they have to, except for those on loopback and those that registries.conf
 	// calls insecure.
 	TLSVerify types.OptionalBool
-	// Platform is os/arch or os/arch/variant. Empty: linux on this host's
-	// architecture.
-	Platform string
+	// Platform is the one whose image is wanted.
+	Platform Platform
 	// Policy is a file that defines which images are acceptable, see
 	// containers-policy.json(5). Empty: the user's or the system's; where there
 	// is none, one built into kbuild that accepts every image.

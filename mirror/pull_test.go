@@ -39,6 +39,15 @@ func named(t *testing.T, s string) reference.Named {
 	return n
 }
 
+func platform(t *testing.T, s string) mirror.Platform {
+	t.Helper()
+	p, err := mirror.ParsePlatform(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 func source(t *testing.T, s string) mirror.Source {
 	t.Helper()
 	src, err := mirror.ParseSource(s)

@@ -64,36 +64,6 @@ func TestPolicyFiles(t *testing.T) {
 	}
 }
 
-func TestParsePlatform(t *testing.T) {
-	for in, want := range map[string]string{
-		"linux/amd64": "linux/amd64", "linux/arm/v7": "linux/arm/v7",
-		"amd64": "", "linux/": "", "/amd64": "", "linux/arm/": "", "a/b/c/d": "",
-	} {
-		got, err := parsePlatform(in)
-		if (err == nil) != (want != "") || (err == nil && got.String() != want) {
-			t.Errorf("%q: got %s, %v; want %q", in, got, err, want)
-		}
-	}
-}
-
-func TestPlatformRuns(t *testing.T) {
-	for _, test := range []struct {
-		has, want platform
-		runs      bool
-	}{
-		{platform{"linux", "amd64", ""}, platform{"linux", "amd64", ""}, true},
-		{platform{"linux", "arm64", ""}, platform{"linux", "amd64", ""}, false},
-		{platform{"windows", "amd64", ""}, platform{"linux", "amd64", ""}, false},
-		{platform{}, platform{"linux", "amd64", ""}, true},
-		{platform{"linux", "arm64", "v8"}, platform{"linux", "arm64", ""}, true},
-		{platform{"linux", "arm", "v6"}, platform{"linux", "arm", "v7"}, false},
-	} {
-		if got := test.has.runs(test.want); got != test.runs {
-			t.Errorf("%s as %s: %v, want %v", test.has, test.want, got, test.runs)
-		}
-	}
-}
-
 // Loopback is insecure only as long as registries.conf does not send it
 // elsewhere.
 func TestInsecureThroughRegistriesConf(t *testing.T) {

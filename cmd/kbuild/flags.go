@@ -39,6 +39,7 @@ type flags struct {
 
 	mirrors   builder.Mirrors
 	sources   []string // of mirrors
+	platform  string   // of the base image
 	tlsVerify bool
 }
 
@@ -79,7 +80,7 @@ func (f *flags) mirrorFlags(set *pflag.FlagSet) {
 	set.StringVar(&m.Creds, "creds", "", "`username:password` for the registry; give a mirror with it")
 	set.StringVar(&m.CertDir, "cert-dir", "", "`directory` with the registry's certificates")
 	set.BoolVar(&f.tlsVerify, "tls-verify", true, "require HTTPS and verify certificates")
-	set.StringVar(&m.Platform, "platform", "", "`platform` of the base image, as os/arch (default: this host's)")
+	set.StringVar(&f.platform, "platform", "", "`platform` of the base image, as os/arch (default: this host's)")
 	f.policyFlag(set)
 	set.StringVar(&m.RegistriesConf, "registries-conf", "",
 		"`file` that says which registries are mirrored, blocked or insecure")
@@ -174,6 +175,10 @@ func (a *app) mirrorsOf(cmd *cobra.Command) (builder.Mirrors, error) {
 			return m, &usageError{err}
 		}
 		m.Sources = append(m.Sources, source)
+	}
+	var err error
+	if m.Platform, err = mirror.ParsePlatform(a.platform); err != nil {
+		return m, &usageError{err}
 	}
 	switch {
 	case m.Retries < 0:
