@@ -107,7 +107,8 @@ func (o *crossOrder) goVersion() (version string, exact, ok bool) {
 // network and files are what they seem.
 func (o *crossOrder) findToolchain(ctx context.Context, v voice) (err error) {
 	opts := toolchain.Options{
-		Arch: o.Mirrors.Platform.Architecture, Sum: o.Sum, Cache: filepath.Join(o.CacheDir, "toolchain"), Getenv: os.Getenv, Log: v.log(StepCross),
+		Arch: o.Mirrors.Platform.Architecture, Sum: o.Sum, Cache: filepath.Join(o.CacheDir, "toolchain"),
+		Getenv: os.Getenv, Log: v.log(StepCross),
 	}
 	version, exact, _ := o.goVersion()
 	if !toolchain.IsVersion(version) {

@@ -302,7 +302,7 @@ func (a assembly) labels() map[string]string {
 	return map[string]string{
 		labelRevision: a.Version.Commit, labelVersion: a.Version.GitVersion, labelTreeState: a.Version.TreeState,
 		labelBaseName: a.BaseName.String(), labelBaseDigest: a.Base.Digest.String(),
-		labelTree: a.Maker.Tree, labelSources: a.Sources.Digest(), labelContext: a.content.String(),
+		labelTree: a.Maker.Tree, labelSources: a.Sources.Digest().String(), labelContext: a.content.String(),
 	}
 }
 

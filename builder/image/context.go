@@ -74,7 +74,7 @@ func (c Context) WithArchive(ctx context.Context, name string, run func() error)
 // file has not been touched since and the sources are the same, it need not be
 // written again.
 type archiveStamp struct {
-	Sources string
+	Sources digest.Digest
 	Size    int64
 	Time    time.Time
 }
@@ -218,7 +218,7 @@ func (c *Context) show(place *files.Dir, list []ContextFile, owner files.Owner) 
 
 // place writes the archive to where upstream leaves it, and notes of what it is.
 func (c Context) place(
-	ctx context.Context, place *files.Dir, name string, owner files.Owner, stampFile, of string,
+	ctx context.Context, place *files.Dir, name string, owner files.Owner, stampFile string, of digest.Digest,
 ) error {
 	if err := os.Remove(stampFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -235,15 +235,15 @@ func (c Context) place(
 }
 
 // contextDigest identifies what is in a build context.
-func contextDigest(manifest string, version kube.Version, dockerfile []byte, added ...ContextFile) digest.Digest {
+func contextDigest(manifest digest.Digest, version kube.Version, dockerfile []byte, added ...ContextFile) digest.Digest {
 	h := sha256.New()
-	for _, part := range []string{manifest, string(version.File()), string(dockerfile), filesDigest(added)} {
+	for _, part := range []string{manifest.String(), string(version.File()), string(dockerfile), filesDigest(added)} {
 		fmt.Fprintf(h, "%d %s", len(part), part)
 	}
 	return digest.NewDigest(digest.SHA256, h)
 }
 
-func stamped(place *files.Dir, archive, stampFile, of string) bool {
+func stamped(place *files.Dir, archive, stampFile string, of digest.Digest) bool {
 	var stamp archiveStamp
 	if err := files.ReadJSON(stampFile, &stamp); err != nil {
 		return false

@@ -18,6 +18,7 @@ import (
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/storage/files"
 	"github.com/kbuild/kbuild/storage/files/filestest"
+	"github.com/opencontainers/go-digest"
 )
 
 // contextTree is a tree of one directory of sources, and what is made of it.
@@ -174,7 +175,7 @@ func TestContextDigest(t *testing.T) {
 	for _, c := range []struct{ manifest, dockerfile string }{{"a", "b"}, {"ab", ""}, {"", "ab"}, {"a", "c"},
 		{"1 a", "b"}} {
 		for _, v := range []kube.Version{{}, {Commit: "b"}} {
-			seen[contextDigest(c.manifest, v, []byte(c.dockerfile)).String()] = true
+			seen[contextDigest(digest.Digest(c.manifest), v, []byte(c.dockerfile)).String()] = true
 		}
 	}
 	if len(seen) != 10 {

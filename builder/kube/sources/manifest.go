@@ -4,11 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // A Kind is what an entry of the sources is.
@@ -55,13 +56,9 @@ type Entry struct {
 // path as bytes, which puts parents before what is in them, and no path twice.
 type Manifest []Entry
 
-// Digest returns "sha256:" and the hex digits of the SHA-256 of the manifest's
-// encoding: equal for equal content, whatever the times, owners and exact
-// permissions of the files.
-func (m Manifest) Digest() string {
-	sum := sha256.Sum256(m.encode())
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
+// Digest returns that of the manifest's encoding: equal for equal content,
+// whatever the times, owners and exact permissions of the files.
+func (m Manifest) Digest() digest.Digest { return digest.FromBytes(m.encode()) }
 
 // The encoding: the magic, the number of entries, and for each the number of
 // bytes its path shares with the path before, the length of the rest, the

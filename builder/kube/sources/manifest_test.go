@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/opencontainers/go-digest"
 )
 
 func file(path, content string) Entry {
@@ -69,15 +71,15 @@ func TestDigest(t *testing.T) {
 		},
 		"name, chars": func(m Manifest) Manifest { m[4].Path = "b/one/two"; return m },
 	}
-	digests := map[string]string{}
+	digests := map[digest.Digest]string{}
 	for name, change := range changes {
-		digest := change(someManifest()).Digest()
-		if other, ok := digests[digest]; ok {
-			t.Errorf("%q and %q have the digest %s", name, other, digest)
+		sum := change(someManifest()).Digest()
+		if other, ok := digests[sum]; ok {
+			t.Errorf("%q and %q have the digest %s", name, other, sum)
 		}
-		digests[digest] = name
-		if hex, ok := strings.CutPrefix(digest, "sha256:"); !ok || len(hex) != 64 {
-			t.Errorf("digest is %s", digest)
+		digests[sum] = name
+		if err := sum.Validate(); err != nil {
+			t.Errorf("digest is %s: %v", sum, err)
 		}
 	}
 	// Records of earlier runs are compared with it.
