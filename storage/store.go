@@ -6,6 +6,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,6 +88,20 @@ func Open(opts Options) (*Store, error) {
 	}
 	istorage.Transport.SetStore(s)
 	return &Store{store: s}, nil
+}
+
+// Exists reports whether there is the store that opts name, which [Open] would
+// otherwise make. It is called where Open is.
+func Exists(opts Options) (bool, error) {
+	options, err := storeOptions(opts)
+	if err != nil {
+		return false, err
+	}
+	_, err = os.Stat(options.GraphRoot)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Close gives the store back. Images stay.

@@ -112,7 +112,7 @@ func targetHint(e *kube.TargetError) string {
 		return "a target is a directory with a command, such as cmd/kubelet"
 	}
 	const width = 70
-	text, line := "", "targets of this tree:"
+	line := "targets of this tree:"
 	var named []string
 	for _, target := range e.Listed {
 		name := path.Base(target)
@@ -121,11 +121,11 @@ func targetHint(e *kube.TargetError) string {
 		}
 		named = append(named, name)
 		if len(line)+len(name) >= width {
-			text, line = text+line+"\n", " "
+			return line + " ... (kbuild inspect --targets)"
 		}
 		line += " " + name
 	}
-	return text + line
+	return line
 }
 
 // madeHint is for a target that is written as make or go take theirs, or "".

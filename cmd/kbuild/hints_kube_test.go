@@ -44,7 +44,7 @@ func TestKubeHints(t *testing.T) {
 		{err: &kube.TargetError{Near: []string{"cmd/a", "cmd/b"}, Ambiguous: true}, want: "say which: cmd/a, cmd/b"},
 		{err: &kube.TargetError{Near: []string{"cmd/a"}, Listed: listed}, want: "did you mean cmd/a?"},
 		{err: &kube.TargetError{Listed: listed}, want: "targets of this tree: kubelet kube-scheduler e2e.test command-4"},
-		{err: &kube.TargetError{Listed: listed}, want: "\n  command-", not: "e2e.test e2e.test"},
+		{err: &kube.TargetError{Listed: listed}, want: "... (kbuild inspect --targets)", not: "e2e.test e2e.test"},
 		{err: &kube.TargetError{}, want: "such as cmd/kubelet"},
 		{err: &kube.TargetError{Target: "WHAT=cmd/kubelet", Listed: listed}, want: "kbuild cmd/kubelet"},
 		{err: &kube.TargetError{Target: "KUBE_BUILD_PLATFORMS=linux/arm64"}, want: "--build-platform linux/arm64"},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strings"
 
@@ -66,6 +67,7 @@ func (a *app) inspectCommand() *cobra.Command {
 	}
 	a.formatFlag(cmd.Flags())
 	a.platformFlag(cmd.Flags())
+	cmd.Flags().Bool("targets", false, "print the targets that the tree lists, one a line, and nothing else")
 	return cmd
 }
 
@@ -77,6 +79,9 @@ func (a *app) inspect(cmd *cobra.Command, args []string) error {
 	plan, err := builder.Inspect(cmd.Context(), req, a.out)
 	if err != nil {
 		return a.explain(cmd, req.Work.Targets, err)
+	}
+	if only, err := cmd.Flags().GetBool("targets"); err == nil && only {
+		return a.inspectTargets(plan.Tree)
 	}
 	tree, version, r := plan.Tree, plan.Version, plan.Tree.Recipe
 	i := inspection{
@@ -126,6 +131,21 @@ func (a *app) inspect(cmd *cobra.Command, args []string) error {
 		}
 	}
 	_, err = io.WriteString(a.stdout, text.String())
+	return err
+}
+
+// inspectTargets prints the targets that a tree lists, each once.
+func (a *app) inspectTargets(tree kube.Tree) error {
+	targets, err := tree.Targets()
+	if err != nil {
+		return err
+	}
+	slices.Sort(targets)
+	targets = slices.Compact(targets)
+	if a.format == "json" {
+		return json.NewEncoder(a.stdout).Encode(targets)
+	}
+	_, err = fmt.Fprintln(a.stdout, strings.Join(targets, "\n"))
 	return err
 }
 
