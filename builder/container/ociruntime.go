@@ -64,7 +64,9 @@ func (h Host) run(ctx context.Context, spec *specs.Spec, opts Options) (said []b
 	// The parent death signal belongs to the thread that starts the child.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// Without a terminal of its own the container is not to reach the user's as
+	// /dev/tty either: a session of its own has none, whatever the runtime does.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: !opts.Terminal}
 	err = cmd.Start()
 	end.Close()
 	if err != nil {

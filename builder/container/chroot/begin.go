@@ -63,7 +63,10 @@ func begin(spec *specs.Spec, s streams) (*exec.Cmd, error) {
 			cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 		}
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags}
+	// In a session of its own the command has no terminal but one that it is
+	// given: into the user's it could write what his shell takes for typed, see
+	// TIOCSTI in ioctl_tty(2).
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Setsid: true}
 	if s.die {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}

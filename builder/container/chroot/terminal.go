@@ -107,7 +107,7 @@ func (t *terminal) close() {
 }
 
 // takeTerminal makes a terminal of the container's own that of this process,
-// and hands its other end over.
+// which leads a session, and hands its other end over.
 func takeTerminal(console *os.File, user specs.User) error {
 	master, err := os.OpenFile("/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -131,9 +131,6 @@ func takeTerminal(console *os.File, user specs.User) error {
 	}
 	if err := unix.Sendmsg(int(console.Fd()), []byte{0}, unix.UnixRights(int(master.Fd())), nil, 0); err != nil {
 		return fmt.Errorf("hand the terminal over: %w", err)
-	}
-	if _, err := unix.Setsid(); err != nil {
-		return fmt.Errorf("begin a session: %w", err)
 	}
 	if err := unix.IoctlSetInt(int(slave.Fd()), unix.TIOCSCTTY, 0); err != nil {
 		return fmt.Errorf("take the terminal: %w", err)
