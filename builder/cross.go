@@ -80,7 +80,7 @@ func (o *crossOrder) checkRootfs() (would string, err error) {
 	if o.Rootfs, err = readableFile(o.Rootfs); err != nil {
 		return "", err
 	}
-	if o.Environment, err = tree.CrossEnvironment(cross.GoRoot); err != nil {
+	if o.Outfit, err = tree.CrossOutfit(cross.GoRoot); err != nil {
 		return "", err
 	}
 	version, _, ok := o.goVersion()

@@ -125,7 +125,11 @@ func (m maker) making(ctx context.Context) (way making, err error) {
 	t := m.Toolchain
 	parts := cross.Rootfs{
 		Archive: m.Rootfs, Go: goFiles(t), Version: t.Version, Sum: t.Sum, Relocated: t.Relocated,
-		Arch: m.Mirrors.Platform.OrHost().Architecture, Environment: m.Environment, TreeID: m.Plan.treeDir().ID(),
+		Arch: m.Mirrors.Platform.OrHost().Architecture, Environment: m.Outfit.Environment,
+		TreeID: m.Plan.treeDir().ID(),
+	}
+	for _, d := range m.Outfit.Directories {
+		parts.Directories = append(parts.Directories, cross.Directory{Path: d.Path, Mode: d.Mode})
 	}
 	if way.inputs, err = parts.Inputs(ctx); err != nil {
 		return making{}, err
@@ -133,6 +137,7 @@ func (m maker) making(ctx context.Context) (way making, err error) {
 	name := filepath.Base(parts.Archive)
 	way.source = "kbuild cross --rootfs " + name + " --go " + strings.TrimPrefix(t.Version, "go")
 	way.make = func(ctx context.Context) (storage.Image, error) {
+		m.sayOutfit()
 		img, dropped, err := parts.Assemble(ctx, m.store, way.inputs)
 		if dropped > 0 {
 			m.say(StepCross, "%d devices and pipes of %s are left out: a container has its own", dropped, name)
@@ -140,6 +145,19 @@ func (m maker) making(ctx context.Context) (way making, err error) {
 		return img, err
 	}
 	return way, nil
+}
+
+// sayOutfit says what stands in the place of each step of the tree's Dockerfile.
+func (m maker) sayOutfit() {
+	for _, s := range m.Outfit.Steps {
+		text := shortened(s.Text, 50) + ": " + strings.Join(s.Done, "; ")
+		if left := strings.Join(s.Left, "; "); left != "" && len(s.Done) > 0 {
+			text += "; left out: " + left
+		} else if left != "" {
+			text += "left out: " + left
+		}
+		m.say(StepCross, "%s", text)
+	}
 }
 
 // goFiles visits a toolchain for cross, which knows nothing of where it comes
@@ -189,9 +207,11 @@ func (m maker) ofDockerfile(ctx context.Context) (way making, err error) {
 }
 
 // shortTitle keeps a step's line on a screen.
-func shortTitle(title string) string {
-	if len(title) > 100 {
-		return strings.ToValidUTF8(title[:100], "") + " ..."
+func shortTitle(title string) string { return shortened(title, 100) }
+
+func shortened(title string, most int) string {
+	if len(title) > most {
+		return strings.ToValidUTF8(title[:most], "") + " ..."
 	}
 	return title
 }

@@ -284,10 +284,10 @@ type (
 	}
 	crossOrder struct {
 		CrossRequest
-		Plan        TreePlan
-		Toolchain   toolchain.Toolchain
-		Environment []string
-		Proxies     []string
+		Plan      TreePlan
+		Toolchain toolchain.Toolchain
+		Outfit    kube.CrossOutfit
+		Proxies   []string
 	}
 	cleanOrder struct {
 		CleanRequest

@@ -51,12 +51,20 @@ type Rootfs struct {
 	Arch string
 	// Environment are further variables of the image, NAME=value.
 	Environment []string
+	// Directories are made besides those of the archive, in their order.
+	Directories []Directory
+}
+
+// A Directory is one of the image: an absolute path.
+type Directory struct {
+	Path string
+	Mode fs.FileMode // the permissions, and fs.ModeSticky
 }
 
 // Inputs returns the digest of all the image is made from.
 func (c Rootfs) Inputs(ctx context.Context) (digest.Digest, error) {
 	h := sha256.New()
-	fmt.Fprintf(h, "rootfs 1\n%s %t %s %q\n", c.Version, c.Relocated, c.Arch, c.Environment)
+	fmt.Fprintf(h, "rootfs 2\n%s %t %s %q %v\n", c.Version, c.Relocated, c.Arch, c.Environment, c.Directories)
 	f, err := os.Open(c.Archive)
 	if err != nil {
 		return "", fmt.Errorf("root file system: %w", err)
@@ -104,7 +112,7 @@ func (c Rootfs) Assemble(ctx context.Context, store *storage.Store, inputs diges
 	}
 	created := goPackageTime
 	below := &rootfs{file: c.Archive, without: strings.TrimPrefix(GoRoot, "/")}
-	toolchain := &goLayer{files: c.Go, version: version, below: below}
+	toolchain := &goLayer{files: c.Go, version: version, directories: c.Directories, below: below}
 	config := ocispec.Image{
 		Created:  &created,
 		Platform: ocispec.Platform{OS: "linux", Architecture: c.Arch},

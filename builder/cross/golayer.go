@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"strings"
 	"time"
@@ -33,6 +34,8 @@ type goLayer struct {
 	files   GoFiles
 	version golang.Release
 	below   *rootfs // was written before
+	// directories are written besides.
+	directories []Directory
 
 	tar     *tar.Writer
 	written map[string]bool
@@ -85,7 +88,38 @@ func (g *goLayer) write(ctx context.Context, to io.Writer) error {
 			return err
 		}
 	}
+	if err := g.further(); err != nil {
+		return err
+	}
 	return g.tar.Close()
+}
+
+// further writes the directories that are asked for. One that the root file
+// system has gets the mode, as by chmod.
+func (g *goLayer) further() error {
+	for _, d := range g.directories {
+		name := strings.TrimPrefix(d.Path, "/")
+		if g.written[name] || name == "" {
+			continue
+		}
+		if _, link := g.below.links[name]; link || g.below.regular[name] {
+			return fmt.Errorf("root file system %s: /%s is not a directory", g.below.file, name)
+		}
+		if strings.Contains(name, "/") {
+			if err := g.parents(name); err != nil {
+				return err
+			}
+		}
+		g.written[name] = true
+		h := tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: int64(d.Mode.Perm()), ModTime: goSourceTime}
+		if d.Mode&fs.ModeSticky != 0 {
+			h.Mode |= 0o1000
+		}
+		if err := g.tar.WriteHeader(&h); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // timeOf makes the compiled standard library newer than its sources.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -139,6 +140,7 @@ func TestRootfsLayers(t *testing.T) {
 
 	version, _ := golang.ParseVersion("go1.4.3")
 	toolchain := goLayer{version: version, below: below,
+		directories: []Directory{{"/tmp.small", 0o777 | fs.ModeSticky}, {"/etc", 0o755}, {"/usr/local/src", 0o755}},
 		files: func(_ context.Context, visit func(string, bool, int64, io.Reader) error) error {
 			return errors.Join(
 				visit("VERSION", false, 1, strings.NewReader("x")), visit("bin/go", true, 1, strings.NewReader("x")),
@@ -148,7 +150,8 @@ func TestRootfsLayers(t *testing.T) {
 		t.Fatal(err)
 	}
 	want = "usr/ usr/local/ usr/local/go/ usr/local/go/VERSION usr/local/go/bin/ usr/local/go/bin/go usr/local/go/pkg/ " +
-		"usr/local/go/pkg/linux_amd64/ usr/local/go/pkg/linux_amd64/fmt.a usr/src/ usr/src/go go/ go/src/ go/bin/"
+		"usr/local/go/pkg/linux_amd64/ usr/local/go/pkg/linux_amd64/fmt.a usr/src/ usr/src/go go/ go/src/ go/bin/ " +
+		"tmp.small/ etc/ usr/local/src/"
 	if got := strings.Join(names(t, upper.Bytes()), " "); got != want {
 		t.Errorf("the toolchain's layer holds\n%s, want\n%s", got, want)
 	}
@@ -162,6 +165,9 @@ func TestRootfsLayers(t *testing.T) {
 	}
 	if h := headers["usr/local/go/bin/go"]; h.Mode != 0o755 {
 		t.Errorf("bin/go has mode %o", h.Mode)
+	}
+	if h := headers["tmp.small/"]; h.Mode != 0o1777 {
+		t.Errorf("/tmp.small has mode %o", h.Mode)
 	}
 	if !headers["usr/local/go/pkg/linux_amd64/fmt.a"].ModTime.After(headers["usr/local/go/VERSION"].ModTime) {
 		t.Error("the compiled standard library is not newer than its sources")

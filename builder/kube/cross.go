@@ -87,21 +87,3 @@ func (t Tree) CrossGo() (string, bool) {
 	}
 	return tag, true
 }
-
-// CrossEnvironment returns the variables that the tree's Dockerfile of the build
-// image takes from its base image, goroot being where that has Go, as
-// NAME=value. From 1.5 to 1.6 there was a second toolchain, patched for linux/arm
-// (k/k#29904); others are built with the first.
-func (t Tree) CrossEnvironment(goroot string) ([]string, error) {
-	if t.Recipe.Dockerfile == "" {
-		return nil, nil
-	}
-	data, err := t.ReadFile(t.Recipe.Dockerfile, maxFile)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", t.Recipe.Dockerfile, err)
-	}
-	if strings.Contains(string(data), "K8S_PATCHED_GOROOT") {
-		return []string{"K8S_PATCHED_GOROOT=" + goroot}, nil
-	}
-	return nil, nil
-}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/kbuild/kbuild/builder/kube/shell"
 	"github.com/kbuild/kbuild/builder/kube/sources"
-	"github.com/kbuild/kbuild/storage/files"
 )
 
 // The trees of 1.2 to 1.4, February to August 2016: build/common.sh packs
@@ -154,43 +153,6 @@ func common(ctx context.Context, t Tree, m marks, v *shell.Variables) (Recipe, e
 	if r.WantsGo, err = wantedGo(m.files, r.Environment); err != nil {
 		return Recipe{}, err
 	}
-	r.Tools, err = tools(m.files, r.Command)
+	r.Tools, err = tools(m.files, r)
 	return r, err
-}
-
-// beforeCommand matches what may stand before the name of a command.
-const beforeCommand = "(?:^|[|;&(!{`]|\\b(?:then|else|do|if|while|until|-exec)\\b)[ \\t]*"
-
-// tools returns the programs that the command and what it sources call: those that
-// a trace of a run of release-1.2 showed, as far as this tree's scripts call
-// them, and those that a tree without rsync needs for copying.
-func tools(root *files.Root, command []string) ([]string, error) {
-	var text strings.Builder
-	for _, name := range []string{
-		"hack/build-go.sh", makeRule, "hack/lib/init.sh", versionFile, golangFile,
-		"cluster/lib/logging.sh", "hack/lib/logging.sh",
-	} {
-		s, err := shell.Read(root, name)
-		if isMissing(err) {
-			continue // small trees have fewer
-		}
-		if err != nil {
-			return nil, sources.Readable(root.Path(), err)
-		}
-		text.WriteString(s.Text)
-		text.WriteString("\n")
-	}
-	calls := shell.Script{Text: text.String()}
-	tools := []string{"bash"}
-	if command[0] == "make" {
-		tools = append(tools, "make")
-	}
-	for _, tool := range []string{
-		"basename", "cp", "date", "dirname", "find", "grep", "ln", "mkdir", "rm", "rsync", "stat", "which", "whoami",
-	} {
-		if calls.Has(beforeCommand + tool + "(?:[ \\t)`]|$)") {
-			tools = append(tools, tool)
-		}
-	}
-	return tools, nil
 }

@@ -106,6 +106,7 @@ func OpenTree(ctx context.Context, dir string, getenv func(string) (string, bool
 	if t.Recipe, err = age.recipe(ctx, t, marks); err != nil {
 		return Tree{}, fmt.Errorf("open tree %s: %w", root, variables.explain(err))
 	}
+	t.Recipe.Tools = t.withBuildTools(t.Recipe.Tools)
 	t.Withheld, t.Reduced = variables.withheld()
 	return t, nil
 }

@@ -134,6 +134,7 @@ func treeErrors(cause error) []error {
 		&kube.ForeignTreeError{Dir: "/k"}, &kube.NotTreeError{Dir: "/k", Missing: []string{script}},
 		&kube.AgeError{Dir: "/k", Age: "1.5 to 1.34", Common: script, Missing: []string{"hack/lib/golang.sh"}},
 		&kube.NotAddedError{Dockerfile: "build/build-image/Dockerfile", Common: script, Archive: "kube-source.tar.gz"},
+		&kube.UnsetVariableError{Dockerfile: "build/build-image/Dockerfile", Line: 4, Name: "SOME_DIRECTORY"},
 		&kube.VariableError{Name: "1X"}, &kube.WithheldError{Name: "AWS_SECRET_ACCESS_KEY", Err: cause},
 		&kube.ImageNameError{From: script, Of: "base image", Name: "A b"}, &kube.RsyncError{Script: script, Function: "sync", Err: cause},
 		&kube.NoCrossDockerfileError{Root: "/k"}, &kube.TargetError{Target: "kublet", Near: []string{"cmd/kubelet"}},

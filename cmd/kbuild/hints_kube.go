@@ -71,6 +71,7 @@ func treeHints() []hint {
 			return "kbuild refuses what could reach beyond the build context; change the Dockerfile if you trust it"
 		}),
 		forType(func(*dockerfile.SyntaxError) string { return mixed }),
+		forType(func(*kube.UnsetVariableError) string { return mixed }),
 		forType(func(e *git.FilterError) string {
 			return "git -C " + e.Root + " config --remove-section filter." + e.Name
 		}),

@@ -33,6 +33,7 @@ func TestKubeHints(t *testing.T) {
 		{err: &kube.AgeError{}, want: "since 1.0"},
 		{err: &kube.AgeError{Age: "1.5 to 1.34"}, want: "mixed from two"},
 		{err: &kube.NotAddedError{}, want: "mixed from two"},
+		{err: &kube.UnsetVariableError{}, want: "mixed from two"},
 		{err: &kube.ImageNameError{}, want: "git diff"},
 		{err: &kube.NoCrossDockerfileError{}, want: "kbuild cross --rootfs"},
 		{err: &kube.ContextFileError{}, want: "beside the Dockerfile"},
