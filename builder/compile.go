@@ -1,8 +1,10 @@
 package builder
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -43,7 +45,11 @@ func (b *build) compile(ctx context.Context, base base, img storage.Image, writt
 		return 0, err
 	}
 	if status != 0 {
-		b.done(c.step, c.start, "failed with exit status %d; the previous binaries are untouched", status)
+		why := fmt.Sprintf(" with exit status %d", status)
+		if said := cmp.Or(c.stderr.text, c.stdout.text); said != "" {
+			why = ": " + said
+		}
+		b.done(c.step, c.start, "failed%s; the previous binaries are untouched", why)
 		return status, nil
 	}
 	if err := written(); err != nil {
@@ -60,6 +66,8 @@ type compilation struct {
 	state *objects.State
 	// apart takes away the view of a mounted tree, or does nothing.
 	apart func() error
+	// What the command writes goes through these.
+	stdout, stderr complaint
 	// wanted are, for each output directory, the files to be published.
 	wanted []func(file string) bool
 }
@@ -154,9 +162,10 @@ func (c *compilation) run(
 			mounts = append(mounts, container.Mount(m))
 		}
 	}
-	from, stdin := "", io.Reader(os.Stdin)
+	from, stdin, stdout, stderr := "", io.Reader(os.Stdin), io.Writer(os.Stdout), io.Writer(os.Stderr)
 	if c.own() {
-		stdin = strings.NewReader("")
+		c.stdout.Writer, c.stderr.Writer = stdout, stderr
+		stdin, stdout, stderr = strings.NewReader(""), &c.stdout, &c.stderr
 		if cold != "" {
 			from = " (everything is compiled: " + cold + ")"
 		}
@@ -175,7 +184,7 @@ func (c *compilation) run(
 	return container.Run(ctx, c.store, container.Options{
 		Image: img.ID, Tree: c.Plan.treeDir().ID(), Command: c.Plan.Command, Environment: environment, Mounts: mounts,
 		Network: c.Network, Workdir: workdir, Terminal: c.Work.Kind == Shell, Host: c.host, Before: before, After: after,
-		Stdin: stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Stdin: stdin, Stdout: stdout, Stderr: stderr,
 	})
 }
 
