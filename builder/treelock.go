@@ -8,8 +8,14 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/kbuild/kbuild/builder/objects"
+	"github.com/kbuild/kbuild/storage"
 	"github.com/kbuild/kbuild/storage/files"
 )
+
+// A tree has two locks, each beside what it guards: [lockTree]'s for the tree and
+// what is kept for it, which a run holds from its first look at the tree, and
+// [worker.lockInStore]'s for the tree's containers and images in one store.
 
 // lockTree keeps a second kbuild of the user's out of a tree. It is a flock(2) on
 // a file in kbuild's own directory, named by the tree's real path: whoever may
@@ -19,8 +25,8 @@ import (
 // kbuild holds it.
 //
 // A kbuild that keeps its things elsewhere, another user's above all, is not kept
-// out: each publishes whole directories, and removes nothing that the other is
-// writing.
+// out of the tree: each publishes whole directories, and removes nothing that the
+// other is writing. Where it uses the same store, [worker.lockInStore] keeps it waiting.
 func lockTree(ctx context.Context, cacheDir, root string, waiting func()) (*os.File, error) {
 	if !filepath.IsAbs(cacheDir) {
 		return nil, fmt.Errorf("lock the tree %s: no directory for the lock: %q", root, cacheDir)
@@ -34,18 +40,37 @@ func lockTree(ctx context.Context, cacheDir, root string, waiting func()) (*os.F
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("lock the tree: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, hex.EncodeToString(sum[:16])), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock the tree: %w", err)
-	}
-	err = files.Lock(ctx, f, waiting)
-	switch {
-	case err == nil:
-		return f, nil
-	case ctx.Err() != nil:
-		f.Close()
+	f, err := files.OpenLock(ctx, filepath.Join(dir, hex.EncodeToString(sum[:16])), waiting)
+	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	f.Close()
-	return nil, fmt.Errorf("lock the tree %s: %w", root, err)
+	if err != nil {
+		return nil, fmt.Errorf("lock the tree %s: %w", root, err)
+	}
+	return f, nil
+}
+
+// lockInStore keeps every other kbuild that uses the store, wherever it keeps its
+// things, away from the containers and images of a tree, among them one that would
+// take those of this run for what a killed one left. It is a flock(2) on a file in
+// the store.
+func (w *worker) lockInStore(
+	ctx context.Context, store *storage.Store, d objects.TreeDir, step Step,
+) (*os.File, error) {
+	f, err := files.OpenLock(ctx, storeLock(store, d), func() {
+		w.say(step, "waiting for another kbuild that uses the store %s for %s", store.Root(), d.Root)
+	})
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock what the store %s holds of %s: %w", store.Root(), d.Root, err)
+	}
+	return f, nil
+}
+
+// storeLock is the file of [worker.lockInStore]'s lock. It is removed by whoever holds it
+// and removes all that the store holds of the tree.
+func storeLock(store *storage.Store, d objects.TreeDir) string {
+	return filepath.Join(store.Root(), "kbuild-"+d.ID()+".lock")
 }

@@ -138,20 +138,25 @@ func (w *worker) withStore(ctx context.Context, opts storage.Options, do func(*s
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	discarded, err := store.DiscardUnsynced(ctx)
-	if err != nil {
+	if err := w.discardUnsynced(ctx, store, StepCheck); err != nil {
 		return err
-	}
-	for _, d := range discarded {
-		w.warn(StepCheck, "%s was not whole, as after a power cut, and is removed: %v",
-			cmp.Or(strings.Join(d.Names, ", "), "image or layer "+d.ID[:12]), d.Why)
 	}
 	return do(store)
 }
 
-// inTreeStore is withStore for what concerns one tree: with a temporary directory
-// for this run, and without the containers that a killed one left. The caller
-// holds the tree's lock.
+// discardUnsynced removes what an earlier run put into the store and did not finish.
+func (w *worker) discardUnsynced(ctx context.Context, store *storage.Store, step Step) error {
+	discarded, err := store.DiscardUnsynced(ctx)
+	for _, d := range discarded {
+		w.warn(step, "%s was not whole, as after a power cut, and is removed: %v",
+			cmp.Or(strings.Join(d.Names, ", "), "image or layer "+d.ID[:12]), d.Why)
+	}
+	return err
+}
+
+// inTreeStore is withStore for what concerns one tree: with its lock in the store, a
+// temporary directory for this run, and without the containers that a killed one
+// left. The caller holds the tree's own lock.
 func (w *worker) inTreeStore(
 	ctx context.Context, s Settings, plan TreePlan, do func(*storage.Store) error,
 ) (err error) {
@@ -160,7 +165,12 @@ func (w *worker) inTreeStore(
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	return w.withStore(ctx, s.Store, func(store *storage.Store) error {
+	return w.withStore(ctx, s.Store, func(store *storage.Store) (err error) {
+		lock, err := w.lockInStore(ctx, store, plan.treeDir(), StepCheck)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, lock.Close()) }()
 		if err := container.RemoveLeftovers(store, plan.treeDir().ID()); err != nil {
 			return err
 		}

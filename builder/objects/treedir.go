@@ -58,21 +58,15 @@ const temporary = "temporary"
 // MakeTemporary makes a directory for the files of one run, and removes that of
 // the last one where a killed run left it. The caller holds the tree's lock.
 func (d TreeDir) MakeTemporary(dir string) error {
-	file := filepath.Join(d.Path, temporary)
-	if last, err := os.ReadFile(file); err == nil && filepath.IsAbs(string(last)) {
-		// In a directory for everybody, somebody else may have its name by now.
-		if owner, err := files.OwnerOf(string(last)); err == nil && owner.UID == files.Self().UID {
-			if err := os.RemoveAll(string(last)); err != nil {
-				return fmt.Errorf("remove what an earlier run left: %w", err)
-			}
-		}
+	if err := d.removeTemporary(); err != nil {
+		return err
 	}
 	if filepath.Dir(dir) == d.Path {
 		if err := os.RemoveAll(dir); err != nil {
 			return fmt.Errorf("remove what an earlier run left: %w", err)
 		}
 	}
-	err := files.WriteWhole(file, 0o600, files.Self(), func(w io.Writer) error {
+	err := files.WriteWhole(filepath.Join(d.Path, temporary), 0o600, files.Self(), func(w io.Writer) error {
 		_, err := io.WriteString(w, dir)
 		return err
 	})
@@ -80,6 +74,26 @@ func (d TreeDir) MakeTemporary(dir string) error {
 		return err
 	}
 	return os.Mkdir(dir, 0o700)
+}
+
+// removeTemporary removes the directory of [TreeDir.MakeTemporary] that a killed run
+// left.
+func (d TreeDir) removeTemporary() error {
+	last, err := os.ReadFile(filepath.Join(d.Path, temporary))
+	if err != nil || !filepath.IsAbs(string(last)) {
+		return nil //nolint:nilerr // there was no run, or it wrote only half of the name
+	}
+	// In a directory for everybody, somebody else may have its name by now, or have
+	// put a link to something of the user's there.
+	var st unix.Stat_t
+	if err := unix.Lstat(string(last), &st); err != nil || int(st.Uid) != files.Self().UID ||
+		st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return nil //nolint:nilerr // it is gone, or none of this user's
+	}
+	if err := os.RemoveAll(string(last)); err != nil {
+		return fmt.Errorf("remove what an earlier run left: %w", err)
+	}
+	return nil
 }
 
 // TreeDirs lists the directories of trees in one. Of a tree that was last built
@@ -128,9 +142,10 @@ func (d TreeDir) Gone() bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
 }
 
-// Remove removes the directory. It waits for whoever uses what is in it: another
-// tree copies from there for a second or two.
-func (d TreeDir) Remove() error {
+// Empty removes all that is kept for the tree; where it lies stays on record. It
+// waits for whoever uses what is kept: another tree copies from there for a second
+// or two. What cannot be removed does not keep the rest.
+func (d TreeDir) Empty() error {
 	locks, err := filepath.Glob(filepath.Join(d.Path, "kept", "*", "lock"))
 	if err != nil {
 		return err
@@ -144,6 +159,28 @@ func (d TreeDir) Remove() error {
 		if err := files.Flock(lock, unix.LOCK_EX); err != nil {
 			return fmt.Errorf("wait for %s: %w", filepath.Dir(name), err)
 		}
+	}
+	failed := []error{d.removeTemporary()}
+	entries, err := os.ReadDir(d.Path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		failed = append(failed, err)
+	}
+	for _, e := range entries {
+		if e.Name() != treeRoot {
+			failed = append(failed, os.RemoveAll(filepath.Join(d.Path, e.Name())))
+		}
+	}
+	if err := errors.Join(failed...); err != nil {
+		return fmt.Errorf("remove what is kept for %s: %w", d.Root, err)
+	}
+	return nil
+}
+
+// Remove is [TreeDir.Empty], and removes the directory itself: nothing else of the
+// tree is anywhere, or is found by it.
+func (d TreeDir) Remove() error {
+	if err := d.Empty(); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(d.Path); err != nil {
 		return fmt.Errorf("remove what is kept for %s: %w", d.Root, err)

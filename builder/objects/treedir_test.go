@@ -108,6 +108,22 @@ func TestMakeTemporary(t *testing.T) {
 	if err != nil || len(entries) != 1 || entries[0].Name() != "kbuild-2" {
 		t.Errorf("%s holds %v, %v", shared, entries, err)
 	}
+	// A link that somebody put there leads nowhere.
+	if err := errors.Join(os.RemoveAll(second), os.Symlink(t.TempDir(), second)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.MakeTemporary(filepath.Join(shared, "kbuild-3")); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(second); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		t.Errorf("the link: %v, %v", info, err)
+	}
+	if err := d.Empty(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(shared); err != nil || len(left) != 1 {
+		t.Errorf("%s holds %v, %v", shared, left, err)
+	}
 	// What somebody made of that name is not taken.
 	if err := os.Mkdir(first, 0o777); err != nil {
 		t.Fatal(err)

@@ -33,6 +33,31 @@ func Lock(ctx context.Context, f *os.File, waiting func()) error {
 	}
 }
 
+// OpenLock makes a file, unless it is there, and takes [Lock] on it. Whoever holds
+// it may remove it: the next one takes its lock on a new file.
+func OpenLock(ctx context.Context, name string, waiting func()) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := Lock(ctx, f, waiting); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		held, err := f.Stat()
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if there, err := os.Lstat(name); err == nil && os.SameFile(held, there) {
+			return f, nil
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+		waiting = nil
+	}
+}
+
 // Flock is Flock(2), begun again where a signal interrupts it.
 func Flock(f *os.File, how int) error {
 	for {
