@@ -16,6 +16,7 @@ import (
 	"github.com/kbuild/kbuild/builder/objects"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/kbuild/kbuild/storage/files"
+	"golang.org/x/sys/unix"
 )
 
 // Clean removes the tree's output, images and whatever is kept between runs, as
@@ -55,39 +56,86 @@ func Clean(ctx context.Context, req CleanRequest, report Reporter) (status int, 
 
 // cleanInside is Clean inside the namespaces.
 func cleanInside(ctx context.Context, w *worker, o cleanOrder) (int, error) {
-	return 0, w.inTreeStore(ctx, o.Settings, o.Plan, func(store *storage.Store) error {
-		var removed []string
+	r := removal{worker: w, step: StepClean}
+	return 0, r.run(o.Store, func() {
 		root := o.Plan.Tree.Recipe.OutputRoot
 		if _, err := os.Lstat(filepath.Join(o.Plan.Tree.Root, root)); err == nil {
-			removed = append(removed, root)
+			r.removed = append(r.removed, root)
 		}
-		if err := removeOutput(o.Plan.Tree.Root, root); err != nil {
-			return fmt.Errorf("clean: %w", err)
-		}
-		kept, images := false, 0
+		r.failed(removeOutput(o.Plan.Tree.Root, root))
+		kept := false
 		for _, d := range o.Dirs {
 			if _, err := os.Lstat(filepath.Join(d.Path, "kept")); err == nil {
 				kept = true
 			}
-			n, err := removeTree(store, d)
-			if err != nil {
-				return err
-			}
-			images += n
+			r.failed(d.Empty())
 		}
 		if kept {
-			removed = append(removed, "what was kept between runs")
+			r.removed = append(r.removed, "what was kept between runs")
+		}
+	}, func(store *storage.Store) {
+		r.failed(w.discardUnsynced(ctx, store, StepClean))
+		images := 0
+		for _, d := range o.Dirs {
+			images += r.removeTree(ctx, store, d)
 		}
 		if images > 0 {
-			removed = append(removed, imagesRemoved(images))
+			r.removed = append(r.removed, imagesRemoved(images))
 		}
-		if removed == nil {
+		if r.removed == nil && r.errs == nil {
 			w.say(StepClean, "nothing of this tree is left: nothing to do")
-			return nil
 		}
-		w.say(StepClean, "removed %s", strings.Join(removed, ", "))
-		return nil
+		if r.removed != nil {
+			w.say(StepClean, "removed %s", strings.Join(r.removed, ", "))
+		}
 	})
+}
+
+// A removal removes as much as it can: what cannot be removed does not keep the
+// rest.
+type removal struct {
+	*worker
+	step    Step
+	removed []string // what was, in words
+	errs    []error
+}
+
+func (r *removal) failed(err error) {
+	if err != nil {
+		r.errs = append(r.errs, err)
+	}
+}
+
+// run opens the store, since only what it can be asked about is removed, and
+// removes files and what is in the store. Where there is no space the store cannot
+// even remove anything: the files go first, and give it some.
+func (r *removal) run(opts storage.Options, files func(), stored func(*storage.Store)) (err error) {
+	store, err := storage.Open(opts)
+	if noSpace(err) {
+		files()
+		files = func() {}
+		store, err = storage.Open(opts)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.step, errors.Join(append(r.errs, err)...))
+	}
+	files()
+	stored(store)
+	r.failed(store.Close())
+	if err := errors.Join(r.errs...); err != nil {
+		return fmt.Errorf("%s: %w", r.step, err)
+	}
+	return nil
+}
+
+// noSpace reports whether an error says that a file system is full. The store's
+// library does not wrap all of its errors.
+func noSpace(err error) bool {
+	if err == nil {
+		return false
+	}
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) ||
+		strings.Contains(err.Error(), unix.ENOSPC.Error()) || strings.Contains(err.Error(), unix.EDQUOT.Error())
 }
 
 // removeOutput removes a directory of the tree. A link in its place is removed,
@@ -136,12 +184,15 @@ func Prune(ctx context.Context, req PruneRequest, report Reporter) (status int, 
 
 // pruneInside is Prune inside the namespaces.
 func pruneInside(ctx context.Context, w *worker, o pruneOrder) (int, error) {
-	return 0, w.withStore(ctx, o.Store, func(store *storage.Store) error {
+	r := removal{worker: w, step: StepPrune}
+	return 0, r.run(o.Store, func() {
 		for _, d := range o.Dirs {
-			images, err := removeTree(store, d)
-			if err != nil {
-				return err
-			}
+			r.failed(d.Empty())
+		}
+	}, func(store *storage.Store) {
+		r.failed(w.discardUnsynced(ctx, store, StepPrune))
+		for _, d := range o.Dirs {
+			images := r.removeTree(ctx, store, d)
 			what := "what was kept between runs"
 			if images > 0 {
 				what += ", " + imagesRemoved(images)
@@ -149,15 +200,13 @@ func pruneInside(ctx context.Context, w *worker, o pruneOrder) (int, error) {
 			w.say(StepPrune, "%s no longer exists: removed %s", d.Root, what)
 		}
 		abandoned, err := removeAbandoned(store, o.CacheDir)
+		r.failed(err)
 		switch {
-		case err != nil:
-			return err
 		case abandoned > 0:
 			w.say(StepPrune, "removed %d unnamed images of levels of trust that no tree has", abandoned)
-		case len(o.Dirs) == 0:
+		case len(o.Dirs) == 0 && r.errs == nil:
 			w.say(StepPrune, nothingToPrune)
 		}
-		return nil
 	})
 }
 
@@ -184,22 +233,45 @@ func removeAbandoned(store *storage.Store, cacheDir string) (removed int, err er
 	return removed, nil
 }
 
-// removeTree removes what kbuild keeps for a tree: its directory, images and
-// containers. It tells how many images those were.
-func removeTree(store *storage.Store, d objects.TreeDir) (images int, err error) {
-	if err := container.RemoveLeftovers(store, d.ID()); err != nil {
-		return 0, err
+// removeTree removes what the store holds of a tree, its containers and images, and
+// then the record of where the tree lies. It returns the number of images. What is
+// in use stays, and with it the record, by which a later run finds it.
+func (r *removal) removeTree(ctx context.Context, store *storage.Store, d objects.TreeDir) (images int) {
+	lock, err := r.lockInStore(ctx, store, d, r.step)
+	switch {
+	case err == nil:
+		defer lock.Close()
+	case !noSpace(err):
+		r.failed(err)
+		return 0
+		// Nobody has a lock that cannot be made.
 	}
+	before := len(r.errs)
+	r.failed(d.Empty())
+	r.failed(container.RemoveLeftovers(store, d.ID()))
 	of, err := image.OfTree(store, d.ID())
-	if err != nil {
-		return 0, err
-	}
+	r.failed(err)
+	stays := false
 	for _, img := range of {
-		if err := store.Delete(img.ID); err != nil {
-			return 0, err
+		err := store.Delete(img.ID)
+		switch {
+		case err == nil:
+			images++
+		case errors.Is(err, storage.ErrInUse):
+			stays = true
+			r.warn(r.step, "an image of the tree stays, since a container is made of it: %v", err)
+		case !errors.Is(err, storage.ErrGone):
+			r.failed(err)
 		}
 	}
-	return len(of), d.Remove()
+	if stays || len(r.errs) > before {
+		return images
+	}
+	r.failed(d.Remove())
+	if err := os.Remove(storeLock(store, d)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.failed(err)
+	}
+	return images
 }
 
 func imagesRemoved(n int) string {

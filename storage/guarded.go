@@ -22,6 +22,7 @@ type guarded struct {
 	cstorage.Store
 	root   string
 	broken atomic.Pointer[BrokenError]
+	spent  atomic.Bool // the reserve was given up
 }
 
 // BrokenError says that the store cannot be used any longer, and why.
@@ -36,7 +37,10 @@ func (e *BrokenError) Unwrap() error { return e.Why }
 // getStore is the library's GetStore.
 func getStore(options cstorage.StoreOptions) (*guarded, error) {
 	g := &guarded{root: options.GraphRoot}
-	var err error
+	err := g.makeRoom() // the library removes half of a layer when it opens the store
+	if err != nil {
+		return nil, err
+	}
 	g.Store, err = one(g, func() (cstorage.Store, error) { return cstorage.GetStore(options) })
 	return g, err
 }
@@ -135,20 +139,29 @@ func (g *guarded) Status() ([][2]string, error) {
 	return one(g, g.Store.Status)
 }
 
+// remove is call for what removes something.
+func (g *guarded) remove(do func() error) error {
+	return g.call(func() error { return errors.Join(g.makeRoom(), do()) })
+}
+
 func (g *guarded) Delete(id string) error {
-	return g.call(func() error { return g.Store.Delete(id) })
+	return g.remove(func() error { return g.Store.Delete(id) })
 }
 
 func (g *guarded) DeleteLayer(id string) error {
-	return g.call(func() error { return g.Store.DeleteLayer(id) })
+	return g.remove(func() error { return g.Store.DeleteLayer(id) })
 }
 
-func (g *guarded) DeleteImage(id string, commit bool) ([]string, error) {
-	return one(g, func() ([]string, error) { return g.Store.DeleteImage(id, commit) })
+func (g *guarded) DeleteImage(id string, commit bool) (layers []string, err error) {
+	err = g.remove(func() (err error) {
+		layers, err = g.Store.DeleteImage(id, commit)
+		return err
+	})
+	return layers, err
 }
 
 func (g *guarded) DeleteContainer(id string) error {
-	return g.call(func() error { return g.Store.DeleteContainer(id) })
+	return g.remove(func() error { return g.Store.DeleteContainer(id) })
 }
 
 func (g *guarded) Wipe() error {

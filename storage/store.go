@@ -114,6 +114,9 @@ func (s *Store) Close() error {
 	if s.store.broken.Load() != nil {
 		return nil // whoever used it was told
 	}
+	if s.store.spent.Load() {
+		s.store.keepReserve()
+	}
 	if _, err := s.store.Shutdown(false); err != nil && !errors.Is(err, cstorage.ErrLayerUsedByContainer) {
 		return fmt.Errorf("close the store %s: %w", s.store.GraphRoot(), err)
 	}

@@ -39,6 +39,7 @@ func (s *Store) BeginLayers() error {
 	if s.unsynced != nil {
 		return nil
 	}
+	s.store.keepReserve()
 	note, err := s.writeNote()
 	if err != nil {
 		return fmt.Errorf("note that layers come to the store %s: %w", s.Root(), err)
