@@ -34,7 +34,7 @@ func (b *build) compile(ctx context.Context, base base, img storage.Image, writt
 	if err != nil {
 		return 0, err
 	}
-	if b.Plan.Tree.Recipe.Way == kube.WayMount {
+	if b.Plan.Tree.Recipe.Way == kube.WayMount && !c.own() { // of a compile nothing reaches the tree, see setApart
 		defer func() { err = errors.Join(err, output.GiveBack(b.Plan.Tree.Root, c.start)) }()
 	}
 	status, err := c.run(ctx, img, environment, mounts, cold)
@@ -135,7 +135,7 @@ func (c *compilation) prepare() (mounts []kube.Mount, cold string, err error) {
 // setApart keeps what a compile writes out of a mounted tree, whose files it
 // could change otherwise; with upstream's other commands that is what they are for.
 func (c *compilation) setApart(tree *kube.Mount) {
-	view, unmount, err := output.Apart(tree.Host, c.Plan.TempDir)
+	view, unmount, err := output.Apart(c.Plan.Tree, c.Plan.TempDir)
 	if err != nil {
 		c.warn(c.step, "the tree is mounted read-only: %v", err)
 		tree.ReadOnly = true

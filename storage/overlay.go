@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/kbuild/kbuild/storage/files"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,22 +23,10 @@ func TryOverlay(dir string) (err error) {
 			return fmt.Errorf("try overlay: %w", err)
 		}
 	}
-	// Only relative names are sure to have no character in them that has a
-	// meaning in options.
-	opened, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("try overlay: %w", err)
-	}
-	defer opened.Close()
-	at := fmt.Sprintf("/proc/self/fd/%d/", opened.Fd())
-	options := "lowerdir=" + at + "lower,upperdir=" + at + "upper,workdir=" + at + "work"
-	merged := filepath.Join(dir, "merged")
-	err = unix.Mount("overlay", merged, "overlay", 0, options+",userxattr")
-	if errors.Is(err, unix.EINVAL) {
-		err = unix.Mount("overlay", merged, "overlay", 0, options) // before Linux 5.11
-	}
-	if err != nil {
-		return fmt.Errorf("mount overlay: %w", err)
+	in := func(name string) string { return filepath.Join(dir, name) }
+	merged := in("merged")
+	if err := files.MountOverlay(merged, in("lower"), in("upper"), in("work")); err != nil {
+		return err
 	}
 	if err := unix.Unmount(merged, unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("unmount overlay: %w", err)

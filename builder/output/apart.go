@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/storage/files"
 	"golang.org/x/sys/unix"
 )
 
@@ -13,36 +16,38 @@ import (
 // it reaches the tree: an overlay whose upper layer lies in temp. unmount takes it
 // away. It needs a mount namespace of its own, and a file system in temp that the
 // kernel's overlay takes for an upper layer.
-func Apart(tree, temp string) (view string, unmount func() error, err error) {
+//
+// An overlay has what a directory holds below its mounts, and not what is mounted:
+// a tree with a mount among its sources would lack some of them, and is refused.
+func Apart(tree kube.Tree, temp string) (view string, unmount func() error, err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("mount an overlay of %s: %w", tree, err)
+			err = fmt.Errorf("mount an overlay of %s: %w", tree.Root, err)
 		}
 	}()
-	// The options of the mount name descriptors: a path may hold what separates
-	// them.
-	options := "userxattr"
-	base := filepath.Join(temp, "apart")
-	for _, layer := range []struct{ option, dir string }{
-		{"lowerdir", tree}, {"upperdir", filepath.Join(base, "upper")}, {"workdir", filepath.Join(base, "work")},
-	} {
-		if layer.option != "lowerdir" {
-			if err := os.MkdirAll(layer.dir, 0o755); err != nil {
-				return "", nil, err
-			}
-		}
-		fd, err := unix.Open(layer.dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return "", nil, &os.PathError{Op: "open", Path: layer.dir, Err: err}
-		}
-		defer unix.Close(fd) //nolint:errcheck // nothing was written
-		options += fmt.Sprintf(",%s=/proc/self/fd/%d", layer.option, fd)
-	}
-	view = filepath.Join(base, "view")
-	if err := os.MkdirAll(view, 0o755); err != nil {
+	root, err := filepath.EvalSymlinks(tree.Root)
+	if err != nil {
 		return "", nil, err
 	}
-	if err := unix.Mount("overlay", view, "overlay", unix.MS_NODEV, options); err != nil {
+	mounts, err := files.MountsBelow(root)
+	if err != nil {
+		return "", nil, err
+	}
+	output := filepath.Join(root, filepath.FromSlash(tree.Recipe.OutputRoot))
+	for _, m := range mounts {
+		if m != output && !strings.HasPrefix(m, output+"/") {
+			return "", nil, fmt.Errorf("%s in it is a mount of its own", m)
+		}
+	}
+	base := filepath.Join(temp, "apart")
+	view = filepath.Join(base, "view")
+	upper, work := filepath.Join(base, "upper"), filepath.Join(base, "work")
+	for _, dir := range []string{view, upper, work} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return "", nil, err
+		}
+	}
+	if err := files.MountOverlay(view, root, upper, work); err != nil {
 		return "", nil, err
 	}
 	return view, func() error {
