@@ -37,7 +37,8 @@ type PublishedFile struct {
 }
 
 // Publish brings the files <os>/<arch>/<name> below staging to the directory
-// to. Each <os>/<arch> directory appears with all its new files in one step;
+// to. All is looked at before anything is published. Each <os>/<arch> directory
+// appears with all its new files in one step;
 // where it is a mount of its own, each file does. Files of it that staging does
 // not have stay, and so do files whose bytes are the same. A link or a special
 // file in staging is refused, and then nothing is published. With wanted only the files it
@@ -64,19 +65,42 @@ func Publish(
 		leftOut = slices.DeleteFunc(leftOut, func(file string) bool { return !wanted(file) })
 	}
 	p.LeftOut = leftOut
-	for _, platform := range slices.Sorted(maps.Keys(groups)) {
-		names := groups[platform]
+	var platforms []*platform
+	defer func() {
+		for _, each := range platforms {
+			each.close()
+		}
+	}()
+	var root *files.Root
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		names := groups[name]
 		if wanted != nil {
-			names = slices.DeleteFunc(names, func(name string) bool { return !wanted(filepath.Join(platform, name)) })
+			names = slices.DeleteFunc(names, func(file string) bool { return !wanted(filepath.Join(name, file)) })
 		}
 		if len(names) == 0 {
 			continue
 		}
-		list, err := publishPlatform(from, to, platform, names, owner)
-		if err != nil {
+		if root == nil {
+			if root, err = to.open(owner); err != nil {
+				return Published{}, err
+			}
+			defer root.Close()
+		}
+		each := &platform{
+			root: root, dir: filepath.Join(to.Dir, name), names: names, changed: map[string]bool{}, owner: owner,
+		}
+		platforms = append(platforms, each)
+		if err := each.look(from, name); err != nil {
 			return Published{}, err
 		}
-		p.Files = append(p.Files, list...)
+	}
+	for _, each := range platforms {
+		if err := each.publish(); err != nil {
+			return Published{}, err
+		}
+		for _, file := range each.names {
+			p.Files = append(p.Files, PublishedFile{filepath.Join(to.Root, each.dir, file), each.changed[file]})
+		}
 	}
 	return p, nil
 }
@@ -110,74 +134,50 @@ func stagedFiles(staging *files.Root) (groups map[string][]string, leftOut []str
 
 // A platform is the directory of one platform's files, to be published.
 type platform struct {
+	root    *files.Root
+	dir     string     // the directory, below the root
 	from    *files.Dir // staging's
-	os      *files.Dir // the directory to publish in
-	arch    string     // the name there
-	at      *files.Dir // what has that name already, or nil
+	at      *files.Dir // the directory as it is, or nil
+	os      *files.Dir // the one above it
 	names   []string
 	changed map[string]bool
 	owner   files.Owner
 }
 
-func publishPlatform(
-	staging *files.Root, to Destination, name string, names []string, owner files.Owner,
-) (_ []PublishedFile, err error) {
-	p := platform{arch: filepath.Base(name), names: names, changed: map[string]bool{}, owner: owner}
-	if p.from, err = staging.Dir(name); err != nil {
-		return nil, err
+func (p *platform) arch() string { return filepath.Base(p.dir) }
+
+func (p *platform) close() {
+	for _, dir := range []*files.Dir{p.from, p.at, p.os} {
+		if dir != nil {
+			dir.Close() //nolint:errcheck // nothing was written to it
+		}
 	}
-	defer p.from.Close()
-	root, err := to.open(owner)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	held, err := nearest(root, filepath.Join(to.Dir, name))
-	if err != nil {
-		return nil, err
-	}
-	held.Close()
-	if p.os, err = root.MakeDirs(filepath.Join(to.Dir, filepath.Dir(name)), owner); err != nil {
-		return nil, err
-	}
-	defer p.os.Close()
-	if err := p.os.RemoveUnfinished(); err != nil {
-		return nil, err
-	}
-	p.at, err = p.os.Dir(p.arch)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, inTheWay(root, filepath.Join(to.Dir, name), err)
-	}
-	if p.at != nil {
-		defer p.at.Close()
-	}
-	if err := p.compare(); err != nil || len(p.changed) == 0 {
-		return p.told(to, name), err
-	}
-	if err := p.publish(); err != nil {
-		return nil, err
-	}
-	return p.told(to, name), nil
 }
 
-func (p platform) told(to Destination, name string) []PublishedFile {
-	list := make([]PublishedFile, len(p.names))
-	for i, file := range p.names {
-		list[i] = PublishedFile{filepath.Join(to.Path(), name, file), p.changed[file]}
+// look finds out what is to be done, and writes nothing.
+func (p *platform) look(staging *files.Root, name string) (err error) {
+	if p.from, err = staging.Dir(name); err != nil {
+		return err
 	}
-	return list
+	held, err := nearest(p.root, p.dir)
+	if err != nil {
+		return err
+	}
+	held.Close()
+	p.at, err = p.root.Dir(p.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return inTheWay(p.root, p.dir, err)
+	}
+	return p.compare()
 }
 
 // compare finds out which files differ from what is published.
-func (p platform) compare() error {
+func (p *platform) compare() error {
 	if p.at == nil {
 		for _, name := range p.names {
 			p.changed[name] = true
 		}
 		return nil
-	}
-	if err := p.at.RemoveUnfinished(); err != nil {
-		return err
 	}
 	for _, name := range p.names {
 		st, err := p.at.Stat(name)
@@ -195,10 +195,25 @@ func (p platform) compare() error {
 	return nil
 }
 
-// publish lets the platform's directory appear with the new files.
-func (p platform) publish() error {
+// publish lets the platform's directory appear with the new files, and removes
+// what killed runs left.
+func (p *platform) publish() (err error) {
+	if p.os, err = p.root.MakeDirs(filepath.Dir(p.dir), p.owner); err != nil {
+		return err
+	}
+	for _, dir := range []*files.Dir{p.os, p.at} {
+		if dir == nil {
+			continue
+		}
+		if err := dir.RemoveUnfinished(); err != nil {
+			return err
+		}
+	}
+	if len(p.changed) == 0 {
+		return nil
+	}
 	if p.at != nil {
-		mount, err := p.os.IsMount(p.arch)
+		mount, err := p.os.IsMount(p.arch())
 		if err != nil {
 			return err
 		}
@@ -206,7 +221,7 @@ func (p platform) publish() error {
 			return p.each()
 		}
 	}
-	err := p.whole()
+	err = p.whole()
 	for _, cannot := range []error{
 		unix.EINVAL, unix.ENOSYS, unix.EXDEV, unix.EBUSY, unix.EMLINK, unix.EPERM, unix.ENOTSUP,
 	} {
@@ -219,7 +234,7 @@ func (p platform) publish() error {
 
 // whole makes a directory of what is published and what is new, and exchanges
 // it for the one that is there.
-func (p platform) whole() (err error) {
+func (p *platform) whole() (err error) {
 	next, name, err := p.os.MakeUnfinished()
 	if err != nil {
 		return err
@@ -244,14 +259,14 @@ func (p platform) whole() (err error) {
 		return err
 	}
 	if p.at == nil {
-		return p.os.Rename(name, p.os, p.arch)
+		return p.os.Rename(name, p.os, p.arch())
 	}
-	return p.os.Exchange(name, p.arch)
+	return p.os.Exchange(name, p.arch())
 }
 
 // each puts the new files one by one into the directory that is there, each
 // whole, when all of them lie beside their places.
-func (p platform) each() (err error) {
+func (p *platform) each() (err error) {
 	unfinished := map[string]string{} // by the name it is to have
 	var open []*os.File               // a file's lock lasts until it is closed
 	defer func() {

@@ -447,3 +447,14 @@ func TestPublishRaced(t *testing.T) {
 		})
 	}
 }
+
+// All platforms are looked at before the first is published.
+func TestPublishAllOrNothing(t *testing.T) {
+	staging, host := stage(t,
+		map[string]string{"linux/amd64/kubelet": "new", "linux/s390x/kubelet": "new", "windows/amd64/kubectl.exe": "new"},
+		map[string]string{"linux/amd64/kubelet": "old", "windows/amd64/kubectl.exe/in/the/way": "mine"})
+	if p, err := Publish(staging, destination(host), files.Self(), nil); err == nil {
+		t.Errorf("published %v", p)
+	}
+	published(t, host, map[string]string{"linux/amd64/kubelet": "old", "windows/amd64/kubectl.exe/in/the/way": "mine"})
+}
