@@ -2,13 +2,13 @@ package builder
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // A sourceRecord is what is known of a tree's sources from the run before: a
@@ -32,17 +32,8 @@ func (r *sourceRecord) look(ctx context.Context, tree kube.Tree, stateDir string
 }
 
 func readFingerprint(file string) sources.Fingerprint {
-	f, err := os.Open(file)
+	data, err := files.ReadRegular(file, maxRecord)
 	if err != nil {
-		return sources.Fingerprint{}
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() || info.Size() > maxRecord {
-		return sources.Fingerprint{}
-	}
-	data := make([]byte, info.Size())
-	if _, err := io.ReadFull(f, data); err != nil {
 		return sources.Fingerprint{}
 	}
 	known, err := sources.UnmarshalFingerprint(data)
@@ -62,12 +53,12 @@ func (r *sourceRecord) keep() {
 	if err != nil {
 		return
 	}
-	next := r.file + ".new"
-	err = errors.Join(os.MkdirAll(filepath.Dir(r.file), 0o700), os.RemoveAll(next), os.WriteFile(next, data, 0o600))
-	if err == nil {
-		err = os.Rename(next, r.file)
+	if os.MkdirAll(filepath.Dir(r.file), 0o700) != nil {
+		return
 	}
-	if err != nil {
-		os.Remove(next) //nolint:errcheck // a full disk will be told of where it matters
-	}
+	// A full disk will be told of where it matters.
+	files.WriteCache(r.file, 0o600, files.Self(), func(w io.Writer) error { //nolint:errcheck // see above
+		_, err := w.Write(data)
+		return err
+	})
 }

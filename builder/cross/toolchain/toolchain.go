@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"github.com/kbuild/kbuild/builder/kube/golang"
+	"github.com/kbuild/kbuild/storage/files"
 )
 
 // modulePath is the module whose versions are the releases of Go.
@@ -257,15 +258,26 @@ func (f *finder) take(ctx context.Context, name string) (Toolchain, error) {
 }
 
 // download downloads a release from the first proxy that has it. It gets its place
-// in the cache only when its hash is the one wanted.
+// in the cache only when its hash is the one wanted. What a killed run left there
+// goes.
 func (f *finder) download(ctx context.Context, name, file, want, from string) (source string, err error) {
-	part, err := os.CreateTemp(f.Cache, "incoming-*")
+	cache, err := files.OpenDir(f.Cache)
+	if err != nil {
+		return "", err
+	}
+	defer cache.Close()
+	if err := cache.RemoveUnfinished(); err != nil {
+		return "", err
+	}
+	part, unfinished, err := cache.CreateUnfinished()
 	if err != nil {
 		return "", err
 	}
 	defer func() {
-		part.Close()
-		os.Remove(part.Name()) //nolint:errcheck // it is renamed, or rubbish
+		if err != nil {
+			err = errors.Join(err, cache.Remove(unfinished))
+		}
+		err = errors.Join(err, part.Close())
 	}()
 	path := modulePath + "/@v/" + f.moduleVersion(name) + ".zip"
 	err = f.each(func(p proxy) error {
@@ -292,7 +304,7 @@ func (f *finder) download(ctx context.Context, name, file, want, from string) (s
 	if got != want {
 		return "", &SumError{Source: source, Module: f.moduleVersion(name), Has: got, Want: want, From: from}
 	}
-	return source, os.Rename(part.Name(), file)
+	return source, cache.Rename(unfinished, cache, filepath.Base(file))
 }
 
 // Local takes a toolchain of this host as it is: a GOROOT directory, a .tar.gz

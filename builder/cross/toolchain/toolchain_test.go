@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/kbuild/kbuild/storage/files"
 	"golang.org/x/mod/sumdb"
 	"golang.org/x/mod/sumdb/dirhash"
 	"golang.org/x/mod/sumdb/note"
@@ -236,7 +237,9 @@ func TestFindChecks(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.err) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.err)
 		}
-		if left, _ := filepath.Glob(filepath.Join(opts.Cache, "*.zip")); left != nil {
+		left, _ := filepath.Glob(filepath.Join(opts.Cache, "*.zip"))
+		half, _ := filepath.Glob(filepath.Join(opts.Cache, files.Unfinished+"*"))
+		if left = append(left, half...); left != nil {
 			t.Errorf("%s left %v", test.name, left)
 		}
 	}
