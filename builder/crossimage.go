@@ -42,7 +42,7 @@ func (m maker) provide(ctx context.Context) (storage.Image, error) {
 	if err != nil {
 		return storage.Image{}, err
 	}
-	if held.ID != "" && before == "" && !m.Mirrors.Force {
+	if held.ID != "" && before == "" && !m.Mirrors.Force && !m.isWrong(name, held) {
 		from := ""
 		if origin, ok, err := mirror.ReadOrigin(m.store, held.ID); err == nil && ok {
 			from = ", copied from " + origin.Source
@@ -81,6 +81,18 @@ func (m maker) provide(ctx context.Context) (storage.Image, error) {
 	}
 	m.done(StepCross, start, "%s made from %s", name, strings.TrimPrefix(making.source, "kbuild cross "))
 	return img, nil
+}
+
+// isWrong reports whether an image of the store is not what this tree wants: the
+// one of another tree, or a mirror's.
+func (m maker) isWrong(name reference.Named, img storage.Image) bool {
+	_, _, err := m.look(name, img)
+	var wrong *image.WrongBaseError
+	if errors.As(err, &wrong) {
+		m.warn(StepCross, "the image in the store cannot be used: %v", err)
+		return true
+	}
+	return false
 }
 
 // held is the image that has the name, or none, and the digest of what it was

@@ -9,6 +9,7 @@ import (
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/containers/image/v5/types"
 	"github.com/kbuild/kbuild/builder/image"
+	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
 )
@@ -63,8 +64,8 @@ func (p provider) provide(ctx context.Context, may bool) (base, error) {
 	case err != nil:
 		return base{}, err
 	case !may:
-		// An earlier step checked it.
-		found, err := image.LookInto(p.store, img, recipe.Tools)
+		// An earlier step checked it; another tree's may have its name by now.
+		found, _, err := p.look(name, img)
 		return base{found, img}, err
 	}
 	if p.mirrors.RequireSigned {
@@ -92,7 +93,11 @@ func (p shelf) look(name reference.Named, img storage.Image) (found image.Base, 
 	if found, err = image.LookInto(p.store, img, tools); err != nil {
 		return found, "", err
 	}
-	note, err = found.Check(name, tools)
+	var promised *kube.GoPromise
+	if p, ok := p.plan.Tree.GoPromise(); ok {
+		promised = &p
+	}
+	note, err = found.Check(name, promised, tools)
 	if err != nil && p.mirrors.Force {
 		return found, fmt.Sprintf("%v: used anyway", err), nil
 	}

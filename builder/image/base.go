@@ -178,26 +178,23 @@ type nameless struct{ wrong *WrongBaseError }
 func (e *nameless) Error() string { return e.wrong.Reason }
 func (e *nameless) Unwrap() error { return e.wrong }
 
-// Check compares an image with what its name promises and the tree's scripts
-// need. A different minor version of Go is an error, a different patch release
-// only gives a note.
-func (b Base) Check(name reference.Named, tools []string) (note string, err error) {
-	promised, promises := kube.GoPromised(name.String())
-	tag := ""
-	if tagged, ok := name.(reference.Tagged); ok {
-		tag = tagged.Tag()
-	}
+// Check compares an image with the Go that its tree promises, if it does, and with
+// the tools that the tree's scripts need. A different minor version of Go is an
+// error, a different patch release only gives a note.
+func (b Base) Check(name reference.Named, promised *kube.GoPromise, tools []string) (note string, err error) {
 	has, ok := b.Go()
 	switch {
 	case b.Version == "":
 		return "", &WrongBaseError{name, "has no Go toolchain"}
 	case !ok:
 		return "", &WrongBaseError{name, fmt.Sprintf("has a Go toolchain of unknown version %q", b.Version)}
-	case promises && !has.SameLine(promised):
-		reason := fmt.Sprintf("has %s, %s promises %d.%d", b.Version, tag, promised.Major, promised.Minor)
+	case promised == nil:
+	case !has.SameLine(promised.Release):
+		reason := fmt.Sprintf("has %s, %s promises %d.%d", b.Version, promised.By, promised.Release.Major, promised.Release.Minor)
 		return "", &WrongBaseError{name, reason}
-	case promises && has != promised:
-		note = fmt.Sprintf("%s has %s, %s promises %s: a different patch release, accepted", name, b.Version, tag, promised)
+	case has != promised.Release && !promised.AnyPatch:
+		note = fmt.Sprintf("%s has %s, %s promises %s: a different patch release, accepted",
+			name, b.Version, promised.By, promised.Release)
 	}
 	var missing []string
 	for _, tool := range tools {

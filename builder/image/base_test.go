@@ -12,10 +12,47 @@ import (
 
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/kbuild/kbuild/builder/container/containertest"
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/golang"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/kbuild/kbuild/storage/files/filestest"
 	"golang.org/x/sys/unix"
 )
+
+// promise is what a tag promises of its own.
+func promise(name reference.Named) *kube.GoPromise {
+	release, ok := kube.GoPromised(name.String())
+	if !ok {
+		return nil
+	}
+	return &kube.GoPromise{Release: release, By: name.(reference.Tagged).Tag()}
+}
+
+// TestCheckByFrom holds that an image which has its name on the spot is checked
+// against what the tree's own Dockerfile begins with.
+func TestCheckByFrom(t *testing.T) {
+	name, err := reference.ParseNormalizedNamed("localhost/kube-build:cross")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		promise   kube.GoPromise
+		note, err string
+	}{
+		{promise: kube.GoPromise{Release: golang.Release{Major: 1, Minor: 4}, AnyPatch: true}},
+		{promise: kube.GoPromise{Release: golang.Release{Major: 1, Minor: 4, Patch: 2}}, note: "different patch release"},
+		{promise: kube.GoPromise{Release: golang.Release{Major: 1, Minor: 5, Patch: 3}, By: "FROM golang:1.5.3"},
+			err: "localhost/kube-build:cross has go1.4.3, FROM golang:1.5.3 promises 1.5"},
+	} {
+		note, err := Base{Version: "go1.4.3"}.Check(name, &test.promise, nil)
+		if err != nil && err.Error() != test.err || err == nil && test.err != "" {
+			t.Errorf("%v, want %q", err, test.err)
+		}
+		if !strings.Contains(note, test.note) || (note == "") != (test.note == "") {
+			t.Errorf("note %q, want %q", note, test.note)
+		}
+	}
+}
 
 func TestCheck(t *testing.T) {
 	for _, test := range []struct {
@@ -36,7 +73,7 @@ func TestCheck(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		note, err := Base{Version: test.version, Tools: test.tools}.Check(name, []string{"bash"})
+		note, err := Base{Version: test.version, Tools: test.tools}.Check(name, promise(name), []string{"bash"})
 		if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
 			t.Errorf("%s in %s: error %v, want %q", test.version, test.tag, err, test.err)
 		}
@@ -104,7 +141,7 @@ func TestCheckWords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = test.base.Check(name, []string{"bash", "cp", "rsync"})
+		_, err = test.base.Check(name, promise(name), []string{"bash", "cp", "rsync"})
 		var wrong *WrongBaseError
 		if got := fmt.Sprint(err); test.want == "" && err != nil ||
 			test.want != "" && (got != test.want || !errors.As(err, &wrong)) {

@@ -45,6 +45,38 @@ func GoPromised(image string) (golang.Release, bool) {
 	return golang.Release{}, false
 }
 
+// A GoPromise is the release of Go that a base image has to have.
+type GoPromise struct {
+	Release golang.Release
+	// By is what promises it: a tag, or the image that the tree's own Dockerfile
+	// begins with.
+	By string
+	// AnyPatch reports whether all patch releases are the same to it: golang:1.4.
+	AnyPatch bool
+}
+
+// GoPromise returns what the name of the base image promises. Trees that assemble
+// it on the spot give all of theirs the same name, whatever their own Dockerfile
+// begins with: upstream makes it again for each tree.
+func (t Tree) GoPromise() (p GoPromise, ok bool) {
+	image := t.Recipe.BaseImage
+	if p.Release, ok = GoPromised(image); ok {
+		image, _, _ = strings.Cut(image, "@")
+		p.By = image[strings.LastIndexByte(image, ':')+1:]
+		return p, true
+	}
+	if !t.Recipe.BaseLocal {
+		return GoPromise{}, false
+	}
+	version, ok := t.CrossGo()
+	if !ok {
+		return GoPromise{}, false
+	}
+	p.By, p.AnyPatch = "FROM golang:"+version+" in "+t.Recipe.CrossDockerfile, strings.Count(version, ".") == 1
+	p.Release, ok = golang.Parse(version)
+	return p, ok
+}
+
 // wantedGo returns the release of Go that kube::golang::internal::verify_go_version
 // of the tree's golang.sh insists on, as it would find its variables in the
 // container.

@@ -63,3 +63,26 @@ func TestWantedGo(t *testing.T) {
 		}
 	}
 }
+
+// TestGoPromise holds what a tree promises of its base image. All trees that
+// assemble it call it the same; a name of the user's own promises nothing.
+func TestGoPromise(t *testing.T) {
+	local := openTree(t, releaseTree(t, "1.0"))
+	writeFiles(t, local.Root, map[string]string{local.Recipe.CrossDockerfile: "FROM golang:1.4\n"})
+	p, ok := local.GoPromise()
+	if !ok || p.Release.String() != "1.4.0" || !p.AnyPatch || p.By != "FROM golang:1.4 in build/build-image/cross/Dockerfile" {
+		t.Errorf("1.0 promises %+v, %t", p, ok)
+	}
+	writeFiles(t, local.Root, map[string]string{local.Recipe.CrossDockerfile: "FROM golang:1.5.3\n"})
+	if p, ok := local.GoPromise(); !ok || p.Release.String() != "1.5.3" || p.AnyPatch {
+		t.Errorf("with golang:1.5.3, 1.0 promises %+v, %t", p, ok)
+	}
+	named := openTree(t, releaseTree(t, "1.2"))
+	if p, ok := named.GoPromise(); !ok || p.By != "v1.4.2-1" || p.Release.String() != "1.4.2" {
+		t.Errorf("1.2 promises %+v, %t", p, ok)
+	}
+	named.Recipe.BaseImage = "registry.example/mine:latest"
+	if p, ok := named.GoPromise(); ok {
+		t.Errorf("an image of the user's promises %+v", p)
+	}
+}

@@ -54,7 +54,7 @@ func builderHints() []hint {
 				"--output DIRECTORY for binaries anywhere"
 		}),
 		forType(func(*image.WrongBaseError) string {
-			return "try a different --mirror, or use this image anyway with --force"
+			return "make it here with kbuild cross, try a different --mirror, or use this image anyway with --force"
 		}),
 		forType(placeHint),
 		forType(func(*image.NoWorkdirError) string { return "upstream's Dockerfile sets it with WORKDIR" }),
