@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/containers/image/v5/docker/reference"
 	"github.com/kbuild/kbuild/builder/image"
@@ -131,6 +132,11 @@ func (c *checker) check(ctx context.Context) (plan Plan, err error) {
 	if plan.TreePlan, err = planTree(c.tree, c.Settings, c.Mirrors, c.Mirrors.Frozen); err != nil {
 		return Plan{}, err
 	}
+	if c.Mirrors.LockFile != "" { // that is meant to be there
+		if _, err := os.Stat(c.Mirrors.LockFile); err != nil {
+			return Plan{}, fmt.Errorf("read the lock: %w", err)
+		}
+	}
 	if c.Until == StepMirror {
 		return plan, nil
 	}
@@ -164,6 +170,9 @@ func (c *checker) checkSources(ctx context.Context, plan *Plan) (err error) {
 		if err := c.tree.CheckVersion(ctx, plan.Version); err != nil {
 			return err
 		}
+	}
+	if plan.Date, err = c.tree.BuildDate(ctx, plan.Version); err != nil {
+		return err
 	}
 	c.Mark(fmt.Sprintf("version and sources, %d files read", c.seen.after.Read))
 	return plan.nameImages()
@@ -273,7 +282,7 @@ func planTree(tree kube.Tree, s Settings, m Mirrors, needed bool) (p TreePlan, e
 	if p, err = placed(tree, s); err != nil {
 		return TreePlan{}, err
 	}
-	if p.Lock, err = readLock(tree.Root); err != nil {
+	if err := p.useLock(m); err != nil {
 		return TreePlan{}, err
 	}
 	if p.Base, err = baseName(tree.Recipe); err != nil {
@@ -392,6 +401,9 @@ func (c *checker) found(p Plan) Line {
 	if version == "" {
 		version, why = "without a version", p.whyNoVersion()
 		line.About = NoVersion{}
+	}
+	if !p.Date.IsZero() {
+		version += ", dated as the commit " + p.Date.UTC().Format(time.RFC3339)
 	}
 	line.Text = fmt.Sprintf("Kubernetes %s (sources %s), %s%s%s", version, sourcesBy[p.Tree.Recipe.Way],
 		path.Base(p.Tree.Recipe.BaseImage), p.levelWords(), why)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -92,6 +93,11 @@ func (c *compilation) open(base base) (environment []string, err error) {
 		key.Command = c.Plan.Command
 	}
 	c.state, err = objects.Open(c.Plan.StateDir, r, key, paths...)
+	// The date follows from the commit, as the version does, and decides no more
+	// than that what was compiled before.
+	if !c.Plan.Date.IsZero() {
+		environment = override(environment, []string{kube.BuildDateVariable + "=" + strconv.FormatInt(c.Plan.Date.Unix(), 10)})
+	}
 	return environment, err
 }
 

@@ -62,7 +62,7 @@ func (o *crossOrder) checkDockerfile() (would string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if o.Plan.Lock, err = readLock(tree.Root); err != nil {
+	if err := o.Plan.useLock(o.Mirrors); err != nil {
 		return "", err
 	}
 	if o.Offline {

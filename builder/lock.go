@@ -65,7 +65,7 @@ type locker struct {
 
 // write writes the lock.
 func (l locker) write(ctx context.Context) error {
-	plan, file := l.order.Plan, l.order.Plan.lockFile()
+	plan, file := l.order.Plan, l.order.Plan.LockFile
 	next := mirror.Lock{}
 	for _, e := range plan.Lock.Entries {
 		// Those for other platforms stay, as long as the tree asks for the image.
@@ -87,7 +87,7 @@ func (l locker) write(ctx context.Context) error {
 			l.say(StepLock, "%s for %s is no longer needed: its entry is removed", e.Name, e.Platform)
 		}
 	}
-	changed, err := writeLock(plan.Tree.Root, next.Marshal())
+	changed, err := writeLock(file, next.Marshal())
 	if err != nil {
 		return fmt.Errorf("write the lock: %w", err)
 	}
@@ -95,7 +95,12 @@ func (l locker) write(ctx context.Context) error {
 		l.say(StepLock, "%s is up to date: nothing to do", file)
 		return nil
 	}
-	l.say(StepLock, "%s written: commit it", file)
+	written := Line{Step: StepLock, Text: fmt.Sprintf("%s written", file)}
+	if l.order.Mirrors.LockFile == "" {
+		written.Text += ": commit it, which makes another commit to report than that of a tag"
+		written.About = LockInTree{}
+	}
+	l.Line(written)
 	return nil
 }
 
@@ -146,7 +151,7 @@ func (l locker) check(ctx context.Context, name reference.Named) error {
 	plan, mirrors := l.order.Plan, l.order.Mirrors
 	entry, ok := plan.locked(mirrors, name)
 	if !ok {
-		return &NotLockedError{Image: describe(mirrors, name), File: plan.lockFile()}
+		return &NotLockedError{Image: describe(mirrors, name), File: plan.LockFile}
 	}
 	img, err := plan.find(l.store, name)
 	if err == nil {

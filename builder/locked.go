@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,20 +13,25 @@ import (
 	"github.com/kbuild/kbuild/storage/files"
 )
 
-// What images have to be, as the tree's lock says: kbuild.lock in its root.
+// What images have to be, as the tree's lock says: kbuild.lock in its root, or
+// another file that the user names.
 
-// lockFile is the path of the tree's lock.
-func (p TreePlan) lockFile() string { return filepath.Join(p.Tree.Root, mirror.LockFile) }
+// useLock reads the lock, if there is one, that is in the tree or that the user
+// names.
+func (p *TreePlan) useLock(m Mirrors) (err error) {
+	p.LockFile = cmp.Or(m.LockFile, filepath.Join(p.Tree.Root, mirror.LockFile))
+	p.Lock, err = readLock(p.LockFile)
+	return err
+}
 
-// readLock reads a tree's lock; the zero value where there is none.
-func readLock(root string) (mirror.Lock, error) {
-	file := filepath.Join(root, mirror.LockFile)
-	tree, err := files.OpenRoot(root)
+// readLock reads a lock; the zero value where there is none.
+func readLock(file string) (mirror.Lock, error) {
+	dir, err := files.OpenRoot(filepath.Dir(file))
 	if err != nil {
 		return mirror.Lock{}, fmt.Errorf("read the lock: %w", err)
 	}
-	defer tree.Close()
-	data, err := tree.ReadFile(mirror.LockFile, mirror.MaxLock)
+	defer dir.Close()
+	data, err := dir.ReadFile(filepath.Base(file), mirror.MaxLock)
 	if errors.Is(err, fs.ErrNotExist) {
 		return mirror.Lock{}, nil
 	}
@@ -39,15 +45,16 @@ func readLock(root string) (mirror.Lock, error) {
 	return lock, nil
 }
 
-// writeLock writes a tree's lock, and replaces a link in its place rather than
-// writing behind it. It tells whether the file did not hold just that.
-func writeLock(root string, data []byte) (changed bool, err error) {
-	tree, err := files.OpenRoot(root)
+// writeLock writes a lock, and replaces a link in its place rather than writing
+// behind it. It tells whether the file did not hold just that.
+func writeLock(file string, data []byte) (changed bool, err error) {
+	root := filepath.Dir(file)
+	open, err := files.OpenRoot(root)
 	if err != nil {
 		return false, err
 	}
-	defer tree.Close()
-	dir, err := tree.Dir(".")
+	defer open.Close()
+	dir, err := open.Dir(".")
 	if err != nil {
 		return false, err
 	}
@@ -56,7 +63,7 @@ func writeLock(root string, data []byte) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return dir.WriteChanged(mirror.LockFile, 0o644, owner, data)
+	return dir.WriteChanged(filepath.Base(file), 0o644, owner, data)
 }
 
 // locked is what an image of the build has to be, or nothing.
@@ -66,7 +73,7 @@ func (p TreePlan) locked(m Mirrors, name reference.Named) (mirror.LockEntry, boo
 
 // notLocked is the error of an image that has no entry in the lock.
 func (p TreePlan) notLocked(m Mirrors, name reference.Named) error {
-	return &NotLockedError{Image: describe(m, name), File: p.lockFile(), Frozen: m.Frozen}
+	return &NotLockedError{Image: describe(m, name), File: p.LockFile, Frozen: m.Frozen}
 }
 
 // matches holds an image of the store against the lock. Without an entry

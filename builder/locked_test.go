@@ -43,7 +43,7 @@ func TestWriteLock(t *testing.T) {
 			if err := c.put(file, outside); err != nil {
 				t.Fatal(err)
 			}
-			if changed, err := writeLock(root, []byte("lock")); changed != c.changed || !errors.Is(err, c.fails) {
+			if changed, err := writeLock(file, []byte("lock")); changed != c.changed || !errors.Is(err, c.fails) {
 				t.Errorf("changed: %t, %v", changed, err)
 			}
 			if c.fails == nil {

@@ -81,6 +81,9 @@ type NoVersion struct{}
 // A NotPinned notice says that no lock holds the image that was pulled.
 type NotPinned struct{}
 
+// A LockInTree notice says that a lock was written into the tree.
+type LockInTree struct{}
+
 // An InStore notice says that kube-cross is in the store, and is not made anew.
 type InStore struct{}
 
@@ -91,12 +94,13 @@ type LeftOut struct{}
 // A Pushed notice says where an image is now that others can pull.
 type Pushed struct{ To mirror.Source }
 
-func (Withheld) notice()  {}
-func (NoVersion) notice() {}
-func (NotPinned) notice() {}
-func (InStore) notice()   {}
-func (LeftOut) notice()   {}
-func (Pushed) notice()    {}
+func (Withheld) notice()   {}
+func (NoVersion) notice()  {}
+func (NotPinned) notice()  {}
+func (LockInTree) notice() {}
+func (InStore) notice()    {}
+func (LeftOut) notice()    {}
+func (Pushed) notice()     {}
 
 // Published is what became of the files that a command left in the output
 // directories.

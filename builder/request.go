@@ -84,6 +84,8 @@ type Mirrors struct {
 
 	Force  bool // use a base image that failed its check
 	Frozen bool // refuse images without an entry in the lock
+	// LockFile is the lock, absolute; "": the one in the tree.
+	LockFile string
 }
 
 // DoctorRequest asks what the host is good for.
@@ -240,7 +242,9 @@ type TreePlan struct {
 	Base   Name
 	Needed []Name
 	Lock   mirror.Lock // what they have to be
-	Level  trust.Level // of trust, of the tree
+	// LockFile is where that is read from, absolute. It need not exist.
+	LockFile string
+	Level    trust.Level // of trust, of the tree
 	// RealRoot is the tree's root without links. StateDir is kbuild's own for this
 	// tree at this level; TempDir is for files that live as long as the run.
 	RealRoot, StateDir, TempDir string
@@ -251,7 +255,8 @@ type TreePlan struct {
 type Plan struct {
 	TreePlan
 	Version    kube.Version
-	Unknown    string // why there is no version
+	Date       time.Time // that the binaries report; zero: that of the build, or the user's
+	Unknown    string    // why there is no version
 	Sources    sources.Manifest
 	Dockerfile []byte              // of the build image, as filled
 	Files      []image.ContextFile // of the build context

@@ -176,7 +176,9 @@ func (t Tree) askGit(ctx context.Context, v Version, shape versionShape) (Versio
 	state := func() (string, error) { return v.TreeState, nil }
 	if v.TreeState == "" {
 		state = begin(func() (string, error) {
-			changed, ok, err := repository.Changed(ctx)
+			// The lock of images is kbuild's own file, and decides which compiler is
+			// used, not what is compiled.
+			changed, ok, err := repository.Changed(ctx, imageLock)
 			if ok && !changed {
 				return "clean", err
 			}

@@ -138,3 +138,30 @@ func TestBuiltinVersion(t *testing.T) {
 		})
 	}
 }
+
+// TestVersionWithLock holds that the lock of images, uncommitted or changed, is not
+// a change to a tree's sources, and nothing else of a like name is left out.
+func TestVersionWithLock(t *testing.T) {
+	ownGit(t)
+	root := recentTree(t, "v1.20.2")
+	state := func() string {
+		t.Helper()
+		v, err := openTree(t, root).Version(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.GitVersion
+	}
+	for _, test := range []struct{ do, want string }{
+		{"echo x >kbuild.lock", "v1.20.2"},
+		{"git add kbuild.lock", "v1.20.2"},
+		{"mkdir -p sub && echo x >sub/kbuild.lock", "v1.20.2-dirty"},
+		{"rm -r sub; git commit -qm lock; git tag v1.20.3; echo y >kbuild.lock", "v1.20.3"},
+		{"echo x >>README.md", "v1.20.3-dirty"},
+	} {
+		bash(t, root, nil, test.do)
+		if got := state(); got != test.want {
+			t.Errorf("after %s, the version is %s, want %s", test.do, got, test.want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/user"
@@ -101,6 +102,8 @@ func (f *flags) policyFlag(set *pflag.FlagSet) {
 
 func (f *flags) frozenFlag(set *pflag.FlagSet) {
 	set.BoolVar(&f.mirrors.Frozen, "frozen", false, "refuse images that kbuild.lock does not list")
+	set.StringVar(&f.mirrors.LockFile, "lock", "",
+		"`file` to use in the place of the tree's kbuild.lock (default: $KBUILD_LOCK, then kbuild.lock)")
 }
 
 func (f *flags) networkFlag(set *pflag.FlagSet) {
@@ -177,6 +180,11 @@ func (a *app) mirrorsOf(cmd *cobra.Command) (builder.Mirrors, error) {
 		m.Sources = append(m.Sources, source)
 	}
 	var err error
+	if m.LockFile = cmp.Or(m.LockFile, os.Getenv("KBUILD_LOCK")); m.LockFile != "" {
+		if m.LockFile, err = filepath.Abs(m.LockFile); err != nil {
+			return m, fmt.Errorf("lock: %w", err)
+		}
+	}
 	if m.Platform, err = mirror.ParsePlatform(a.platform); err != nil {
 		return m, &usageError{err}
 	}

@@ -40,7 +40,7 @@ func flagGroups() []helpGroup {
 			"mirror", "authfile", "creds", "cert-dir", "tls-verify", "platform", "registries-conf", "retry", "retry-delay",
 			"timeout", "force",
 		}},
-		{"Trust", []string{"trust", "frozen", "policy", "registries.d", "require-signed"}},
+		{"Trust", []string{"trust", "lock", "frozen", "policy", "registries.d", "require-signed"}},
 		{"Network", []string{"network", "offline"}},
 		{"Store and containers", []string{"root", "storage-driver", "isolation"}},
 		{"Output", []string{"dry-run", "format", "quiet", "log-level", "timings", "help", "version"}},

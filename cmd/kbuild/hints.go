@@ -25,6 +25,8 @@ func noticeHint(n builder.Notice) string {
 		return "to set one: --git-version"
 	case builder.NotPinned:
 		return "to accept only this digest from now on: kbuild lock"
+	case builder.LockInTree:
+		return "to build an unmodified tag, keep it elsewhere: --lock FILE, or KBUILD_LOCK"
 	case builder.InStore:
 		return "--force makes it again"
 	case builder.LeftOut:

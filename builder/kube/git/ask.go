@@ -57,10 +57,17 @@ func (r Repository) Branch(ctx context.Context) string {
 }
 
 // Changed reports whether files differ from the commit that is checked out, or
-// are new. What submodules hold does not count, only which commit they are at.
-// ok reports whether git knows.
-func (r Repository) Changed(ctx context.Context) (changed, ok bool, err error) {
-	out, ok, err := r.Ask(ctx, "status", "--porcelain", "--ignore-submodules=dirty")
+// are new. What submodules hold does not count, only which commit they are at; nor
+// do the files of those names in Root. ok reports whether git knows.
+func (r Repository) Changed(ctx context.Context, but ...string) (changed, ok bool, err error) {
+	question := []string{"status", "--porcelain", "--ignore-submodules=dirty"}
+	if len(but) > 0 {
+		question = append(question, "--", ".")
+	}
+	for _, name := range but {
+		question = append(question, ":(exclude,literal)"+name)
+	}
+	out, ok, err := r.Ask(ctx, question...)
 	return out != "", ok, err
 }
 
