@@ -50,11 +50,6 @@ func RunDockerfile(ctx context.Context, store *storage.Store, d Dockerfile) (id 
 	if err != nil {
 		return "", err
 	}
-	if d.From != "" {
-		if err := store.Mount(d.From, CheckRoot); err != nil {
-			return "", err
-		}
-	}
 	restore, err := setProxies(d.Proxies)
 	if err != nil {
 		return "", err
@@ -70,7 +65,8 @@ func RunDockerfile(ctx context.Context, store *storage.Store, d Dockerfile) (id 
 }
 
 // CheckDockerfile is the gate before buildah: it returns an error for what a
-// stranger's Dockerfile, or the ONBUILD of its base images, may not ask for.
+// stranger's Dockerfile, or the ONBUILD of its base images, may not ask for, and
+// for a base image in which no container can be started, see [CheckRoot].
 func CheckDockerfile(store *storage.Store, d Dockerfile) error {
 	text, err := os.ReadFile(d.File)
 	if err != nil {
@@ -91,7 +87,9 @@ func CheckDockerfile(store *storage.Store, d Dockerfile) error {
 		if err != nil {
 			break
 		}
-		err = checkTriggers(store, id)
+		if err = checkTriggers(store, id); err == nil {
+			err = store.Mount(id, CheckRoot)
+		}
 	}
 	return err
 }
