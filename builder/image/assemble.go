@@ -23,7 +23,6 @@ import (
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // assembly is one making of a kube-build image.
@@ -346,13 +345,9 @@ func (a assembly) dockerfile(ctx context.Context, file string, labels map[string
 // baseUser returns the user that the base image runs commands as, "" if that is
 // root or cannot be told.
 func (a assembly) baseUser() string {
-	data, err := a.store.Config(a.Base.ID)
-	if err != nil {
+	config, err := imageConfig(a.store, a.Base.ID)
+	if err != nil || config.byRoot() {
 		return ""
 	}
-	var image ocispec.Image
-	if json.Unmarshal(data, &image) != nil || slices.Contains([]string{"0", "root"}, image.Config.User) {
-		return ""
-	}
-	return image.Config.User
+	return config.Config.User
 }

@@ -217,7 +217,15 @@ type config struct {
 		Env        []string          `json:"Env"`
 		Labels     map[string]string `json:"Labels"`
 		WorkingDir string            `json:"WorkingDir"`
+		User       string            `json:"User"`
 	} `json:"config"`
+}
+
+// byRoot reports whether the image's commands are root's: its user is none or
+// root, with whichever group.
+func (c config) byRoot() bool {
+	user, _, _ := strings.Cut(c.Config.User, ":")
+	return user == "" || user == "0" || user == "root"
 }
 
 func imageConfig(store *storage.Store, id string) (config, error) {

@@ -271,3 +271,15 @@ func TestLookInto(t *testing.T) {
 		}
 	}
 }
+
+func TestByRoot(t *testing.T) {
+	for user, want := range map[string]bool{
+		"": true, "0": true, "root": true, "0:0": true, "root:root": true, "0:5": true, "1000": false, "build:root": false, "00x": false,
+	} {
+		var c config
+		c.Config.User = user
+		if c.byRoot() != want {
+			t.Errorf("%q is root: %t", user, !want)
+		}
+	}
+}
