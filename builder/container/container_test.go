@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	containersconf "github.com/containers/common/pkg/config"
 	"github.com/kbuild/kbuild/builder/container/containertest"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/kbuild/kbuild/storage/files/filestest"
@@ -218,7 +219,7 @@ func TestRunConfined(t *testing.T) {
 		t.Fatal(err)
 	}
 	caps, err := capabilities()
-	if err != nil || len(caps) != len(defaultCapabilities) {
+	if err != nil || len(caps) != len(containersconf.DefaultCapabilities) {
 		t.Fatalf("this process has %q of the default capabilities (%v)", caps, err)
 	}
 	look := []string{"bash", "-c", `while read -r name value; do case $name in Cap*|Seccomp:) echo -n "$name$value ";; esac; done </proc/self/status

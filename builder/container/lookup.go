@@ -82,22 +82,21 @@ const accountsLimit = 1 << 20
 // the container (CVE-2026-41579), and a pipe would stop it for ever
 // (CVE-2024-9676).
 func CheckRoot(root string) error {
-	dir, err := os.OpenFile(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, err := os.OpenRoot(root)
 	if err != nil {
 		return fmt.Errorf("open the image's root: %w", err)
 	}
 	defer dir.Close()
 	for _, name := range []string{"dev", "proc", "sys"} {
-		var st unix.Stat_t
-		err := unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
-		if errors.Is(err, unix.ENOENT) {
+		info, err := dir.Lstat(name)
+		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("look at /%s in the image: %w", name, err)
 		}
-		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			return &RootError{"/" + name, kindOf(modeOf(st.Mode)), "a directory"}
+		if !info.IsDir() {
+			return &RootError{"/" + name, kindOf(info.Mode()), "a directory"}
 		}
 	}
 	for _, name := range []string{"/etc/passwd", "/etc/group"} {
@@ -111,20 +110,4 @@ func CheckRoot(root string) error {
 // missing tells that a path leads to nothing in the image.
 func missing(err error) bool {
 	return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
-}
-
-func modeOf(mode uint32) os.FileMode {
-	switch mode & unix.S_IFMT {
-	case unix.S_IFDIR:
-		return os.ModeDir
-	case unix.S_IFREG:
-		return 0
-	case unix.S_IFLNK:
-		return os.ModeSymlink
-	case unix.S_IFIFO:
-		return os.ModeNamedPipe
-	case unix.S_IFSOCK:
-		return os.ModeSocket
-	}
-	return os.ModeDevice
 }

@@ -8,20 +8,15 @@ import (
 	"slices"
 	"strings"
 
+	containersconf "github.com/containers/common/pkg/config"
 	"github.com/containers/common/pkg/seccomp"
 	"github.com/moby/sys/capability"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// defaultCapabilities are those that podman and buildah give a container's root,
-// see default_capabilities in containers.conf(5).
-var defaultCapabilities = []string{
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE",
-	"CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
-}
-
-// capabilities are the default ones as far as this process has them: nothing
-// gives a container others.
+// capabilities are those that podman and buildah give a container's root, see
+// default_capabilities in containers.conf(5), as far as this process has them:
+// nothing gives a container others.
 func capabilities() ([]string, error) {
 	own, err := capability.NewPid2(0)
 	if err == nil {
@@ -33,7 +28,7 @@ func capabilities() ([]string, error) {
 	var list []string
 	for _, c := range capability.ListKnown() {
 		name := "CAP_" + strings.ToUpper(c.String())
-		if slices.Contains(defaultCapabilities, name) && own.Get(capability.BOUNDING, c) {
+		if slices.Contains(containersconf.DefaultCapabilities, name) && own.Get(capability.BOUNDING, c) {
 			list = append(list, name)
 		}
 	}

@@ -4,18 +4,15 @@ import (
 	"errors"
 	"os"
 	"strings"
-)
 
-// proxyVariables are those that programs and buildah know.
-var proxyVariables = []string{
-	"http_proxy", "https_proxy", "no_proxy", "ftp_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "FTP_PROXY",
-}
+	containersconf "github.com/containers/common/pkg/config"
+)
 
 // setProxies makes the proxies those of this process, and no others, for a while:
 // buildah hands its own environment's on. A user's may have a password in them.
 func setProxies(proxies []string) (restore func() error, err error) {
 	before := map[string]string{}
-	for _, name := range proxyVariables {
+	for _, name := range containersconf.ProxyEnv {
 		if value, ok := os.LookupEnv(name); ok {
 			before[name] = value
 			err = errors.Join(err, os.Unsetenv(name))
@@ -26,7 +23,7 @@ func setProxies(proxies []string) (restore func() error, err error) {
 		err = errors.Join(err, os.Setenv(name, value))
 	}
 	return func() (err error) {
-		for _, name := range proxyVariables {
+		for _, name := range containersconf.ProxyEnv {
 			if value, ok := before[name]; ok {
 				err = errors.Join(err, os.Setenv(name, value))
 			} else {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	containersconf "github.com/containers/common/pkg/config"
 	"github.com/kbuild/kbuild/storage/files/filestest"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -36,7 +37,7 @@ func TestContainerSpec(t *testing.T) {
 		!slices.Contains(p.Env, "PATH=/go/bin") || p.SelinuxLabel != "process" || spec.Linux.MountLabel != "mount" {
 		t.Errorf("%+v", p)
 	}
-	if c := spec.Process.Capabilities; !slices.Equal(c.Bounding, defaultCapabilities) || !slices.Equal(c.Effective, defaultCapabilities) || c.Ambient != nil || c.Inheritable != nil {
+	if c := spec.Process.Capabilities; !slices.Equal(c.Bounding, containersconf.DefaultCapabilities) || !slices.Equal(c.Effective, containersconf.DefaultCapabilities) || c.Ambient != nil || c.Inheritable != nil {
 		t.Errorf("capabilities %+v", c)
 	}
 	if spec.Version != "1.0.2" || !slices.Contains(spec.Process.Env, "HOME=/") {

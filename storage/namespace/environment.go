@@ -3,7 +3,6 @@ package namespace
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/containers/storage/pkg/homedir"
@@ -20,12 +19,11 @@ const nowhere = "/nonexistent/.config"
 // DynamicUser; XDG_RUNTIME_DIR is another user's after su(1), and gone after a
 // logout.
 func environment() []string {
-	env := os.Environ()
+	var env []string
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir == "" || RuntimeDirProblem(dir) != "" {
 		// Inside, the libraries would look for the credentials of uid 0, in a
 		// directory that real root may have closed; podman does the same.
 		os.Unsetenv("XDG_RUNTIME_DIR") //nolint:errcheck // of a fixed name
-		env = without(env, "XDG_RUNTIME_DIR")
 		if own, err := homedir.GetRuntimeDir(); err == nil && RuntimeDirProblem(own) == "" {
 			env = append(env, "XDG_RUNTIME_DIR="+own)
 		}
@@ -33,18 +31,7 @@ func environment() []string {
 	if os.Getenv("XDG_CONFIG_HOME") == "" && HomeProblem(os.Getenv("HOME")) != "" {
 		env = append(env, "XDG_CONFIG_HOME="+nowhere)
 	}
-	return env
-}
-
-// without is an environment without a variable.
-func without(env []string, name string) []string {
-	var rest []string
-	for _, variable := range env {
-		if !strings.HasPrefix(variable, name+"=") {
-			rest = append(rest, variable)
-		}
-	}
-	return rest
+	return append(os.Environ(), env...)
 }
 
 // RuntimeDirProblem says why a directory cannot hold what lives as long as a

@@ -65,29 +65,24 @@ var flagNames = map[string]uintptr{
 	"dirsync": unix.MS_DIRSYNC,
 }
 
-// Nothing that is mounted in a container is seen elsewhere, so that of all kinds
-// of propagation only whether what is mounted elsewhere comes in matters.
-var propagations = map[string]uintptr{
-	"private": 0, "rprivate": 0, "unbindable": 0, "runbindable": 0, "shared": 0, "rshared": 0,
-	"slave": 0, "rslave": 0,
-}
-
-// ordinary are options that say what is so anyway, or are of no account here.
+// ordinary are options that say what is so anyway, or are of no account here, as
+// every kind of propagation is: nothing that is mounted in a container is seen
+// elsewhere.
 var ordinary = []string{
 	"bind", "rw", "suid", "dev", "exec", "async", "defaults", "atime", "norelatime", "nostrictatime",
+	"private", "rprivate", "unbindable", "runbindable", "shared", "rshared", "slave", "rslave",
 }
 
 func parseOptions(list []string) options {
 	var o options
 	for _, option := range list {
 		flag, isFlag := flagNames[option]
-		_, isPropagation := propagations[option]
 		switch {
 		case isFlag:
 			o.flags |= flag
 		case option == "rbind":
 			o.recursive = true
-		case isPropagation, slices.Contains(ordinary, option):
+		case slices.Contains(ordinary, option):
 		default:
 			o.data = append(o.data, option)
 		}
