@@ -130,12 +130,25 @@ func TestExamine(t *testing.T) {
 				h.ReadFile = files(map[string]string{"/etc/subuid": text, "/etc/subgid": text})
 			}, SubordinateIDs, Warning, "are you's, too", "sudo usermod --del-subuids 100000-165535 --del-subgids 100000-165535 me && sudo usermod --add",
 		},
+		"no ranges, and none left": {
+			func(h *Host) {
+				h.ReadFile = files(map[string]string{"/etc/subuid": "you:1:4294967290\n", "/etc/subgid": ""})
+				h.Mappings = func() namespace.IDMappings { return namespace.IDMappings{Single: true, Why: "no ids"} }
+			}, SubordinateIDs, Warning, "no ids", "",
+		},
+		"no privileges to gain": {
+			func(h *Host) {
+				h.TryMappings = func(namespace.IDMappings) error {
+					return &namespace.MapError{Tool: "newuidmap", Said: "denied", Cause: "x", NoNewPrivileges: true}
+				}
+			}, SubordinateIDs, Warning, "newuidmap does not work: denied (x)", "allowPrivilegeEscalation: true",
+		},
 		"newuidmap without rights": {
 			func(h *Host) {
 				h.TryMappings = func(namespace.IDMappings) error {
 					return &namespace.MapError{
-						Tool: "newuidmap", Said: "denied",
-						Cause: "/x/newuidmap is neither setuid nor has capabilities; file capabilities serve: setcap cap_setuid+ep /x/newuidmap",
+						Tool: "newuidmap", Said: "denied", Cause: "/x/newuidmap is neither setuid nor has capabilities",
+						Capability: "cap_setuid+ep", Path: "/x/newuidmap",
 					}
 				}
 			}, SubordinateIDs, Warning, "newuidmap does not work: denied", "sudo setcap cap_setuid+ep /x/newuidmap",
@@ -199,6 +212,9 @@ func TestExamine(t *testing.T) {
 			for _, f := range findings {
 				if f.Check == test.check && (f.Severity != test.worst || !strings.Contains(f.Found, test.found) || !strings.Contains(f.Fix, test.fix)) {
 					t.Errorf("%+v", f)
+				}
+				if strings.Contains(f.Fix, "usermod") && strings.Contains(f.Fix, "  ") {
+					t.Errorf("a command without a range: %+v", f)
 				}
 				if f.Severity == Fine && f.Fix != "" {
 					t.Errorf("nothing is wrong, and yet: %+v", f)

@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -50,11 +51,19 @@ func (h Host) moreIDs() string {
 		}
 	}
 	if len(ownRanges(h)) == 0 {
-		if free := FreeRange(h.ReadFile, rangeLength); free != "" {
-			commands = append(commands, h.root("usermod --add-subuids "+free+" --add-subgids "+free+" "+h.Account))
-		}
+		commands = append(commands, h.addIDs()...)
 	}
 	return strings.Join(commands, " && ")
+}
+
+// addIDs is the command that gives the user a range that nobody has, or none
+// where there is no such range.
+func (h Host) addIDs() []string {
+	command := addIDs(h.ReadFile, h.Account, rangeLength)
+	if command == "" {
+		return nil
+	}
+	return []string{h.root(command)}
 }
 
 // ownRanges are the user's entries of both files, by name and by number.
@@ -96,30 +105,28 @@ func triedIDs(h Host) (Severity, string, string) {
 	}
 	if other := h.overlap(); other != "" {
 		return Warning, "the ids are " + other + "'s, too: each can write the files of the other's containers",
-			h.delOverlap() + " && " + h.moreOf(rangeLength)
+			strings.Join(append([]string{h.delOverlap()}, h.addIDs()...), " && ")
 	}
 	if count := has(ids) - 1; count < rangeLength {
-		return Warning, fmt.Sprintf("%d ids: images with files of others cannot be unpacked", count), h.moreOf(rangeLength)
+		return Warning, fmt.Sprintf("%d ids: images with files of others cannot be unpacked", count),
+			strings.Join(h.addIDs(), "")
 	}
 	return Fine, found, ""
 }
 
-func (h Host) moreOf(count uint64) string {
-	free := FreeRange(h.ReadFile, count)
-	return h.root("usermod --add-subuids " + free + " --add-subgids " + free + " " + h.Account)
-}
-
 // mapFix is the command that makes newuidmap or newgidmap work.
 func (h Host) mapFix(err error) string {
-	if strings.Contains(err.Error(), "no_new_privs") {
+	var refused *namespace.MapError
+	switch {
+	case !errors.As(err, &refused):
+		return ""
+	case refused.NoNewPrivileges:
 		return "allowPrivilegeEscalation: true, in the securityContext of the pod; " +
 			"docker and podman: no --security-opt no-new-privileges"
+	case refused.Capability != "":
+		return h.root("setcap " + refused.Capability + " " + refused.Path)
 	}
-	_, command, ok := strings.Cut(err.Error(), "setcap ")
-	if !ok {
-		return ""
-	}
-	return h.root("setcap " + strings.TrimSuffix(command, ")"))
+	return ""
 }
 
 // delOverlap takes the user's ranges away from him.

@@ -43,9 +43,9 @@ const (
 	rangeLength = 65_536  // what useradd(8) gives
 )
 
-// FreeRange is the first range of so many ids that no user has, in words for
-// usermod(8); read reads a file.
-func FreeRange(read func(string) ([]byte, error), count uint64) string {
+// freeRange is the first range of so many ids that no user has, in words for
+// usermod(8), or "" where there is none; read reads a file.
+func freeRange(read func(string) ([]byte, error), count uint64) string {
 	var taken []idRange
 	for _, file := range idFiles {
 		if data, err := read(file); err == nil {
@@ -70,9 +70,18 @@ func FreeRange(read func(string) ([]byte, error), count uint64) string {
 func MoreIDs(read func(string) ([]byte, error), user string, greatest, has uint64) string {
 	missing := greatest + 1 - min(has, greatest)
 	missing = (missing + rangeLength - 1) / rangeLength * rangeLength
-	free := FreeRange(read, missing)
+	if command := addIDs(read, user, missing); command != "" {
+		return "sudo " + command
+	}
+	return ""
+}
+
+// addIDs is root's command that gives a user so many more ids, or "" where there
+// are not so many.
+func addIDs(read func(string) ([]byte, error), user string, count uint64) string {
+	free := freeRange(read, count)
 	if free == "" {
 		return ""
 	}
-	return fmt.Sprintf("sudo usermod --add-subuids %s --add-subgids %s %s", free, free, user)
+	return fmt.Sprintf("usermod --add-subuids %s --add-subgids %s %s", free, free, user)
 }

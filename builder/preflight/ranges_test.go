@@ -22,7 +22,7 @@ func TestFreeRange(t *testing.T) {
 			}
 			return []byte(text), nil
 		}
-		if got := FreeRange(read, rangeLength); got != want {
+		if got := freeRange(read, rangeLength); got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}
 	}

@@ -221,7 +221,9 @@ func TryMappings(ids IDMappings) error {
 			if said == "" {
 				said = err.Error()
 			}
-			return &MapError{Tool: tool, Said: said, Cause: causeOf(tool, list)}
+			e := &MapError{Tool: tool, Said: said}
+			e.find(list)
+			return e
 		}
 	}
 	return nil
@@ -236,34 +238,54 @@ func idle() int {
 // MapError says that newuidmap or newgidmap does not give a user its
 // subordinate ids.
 type MapError struct {
-	Tool, Said, Cause string
+	Tool, Said string
+	// Cause is why, "" that it was not found.
+	Cause string
+	// NoNewPrivileges says that the cause is no_new_privs, with which no program
+	// gets rights from its file.
+	NoNewPrivileges bool
+	// Capability is what the file at Path serves with, in the words of setcap(8):
+	// that it has no such capability is the cause.
+	Capability, Path string
 }
 
 func (e *MapError) Error() string {
 	text := e.Tool + " does not work: " + strings.TrimPrefix(e.Said, e.Tool+": ")
-	if e.Cause != "" {
-		text += " (" + e.Cause + ")"
+	cause := e.Cause
+	if e.Capability != "" {
+		cause += "; file capabilities serve: setcap " + e.Capability + " " + e.Path
+	}
+	if cause != "" {
+		text += " (" + cause + ")"
 	}
 	return text
 }
 
-// causeOf finds why a tool that maps ids is refused.
-func causeOf(tool string, list []specs.LinuxIDMapping) string {
-	if outside := outsideOf(list); outside != "" {
-		return outside
+// find finds why the tool was refused when it was to map these ids.
+func (e *MapError) find(list []specs.LinuxIDMapping) {
+	if e.Cause = outsideOf(list); e.Cause != "" {
+		return
 	}
-	path, err := exec.LookPath(tool)
+	path, err := exec.LookPath(e.Tool)
 	if err != nil {
-		return ""
+		return
 	}
 	if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && set == 1 {
-		return "no_new_privs is set, as by allowPrivilegeEscalation: false, so that it gets no rights"
+		e.NoNewPrivileges = true
+		e.Cause = "no_new_privs is set, as by allowPrivilegeEscalation: false, so that it gets no rights"
+		return
 	}
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err == nil && st.Flags&unix.ST_NOSUID != 0 {
-		return path + " lies on a file system mounted nosuid, so that it gets no rights"
+		e.Cause = path + " lies on a file system mounted nosuid, so that it gets no rights"
+		return
 	}
-	want := map[string]capability.Cap{"newuidmap": capability.CAP_SETUID, "newgidmap": capability.CAP_SETGID}[tool]
+	e.findRights(path)
+}
+
+// findRights finds which rights the tool at a path lacks.
+func (e *MapError) findRights(path string) {
+	want := map[string]capability.Cap{"newuidmap": capability.CAP_SETUID, "newgidmap": capability.CAP_SETGID}[e.Tool]
 	mode, byFile := os.FileMode(0), false
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode()
@@ -273,22 +295,24 @@ func causeOf(tool string, list []specs.LinuxIDMapping) string {
 	}
 	bounds, err := capability.NewPid2(0)
 	if err != nil || bounds.Load() != nil {
-		return ""
+		return
 	}
-	setcap := fmt.Sprintf("file capabilities serve: setcap cap_%s+ep %s", want, path)
 	switch {
 	case !bounds.Get(capability.BOUNDING, want):
-		return fmt.Sprintf("the container around kbuild does not have the capability %s", strings.ToUpper(want.String()))
+		e.Cause = fmt.Sprintf("the container around kbuild does not have the capability %s", strings.ToUpper(want.String()))
+		return
 	case byFile:
-		return ""
+		return
 	case mode&os.ModeSetuid == 0:
-		return path + " is neither setuid nor has capabilities; " + setcap
+		e.Cause = path + " is neither setuid nor has capabilities"
 	case !bounds.Get(capability.BOUNDING, capability.CAP_SYS_ADMIN):
 		// The kernel asks the writer of a mapping for CAP_SYS_ADMIN over the new
 		// namespace, which its owner has, and root of a container has not.
-		return "setuid does not serve in a container without CAP_SYS_ADMIN; " + setcap
+		e.Cause = "setuid does not serve in a container without CAP_SYS_ADMIN"
+	default:
+		return
 	}
-	return ""
+	e.Capability, e.Path = fmt.Sprintf("cap_%s+ep", want), path
 }
 
 // outsideOf says which ids do not exist in this process's own user namespace,
