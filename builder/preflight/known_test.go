@@ -1,6 +1,10 @@
 package preflight
 
 import (
+	"bytes"
+	"compress/gzip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -10,7 +14,7 @@ func TestKnownHoles(t *testing.T) {
 		severity Severity
 		found    string
 	}{
-		"runc version 1.1.5+ds1\ncommit: x": {Warning, "runc 1.1.5+ds1 may have CVE-2025-31133, CVE-2025-52565, CVE-2025-52881, CVE-2026-41579; whether the package, p,"},
+		"runc version 1.1.5+ds1\ncommit: x": {Warning, "runc 1.1.5+ds1; it may have CVE-2025-31133, CVE-2025-52565, CVE-2025-52881, CVE-2026-41579; whether its package, p, fixes them is unknown"},
 		"runc version 1.2.8":                {Warning, "may have CVE-2026-41579"},
 		"runc version 1.3.2":                {Warning, "CVE-2025-31133"},
 		"runc version 1.3.3":                {Warning, "may have CVE-2026-41579"},
@@ -20,11 +24,47 @@ func TestKnownHoles(t *testing.T) {
 		"runc version 1.5.0":                {Fine, "runc 1.5.0"},
 		"runc version 2.0.0":                {Fine, "runc 2.0.0"},
 		"runc version unknown":              {Fine, "is unknown"},
-		"crun version 1.8.1":                {Fine, "whether crun version 1.8.1 has known faults is unknown"},
+		"crun version 1.8.1":                {Warning, "crun 1.8.1; it may have CVE-2026-88264, CVE-2026-88265"},
+		"crun version 1.30":                 {Fine, "crun 1.30"},
+		"crun version 1.30.1":               {Fine, "crun 1.30.1"},
+		"youki version 1":                   {Fine, "whether youki version 1 has known faults is unknown"},
 		"":                                  {Fine, "is unknown"},
 	} {
-		if f := KnownHoles(said, "p"); f.Severity != want.severity || !strings.Contains(f.Found, want.found) {
+		if f := KnownHoles(said, Package{Name: "p"}); f.Severity != want.severity || !strings.Contains(f.Found, want.found) {
 			t.Errorf("%q: %+v", said, f)
 		}
+	}
+}
+
+// What a distribution fixed in an older release its package's changelog says.
+func TestKnownHolesOfAPackage(t *testing.T) {
+	const changelog = "runc (1.1.5+ds1-1+deb12u2) bookworm-security\n  * CVE-2025-31133, CVE-2025-52565, CVE-2025-52881\n"
+	for text, want := range map[string]struct {
+		severity Severity
+		found    string
+	}{
+		changelog: {Warning, "; its package, p, fixes CVE-2025-31133, CVE-2025-52565, CVE-2025-52881; it may have CVE-2026-41579: " +
+			"the changelog of its package, p, names no fix"},
+		changelog + "CVE-2026-41579": {Fine, "fixes CVE-2025-31133, CVE-2025-52565, CVE-2025-52881, CVE-2026-41579"},
+		"runc (1) new":               {Warning, "runc 1.1.5; it may have CVE-2025-31133"},
+	} {
+		if f := KnownHoles("runc version 1.1.5", Package{"p", text}); f.Severity != want.severity || !strings.Contains(f.Found, want.found) {
+			t.Errorf("%q: %+v", text, f)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "changelog.Debian.gz")
+	if got := debianChangelog(file); got != "" {
+		t.Errorf("a changelog that is not there says %q", got)
+	}
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	if _, err := w.Write([]byte(changelog)); err != nil || w.Close() != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, packed.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := debianChangelog(file); got != changelog {
+		t.Errorf("the changelog says %q", got)
 	}
 }
