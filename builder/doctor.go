@@ -2,10 +2,13 @@ package builder
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,51 +18,85 @@ import (
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/kbuild/kbuild/storage/namespace"
+	"golang.org/x/sys/unix"
 )
 
 // Doctor tries what a build needs of this host, without a tree or an image, and
 // changes nothing. The status is 1 where a build would fail.
 func Doctor(ctx context.Context, req DoctorRequest, report Reporter) (status int, err error) {
 	host := preflight.ThisHost(req.Isolation)
-	host.Places(req.Store.Root, req.CacheDir)
+	host.Cache, host.Store = req.CacheDir, func() (string, error) { return storage.Root(req.Store) }
 	asked := make(chan []preflight.Finding, 1)
 	go func() { asked <- reached(ctx, req, voice{report}) }()
-	found := preflight.Examine(host)
-	found = append(found, mirrorSettings(req, voice{report}))
-	found = append(found, <-asked...)
-	if preflight.Err(preflight.Entry(host)) != nil {
-		return doctorStatus(found), report.Findings(found)
-	}
-	forget, err := ownRuntimeDir()
+	forget, err := ownRuntimeDir(&host)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, forget()) }()
-	order := doctorOrder{DoctorRequest: req, Found: found, Dir: existing(host.Store)}
-	i := begin(ctx, report, namespace.Options{})
-	defer i.Close()
-	return i.do(ctx, "doctor", order)
+	found := preflight.Examine(host)
+	if holes, ok := preflight.InstalledHoles(ctx, host); ok {
+		found = append(found, holes)
+	}
+	found = append(found, mirrorSettings(req, voice{report}))
+	if preflight.Err(preflight.Entry(host)) == nil {
+		tried, err := tryInside(ctx, req, host, report)
+		if err != nil {
+			return 0, err
+		}
+		found = append(found, tried...)
+	}
+	found = append(found, <-asked...)
+	if preflight.Worst(found) == preflight.Fatal {
+		status = 1
+	}
+	return status, report.Findings(found)
 }
 
-// ownRuntimeDir gives the worker a directory for what lives as long as a session
-// where the user has none: the libraries would make one that stays.
-func ownRuntimeDir() (forget func() error, err error) {
+// ownRuntimeDir gives this process and the worker a directory for what lives as
+// long as a session where the user has none: the libraries would make one that
+// stays. What is looked at is still the user's.
+func ownRuntimeDir(host *preflight.Host) (forget func() error, err error) {
 	const variable = "XDG_RUNTIME_DIR"
-	if dir := os.Getenv(variable); dir != "" && namespace.RuntimeDirProblem(dir) == "" {
+	users := os.Getenv(variable)
+	if users != "" && namespace.RuntimeDirProblem(users) == "" {
 		return func() error { return nil }, nil
 	}
 	dir, err := doctorDir("/tmp")
 	if err != nil {
 		return nil, &TempDirError{err}
 	}
+	host.Getenv = func(name string) string {
+		if name == variable {
+			return users
+		}
+		return os.Getenv(name)
+	}
 	return func() error { return os.RemoveAll(dir) }, os.Setenv(variable, dir)
 }
 
-func doctorStatus(found []preflight.Finding) int {
-	if preflight.Worst(found) == preflight.Fatal {
-		return 1
+// tryInside lets a worker try what only the namespaces show.
+func tryInside(
+	ctx context.Context, req DoctorRequest, host preflight.Host, report Reporter,
+) (found []preflight.Finding, err error) {
+	fd, err := unix.MemfdCreate("doctor", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a file in memory: %w", err)
 	}
-	return 0
+	result := os.NewFile(uintptr(fd), "doctor")
+	defer result.Close()
+	order := doctorOrder{DoctorRequest: req}
+	if root, err := host.Store(); err == nil {
+		order.Dir = existing(root)
+	}
+	i := begin(ctx, report, namespace.Options{}, result)
+	defer i.Close()
+	if _, err := i.do(ctx, "doctor", order); err != nil {
+		return nil, err
+	}
+	if err := json.NewDecoder(io.NewSectionReader(result, 0, maxSaid)).Decode(&found); err != nil {
+		return nil, fmt.Errorf("read what was tried: %w", err)
+	}
+	return found, nil
 }
 
 // existing is a directory, or the nearest above it that is there.
@@ -93,11 +130,16 @@ func reached(ctx context.Context, req DoctorRequest, v voice) []preflight.Findin
 	if !req.Network {
 		return nil
 	}
+	if req.Offline {
+		return []preflight.Finding{{Check: "mirrors", Found: "not asked, as kbuild is offline"}}
+	}
+	// Files are no matter of the network.
+	sources := slices.DeleteFunc(slices.Clone(req.Mirrors.Sources), func(s mirror.Source) bool { return !s.IsRegistry() })
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
-	list := make([]preflight.Finding, len(req.Mirrors.Sources))
+	list := make([]preflight.Finding, len(sources))
 	var all sync.WaitGroup
-	for i, source := range req.Mirrors.Sources {
+	for i, source := range sources {
 		all.Add(1)
 		go func() {
 			defer all.Done()
@@ -126,19 +168,29 @@ func doctorDir(cache string) (dir string, err error) {
 	return "", err
 }
 
+// trialTime is what a runtime has to start a container, so that all is said
+// within two seconds.
+const trialTime = time.Second
+
 // doctorInside is the part of Doctor inside the namespaces, where containers are
 // started.
 func doctorInside(ctx context.Context, w *worker, o doctorOrder) (status int, err error) {
+	if len(w.files) != 1 {
+		return 0, fmt.Errorf("try the host: %d files came with the order, not 1", len(w.files))
+	}
 	dir, err := doctorDir(o.CacheDir)
 	if err != nil {
 		return 0, &TempDirError{err}
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	attempts, err := container.TryAll(ctx, dir)
+	attempts, err := container.TryAll(ctx, dir, trialTime)
 	if err != nil {
 		return 0, err
 	}
 	host := preflight.ThisHost(o.Isolation)
-	found := append(o.Found, host.TriedRuntimes(attempts), host.TriedOverlay(storage.TryOverlay(o.Dir)))
-	return doctorStatus(found), w.Findings(found)
+	found := []preflight.Finding{host.TriedRuntimes(attempts)}
+	if o.Dir != "" {
+		found = append(found, host.TriedOverlay(storage.TryOverlay(o.Dir)))
+	}
+	return 0, json.NewEncoder(w.files[0]).Encode(found)
 }

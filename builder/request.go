@@ -10,7 +10,6 @@ import (
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/builder/objects"
-	"github.com/kbuild/kbuild/builder/preflight"
 	"github.com/kbuild/kbuild/builder/trust"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
@@ -275,8 +274,7 @@ type (
 	}
 	doctorOrder struct {
 		DoctorRequest
-		Found []preflight.Finding // outside the namespaces
-		Dir   string              // where the store will be, or what is above it
+		Dir string // where the store will be, or what is above it; "" is not known
 	}
 	lockOrder struct {
 		LockRequest

@@ -104,6 +104,12 @@ func Exists(opts Options) (bool, error) {
 	return err == nil, err
 }
 
+// Root is the directory of the store that opts name, be it there or not.
+func Root(opts Options) (string, error) {
+	options, err := storeOptions(opts)
+	return options.GraphRoot, err
+}
+
 // Close gives the store back. Images stay.
 func (s *Store) Close() error {
 	if s.unsynced != nil {

@@ -60,6 +60,7 @@ type Options struct {
 	Network     Network
 	Workdir     string // "": the image's own
 	Terminal    bool   // give the command a terminal
+	Trial       bool   // nothing is in the container: at the end it is not waited for
 	Host        Host
 	Stdin       io.Reader // nil: nothing to read
 	Stdout      io.Writer // nil: nobody reads it

@@ -41,7 +41,10 @@ func pulled(t *testing.T, store *storage.Store, img v1.Image) (name reference.Na
 	if err != nil {
 		t.Fatal(err)
 	}
-	base, _, err := mirror.Pull(context.Background(), store, name, []mirror.Source{source}, mirror.Options{})
+	// Not root's, which a user cannot read.
+	auth := filepath.Join(t.TempDir(), "auth.json")
+	filestest.Write(t, auth, "{}")
+	base, _, err := mirror.Pull(context.Background(), store, name, []mirror.Source{source}, mirror.Options{Authfile: auth})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // run runs a container with the runtime, which is started once: it creates the
@@ -77,13 +78,17 @@ func (h Host) run(ctx context.Context, spec *specs.Spec, opts Options) (said []b
 	killed := make(chan struct{})
 	go func() {
 		defer close(killed)
-		h.killAtEnd(ctx, cmd.Process, program, id, ended)
+		if opts.Trial {
+			killTrial(ctx, cmd.Process, ended)
+		} else {
+			h.killAtEnd(ctx, cmd.Process, program, id, ended)
+		}
 	}()
 	err = cmd.Wait()
 	close(ended)
 	<-killed
 	// Whoever could write to it has ended with the container.
-	if err := report.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := report.SetReadDeadline(time.Now().Add(opts.linger())); err != nil {
 		return nil, err
 	}
 	said, errRead := io.ReadAll(io.LimitReader(report, statusLimit))
@@ -146,8 +151,7 @@ func connect(cmd *exec.Cmd, opts Options) (started func()) {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = opts.Stdin, opts.Stdout, opts.Stderr
 		return func() {}
 	}
-	// What the runtime leaves behind may keep the pipes open.
-	cmd.WaitDelay = 5 * time.Second
+	cmd.WaitDelay = opts.linger()
 	// An *os.File would be handed over as it is.
 	cmd.Stdout, cmd.Stderr = struct{ io.Writer }{opts.Stdout}, struct{ io.Writer }{opts.Stderr}
 	stdin, err := cmd.StdinPipe()
@@ -160,6 +164,24 @@ func connect(cmd *exec.Cmd, opts Options) (started func()) {
 			io.Copy(stdin, opts.Stdin) //nolint:errcheck // a command need not read all
 			stdin.Close()
 		}()
+	}
+}
+
+// linger is for how long what a runtime leaves behind may keep pipes open.
+func (o Options) linger() time.Duration {
+	if o.Trial {
+		return time.Second
+	}
+	return 5 * time.Second
+}
+
+// killTrial kills a runtime, and what it started in its session, when ctx ends:
+// one that hangs would not kill its container either.
+func killTrial(ctx context.Context, process *os.Process, ended <-chan struct{}) {
+	select {
+	case <-ctx.Done():
+		unix.Kill(-process.Pid, unix.SIGKILL) //nolint:errcheck // it may just have ended
+	case <-ended:
 	}
 }
 

@@ -158,7 +158,7 @@ func FindHost(ctx context.Context, asked Isolation, dir, cache string) (Host, []
 		if before, ok := known.find(trial); ok && (before.Answer == "" || contained && asked == "") {
 			trial = before
 		} else {
-			if err := Try(ctx, host); err != nil {
+			if err := Try(ctx, host, Patience); err != nil {
 				if ctx.Err() != nil {
 					return Host{}, nil, ctx.Err()
 				}
@@ -183,21 +183,32 @@ func FindHost(ctx context.Context, asked Isolation, dir, cache string) (Host, []
 // container, only says that it was started.
 const ProbeName = "/kbuild-probe"
 
-// trialTime is what a runtime has to start a container that does nothing.
-const trialTime = 30 * time.Second
+// Patience is the time in which a build expects a runtime to start a container
+// that does nothing.
+const Patience = 30 * time.Second
+
+func probeIn(dir string) string { return filepath.Join(dir, "probe") }
+
+// copyProbe copies this program to where [Try] mounts it from, if it is not
+// there: /proc/self/exe may be a bound file that has no path.
+func copyProbe(dir string) error {
+	if err := files.Copy("/proc/self/exe", probeIn(dir), files.Self()); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("copy this program: %w", err)
+	}
+	return nil
+}
 
 // Try starts this static binary in an otherwise empty container, the way a
-// compile would be started. It leaves nothing.
-func Try(ctx context.Context, host Host) (err error) {
+// compile would be started, and gives up after some time. It leaves nothing.
+func Try(ctx context.Context, host Host, patience time.Duration) (err error) {
 	root, err := os.MkdirTemp(host.Dir, "probe-")
 	if err != nil {
 		return fmt.Errorf("make an empty container: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(root)) }()
-	// A copy, because /proc/self/exe may be a bound file that has no path.
-	program := filepath.Join(host.Dir, "probe")
-	if err := files.Copy("/proc/self/exe", program, files.Self()); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("copy this program: %w", err)
+	program := probeIn(host.Dir)
+	if err := copyProbe(host.Dir); err != nil {
+		return err
 	}
 	mounts := []Mount{{Host: program, Container: ProbeName, ReadOnly: true}}
 	if isDynamic(program) {
@@ -208,20 +219,28 @@ func Try(ctx context.Context, host Host) (err error) {
 			}
 		}
 	}
-	bounded, cancel := context.WithTimeout(ctx, trialTime)
+	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var said bytes.Buffer
 	_, err = start(bounded, settings{}, root, []string{ProbeName}, Options{
-		Network: NetworkNone, Host: host, Mounts: mounts, Stdout: &said, Stderr: &said,
+		Network: NetworkNone, Host: host, Mounts: mounts, Stdout: &said, Stderr: &said, Trial: true,
 	})
 	if bounded.Err() != nil && ctx.Err() == nil {
-		return fmt.Errorf("it starts no container within %s", trialTime)
+		return slow(patience)
 	}
 	var exit *exec.ExitError
 	if lines := strings.Split(strings.TrimSpace(said.String()), "\n"); errors.As(err, &exit) && lines[0] != "" {
 		return errors.New(lines[len(lines)-1])
 	}
 	return err
+}
+
+// slow is the error of a runtime that started no container in time.
+func slow(after time.Duration) error {
+	if after < Patience {
+		return fmt.Errorf("it starts no container within %s, for which a build waits %s", after.Round(time.Millisecond), Patience)
+	}
+	return fmt.Errorf("it starts no container within %s", after)
 }
 
 // isDynamic reports whether a program needs a loader, and so libraries.

@@ -34,7 +34,7 @@ func faked(t *testing.T) Host {
 		Limit: func(int) (unix.Rlimit, error) {
 			return unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}, nil
 		},
-		Kernel: "6.1.0-42", Now: released.AddDate(1, 0, 0), Store: "/s", Cache: "/c",
+		Kernel: "6.1.0-42", Now: released.AddDate(1, 0, 0), Store: func() (string, error) { return "/s", nil }, Cache: "/c",
 	}
 }
 

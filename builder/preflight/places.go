@@ -2,7 +2,6 @@ package preflight
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -80,7 +79,13 @@ func mountFlags(st unix.Statfs_t) string {
 	return ", mounted " + strings.Join(names, ",")
 }
 
-func storePlace(h Host) (Severity, string, string) { return h.place(h.Store, "XDG_DATA_HOME") }
+func storePlace(h Host) (Severity, string, string) {
+	root, err := h.Store()
+	if err != nil {
+		return Fatal, err.Error(), "man 5 containers-storage.conf"
+	}
+	return h.place(root, "XDG_DATA_HOME")
+}
 
 func cachePlace(h Host) (Severity, string, string) { return h.place(h.Cache, "XDG_CACHE_HOME") }
 
@@ -120,25 +125,4 @@ func runtimePlace(h Host) (Severity, string, string) {
 		return Warning, "XDG_RUNTIME_DIR=" + dir + " " + problem + ", as after su: another is used", "unset XDG_RUNTIME_DIR"
 	}
 	return Fine, dir, ""
-}
-
-// Places sets where the store and what is kept lie; "" for the store is the
-// user's own.
-func (h *Host) Places(store, cache string) {
-	h.Store, h.Cache = store, cache
-	if store != "" {
-		return
-	}
-	if !h.Rootless {
-		h.Store = "/var/lib/containers/storage"
-		return
-	}
-	if h.Store = h.Getenv("XDG_DATA_HOME"); h.Store == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			home = "/"
-		}
-		h.Store = filepath.Join(home, ".local/share")
-	}
-	h.Store = filepath.Join(h.Store, "containers/storage")
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kbuild/kbuild/builder/container"
@@ -52,6 +53,9 @@ type Finding struct {
 	// Fix says what to do, when something is to be done: a command, where there
 	// is one.
 	Fix string `json:"fix,omitempty"`
+	// Chroot says that chroot isolation is a way out, which the user has to ask
+	// for.
+	Chroot bool `json:"chroot,omitempty"`
 }
 
 // Host is what the checks look at; tests put their own in.
@@ -76,8 +80,8 @@ type Host struct {
 	Limit       func(resource int) (unix.Rlimit, error)
 	Kernel      string // its release
 	Now         time.Time
-	Store       string // directories that kbuild writes to
-	Cache       string
+	Store       func() (string, error) // the directory of the store
+	Cache       string                 // that of what kbuild keeps
 }
 
 // ThisHost is the host this process runs on.
@@ -91,7 +95,7 @@ func ThisHost(isolation container.Isolation) Host {
 		rootless = true // then the trial tells
 	}
 	return Host{
-		UID: os.Geteuid(), Mappings: namespace.Mappings, Runtimes: container.FindRuntimes, UserNS: tryUserNamespace,
+		UID: os.Geteuid(), Mappings: namespace.Mappings, Runtimes: container.FindRuntimes, UserNS: sync.OnceValue(tryUserNamespace),
 		Unmappable: namespace.Unmappable, ReadFile: os.ReadFile, Rootless: rootless, Contained: namespace.InContainer(),
 		Isolation: isolation, Executable: self, Account: account(), TryMappings: namespace.TryMappings,
 		LookPath: exec.LookPath, Getenv: os.Getenv, Statfs: statfs, Access: unix.Access, Limit: limit,
@@ -126,7 +130,9 @@ func run(h Host, table []check) []Finding {
 	findings := make([]Finding, 0, len(table))
 	for _, c := range table {
 		severity, found, fix := c.look(h)
-		findings = append(findings, Finding{Check: c.name, Severity: severity, Found: found, Fix: fix})
+		findings = append(findings, Finding{
+			Check: c.name, Severity: severity, Found: found, Fix: fix, Chroot: c.name == Runtime && severity == Fatal,
+		})
 	}
 	return findings
 }

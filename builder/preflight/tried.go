@@ -40,9 +40,9 @@ func (h Host) TriedRuntimes(attempts []container.Attempt) Finding {
 		f.Fix = h.install("runc")
 	}
 	f.Found = strings.Join(append(failed, chroot), "; ")
-	f.Severity = Fatal
+	f.Severity, f.Chroot = Fatal, own.Answer == ""
 	if own.Answer == "" && h.Contained && h.Isolation == "" {
-		f.Severity = Warning
+		f.Severity, f.Chroot = Warning, false
 		f.Found += ", and separates less"
 	}
 	return f

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/preflight"
@@ -42,15 +43,16 @@ var verdicts = map[preflight.Severity]string{
 	preflight.Fine: "builds work", preflight.Warning: "builds work, with a loss", preflight.Fatal: "builds fail",
 }
 
+// states are how kbuild doctor shows the findings.
+var states = []string{preflight.Fine: "ok", preflight.Warning: "loss", preflight.Fatal: "fails"}
+
 // Findings prints what was found of the host as lines, or as JSON.
 func (h *human) Findings(list []preflight.Finding) error {
-	for i := range list {
-		if list[i].Fix == "" && list[i].Check == preflight.Runtime && list[i].Severity == preflight.Fatal {
-			list[i].Fix = "export BUILDAH_ISOLATION=chroot"
-		}
-	}
 	verdict := verdicts[preflight.Worst(list)]
 	if h.Format == "json" {
+		for i, f := range list {
+			list[i].Fix = fixOf(f)
+		}
 		enc := json.NewEncoder(h.stdout)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
@@ -59,16 +61,22 @@ func (h *human) Findings(list []preflight.Finding) error {
 			Checks  []preflight.Finding `json:"checks"`
 		}{verdict, list})
 	}
-	for _, f := range list {
-		word, err := f.Severity.MarshalText()
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(h.stdout, "%-6s %s: %s\n", word, f.Check, oneLine(f.Found))
-		if f.Fix != "" {
-			fmt.Fprintf(h.stdout, "       fix: %s\n", oneLine(f.Fix))
-		}
-	}
+	writeFindings(h.stdout, states, list)
 	_, err := fmt.Fprintln(h.stdout, verdict)
 	return err
+}
+
+// writeFindings writes a line for each finding, which the name of its severity
+// begins, and one for what to do about it.
+func writeFindings(w io.Writer, names []string, list []preflight.Finding) {
+	width := 0
+	for _, name := range names {
+		width = max(width, len(name)+1)
+	}
+	for _, f := range list {
+		fmt.Fprintf(w, "%-*s %s: %s\n", width, names[f.Severity], f.Check, oneLine(f.Found))
+		if fix := fixOf(f); fix != "" {
+			fmt.Fprintf(w, "%*s fix: %s\n", width, "", oneLine(fix))
+		}
+	}
 }

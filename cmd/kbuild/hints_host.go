@@ -58,8 +58,11 @@ const withoutRuntime = "--isolation chroot (BUILDAH_ISOLATION=chroot), which nee
 
 // fixOf is what to do about what was found of the host.
 func fixOf(f preflight.Finding) string {
-	if f.Check == preflight.Runtime && f.Severity == preflight.Fatal {
-		return strings.TrimPrefix(f.Fix+"; or "+withoutRuntime, "; or ")
+	switch {
+	case !f.Chroot:
+		return f.Fix
+	case f.Fix == "":
+		return "export BUILDAH_ISOLATION=chroot # needs no runtime, and separates less"
 	}
-	return f.Fix
+	return f.Fix + "; or " + withoutRuntime
 }

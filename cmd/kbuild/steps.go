@@ -18,9 +18,7 @@ func (a *app) checkCommand() *cobra.Command {
 }
 
 // marks are how kbuild check shows the findings.
-var marks = map[preflight.Severity]string{
-	preflight.Fine: "ok", preflight.Warning: "warning", preflight.Fatal: "PROBLEM",
-}
+var marks = []string{preflight.Fine: "ok", preflight.Warning: "warning", preflight.Fatal: "PROBLEM"}
 
 func (a *app) check(cmd *cobra.Command, args []string) error {
 	req, err := a.request(cmd, a.targets(cmd, args))
@@ -32,12 +30,7 @@ func (a *app) check(cmd *cobra.Command, args []string) error {
 	if holes, ok := preflight.InstalledHoles(cmd.Context(), host); ok {
 		findings = append(findings, holes)
 	}
-	for _, f := range findings {
-		fmt.Fprintf(a.stdout, "%-8s %s: %s\n", marks[f.Severity], f.Check, f.Found)
-		if fix := fixOf(f); fix != "" {
-			fmt.Fprintf(a.stdout, "         fix: %s\n", fix)
-		}
-	}
+	writeFindings(a.stdout, marks, findings)
 	if err := preflight.Err(findings); err != nil {
 		return err
 	}
