@@ -65,7 +65,7 @@ func FuzzBashArray(f *testing.F) {
 			if err != nil || strings.Contains(literal, "'") {
 				continue
 			}
-			again, err := Script{"fuzz.sh", "Y='" + literal + "'"}.Value("Y")
+			again, err := literals(Script{"fuzz.sh", "X=('" + literal + "')"})
 			if err != nil || again != literal {
 				t.Errorf("%q reads as %q, %v", literal, again, err)
 			}

@@ -110,28 +110,6 @@ func AssignmentTo(name string) string {
 		regexp.QuoteMeta(name) + `=`
 }
 
-// Value returns what a variable is set to in a single plain assignment.
-func (s Script) Value(name string) (string, error) {
-	at, err := s.only(name+"=", AssignmentTo(name))
-	if err != nil {
-		return "", err
-	}
-	l := NewLexer(s.Text[at:], s.LineOf(at))
-	// A quote, a letter, a digit: something that is not the end of the word.
-	if at == len(s.Text) || strings.IndexByte(" \t\n;", s.Text[at]) >= 0 {
-		return "", nil
-	}
-	t, err := l.Next()
-	if err != nil {
-		return "", fmt.Errorf("%s: %s: %w", s.Name, name, err)
-	}
-	v, err := t.literal()
-	if err != nil {
-		return "", fmt.Errorf("%s: %s: %w", s.Name, name, err)
-	}
-	return v, nil
-}
-
 // Array returns the words that a variable is set to in a single NAME=( ... ), not
 // expanded.
 func (s Script) Array(name string) ([]Token, error) {

@@ -21,27 +21,41 @@ func TestMatches(t *testing.T) {
 	}
 }
 
-func TestScriptValue(t *testing.T) {
+func TestScriptArray(t *testing.T) {
 	tests := []struct{ text, want, err string }{
-		{`X=v`, "v", ""},
-		{"# X=no\n  readonly X=\"v1.4.2-1\" # yes\nY=X=\n", "v1.4.2-1", ""},
-		{"declare -r X='a b'", "a b", ""},
-		{"X=\nY=a", "", ""},
-		{"X=", "", ""},
-		{"", "", "t.sh: cannot find X="},
-		{"XX=a", "", "cannot find X="},
-		{"X=a\nX=b", "", "X= is there 2 times, in lines 1 and 2"},
-		{"\nX=$Y", "", "t.sh: X: line 2: only a shell can tell what $Y is"},
-		{"X=*", "", "pattern"},
-		{"X='a", "", "t.sh: X: line 1: unterminated '"},
-		{"X=(a)", "", "is not a word"},
+		{`X=(v)`, "v", ""},
+		{"# X=(no)\n  readonly X=(\"v1.4.2-1\" w) # yes\nY=X=\n", "v1.4.2-1|w", ""},
+		{"declare -r X=('a b')", "a b", ""},
+		{"X=()\nY=a", "", ""},
+		{"", "", "t.sh: cannot find X=("},
+		{"X=a", "", "cannot find X=("},
+		{"XX=(a)", "", "cannot find X=("},
+		{"X=(a)\nX=(b)", "", "X=( is there 2 times, in lines 1 and 2"},
+		{"\nX=($Y)", "", "line 2: only a shell can tell what $Y is"},
+		{"X=(*)", "", "pattern"},
+		{"X=('a)", "", "t.sh: X: line 1: unterminated '"},
+		{"X=(a; b)", "", "cannot read \";\" in an array"},
 	}
 	for _, test := range tests {
-		got, err := Script{"t.sh", test.text}.Value("X")
+		got, err := literals(Script{"t.sh", test.text})
 		if got != test.want || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
 			t.Errorf("%q has %q, %v, want %q, %q", test.text, got, err, test.want, test.err)
 		}
 	}
+}
+
+// literals are the words of X, separated by bars.
+func literals(s Script) (string, error) {
+	words, err := s.Array("X")
+	var texts []string
+	for _, w := range words {
+		text, err := w.literal()
+		if err != nil {
+			return "", err
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(texts, "|"), err
 }
 
 func TestScriptFunction(t *testing.T) {
