@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -235,8 +236,14 @@ func (c *checker) commandLine(plan *Plan) error {
 	if err != nil {
 		return &InputError{InputTargets, err}
 	}
+	platforms := c.Work.Platforms
+	if len(platforms) == 0 {
+		if platforms, err = c.tree.GivenPlatforms(); err != nil {
+			return &InputError{InputPlatforms, err}
+		}
+	}
 	command := c.tree.Recipe.CommandLine(resolved, c.Work.Arguments)
-	command, environment, err := c.tree.ForPlatforms(command, c.Work.Platforms)
+	command, environment, err := c.tree.ForPlatforms(command, platforms)
 	if err != nil {
 		return &InputError{InputPlatforms, err}
 	}
@@ -248,9 +255,9 @@ func (c *checker) commandLine(plan *Plan) error {
 			plan.Flags = append(plan.Flags, a)
 		}
 	}
-	if len(c.Work.Platforms) > 0 {
+	if len(platforms) > 0 {
 		var names []string
-		for _, p := range c.Work.Platforms {
+		for _, p := range platforms {
 			names = append(names, p.String())
 		}
 		plan.Flags = append(plan.Flags, "for "+strings.Join(names, ","))
@@ -258,7 +265,16 @@ func (c *checker) commandLine(plan *Plan) error {
 	for _, t := range resolved {
 		plan.Programs = append(plan.Programs, path.Base(t))
 	}
-	return nil
+	return c.compilers(plan, platforms)
+}
+
+// compilers adds to what the base image has to have the C compilers for other
+// platforms: without one a compile would fail in its middle.
+func (c *checker) compilers(plan *Plan, platforms []kube.Platform) error {
+	container := kube.Platform{OS: "linux", Arch: c.Mirrors.Platform.OrHost().Architecture}
+	compilers, err := c.tree.Compilers(platforms, container, plan.Programs)
+	plan.Tree.Recipe.Tools = slices.Concat(plan.Tree.Recipe.Tools, compilers)
+	return err
 }
 
 // override sets variables, NAME=value, in a list of them.

@@ -188,6 +188,9 @@ var debianPackages = map[string]string{
 	"find": "", "grep": "", "head": "", "ln": "", "ls": "", "md5sum": "", "mkdir": "", "mktemp": "", "mv": "",
 	"readlink": "", "rm": "", "sed": "", "sort": "", "stat": "", "tail": "", "tar": "", "touch": "", "tr": "",
 	"uname": "", "uniq": "", "wc": "", "which": "", "whoami": "", "xargs": "", "awk": "", "gzip": "", "hostname": "",
+	"aarch64-linux-gnu-gcc": "crossbuild-essential-arm64", "arm-linux-gnueabi-gcc": "crossbuild-essential-armel",
+	"arm-linux-gnueabihf-gcc": "crossbuild-essential-armhf", "powerpc64le-linux-gnu-gcc": "crossbuild-essential-ppc64el",
+	"s390x-linux-gnu-gcc": "crossbuild-essential-s390x", "x86_64-linux-gnu-gcc": "crossbuild-essential-amd64",
 	"diff": "", "perl": "perl", "ps": "procps", "protoc": "protobuf-compiler", "cc": "gcc",
 }
 

@@ -166,6 +166,8 @@ func (b Base) Go() (golang.Release, bool) { return golang.ParseVersion(b.Version
 type WrongBaseError struct {
 	Name   reference.Named
 	Reason string
+	// Missing are programs that it lacks.
+	Missing []string
 }
 
 func (e *WrongBaseError) Error() string { return fmt.Sprintf("%s %s", e.Name, e.Reason) }
@@ -185,13 +187,13 @@ func (b Base) Check(name reference.Named, promised *kube.GoPromise, tools []stri
 	has, ok := b.Go()
 	switch {
 	case b.Version == "":
-		return "", &WrongBaseError{name, "has no Go toolchain"}
+		return "", &WrongBaseError{Name: name, Reason: "has no Go toolchain"}
 	case !ok:
-		return "", &WrongBaseError{name, fmt.Sprintf("has a Go toolchain of unknown version %q", b.Version)}
+		return "", &WrongBaseError{Name: name, Reason: fmt.Sprintf("has a Go toolchain of unknown version %q", b.Version)}
 	case promised == nil:
 	case !has.SameLine(promised.Release):
 		reason := fmt.Sprintf("has %s, %s promises %d.%d", b.Version, promised.By, promised.Release.Major, promised.Release.Minor)
-		return "", &WrongBaseError{name, reason}
+		return "", &WrongBaseError{Name: name, Reason: reason}
 	case has != promised.Release && !promised.AnyPatch:
 		note = fmt.Sprintf("%s has %s, %s promises %s: a different patch release, accepted",
 			name, b.Version, promised.By, promised.Release)
@@ -203,7 +205,8 @@ func (b Base) Check(name reference.Named, promised *kube.GoPromise, tools []stri
 		}
 	}
 	if len(missing) > 0 {
-		return "", &WrongBaseError{name, "has no " + strings.Join(missing, ", ") + ", which the tree's scripts run"}
+		reason := "has no " + strings.Join(missing, ", ") + ", which the tree's scripts run"
+		return "", &WrongBaseError{Name: name, Reason: reason, Missing: missing}
 	}
 	return note, nil
 }

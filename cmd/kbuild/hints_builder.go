@@ -53,8 +53,13 @@ func builderHints() []hint {
 			return "remove the link, or say yourself where output goes: OUT_DIR=DIRECTORY for one in the tree, " +
 				"--output DIRECTORY for binaries anywhere"
 		}),
-		forType(func(*image.WrongBaseError) string {
-			return "make it here with kbuild cross, try a different --mirror, or use this image anyway with --force"
+		forType(func(e *image.WrongBaseError) string {
+			const text = "make it here with kbuild cross, try a different --mirror, or use this image anyway with --force"
+			if e.Missing == nil {
+				return text
+			}
+			return text + "\na root file system with what it lacks, for kbuild cross --rootfs:\n" +
+				cross.Mmdebstrap(cross.Packages(e.Missing))
 		}),
 		forType(placeHint),
 		forType(func(*image.NoWorkdirError) string { return "upstream's Dockerfile sets it with WORKDIR" }),
