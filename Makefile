@@ -5,7 +5,8 @@
 # make test-all  every test, as you and as root, the linters, and a real tree
 # make lint      gofmt, go vet and golangci-lint
 # Before a release:
-# make ages      trees of every age, and random edits of them
+# make ages      trees of every age, and random edits of them; with KUBE_GIT=DIR, a git directory
+#                that has Kubernetes' history, real ones too (.ci/real; also KUBE_TREES, REAL)
 # make soak      power cuts, kills, full and failing disks; SOAK='-rounds 5 power kill'
 # make bench     the benchmarks, and kbuild beside podman, buildah and the bare host
 # make vuln      what the Go project's database knows of the dependencies; needs the network
@@ -69,7 +70,10 @@ test-all:
 
 # RANDOM_STEPS are those of the random edits, of each toolchain.
 RANDOM_STEPS := 100
-ages: prereqs
+ages: prereqs build
+ifdef KUBE_GIT
+	@KUBE_GIT='$(KUBE_GIT)' .ci/ages
+endif
 	@.ci/one ./cmd/kbuild 'TestScripts/ages'
 	@KBUILD_RANDOM_STEPS=$(RANDOM_STEPS) .ci/one ./cmd/kbuild TestRandom -timeout 10h
 
