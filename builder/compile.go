@@ -30,19 +30,12 @@ func (b *build) compile(ctx context.Context, base base, img storage.Image, writt
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, c.state.Close()) }()
-	mounts, cold, err := c.prepare()
 	defer func() { err = errors.Join(err, c.apart()) }()
-	if err != nil {
-		return 0, err
-	}
 	if b.Plan.Tree.Recipe.Way == kube.WayMount && !c.own() { // of a compile nothing reaches the tree, see setApart
 		defer func() { err = errors.Join(err, output.GiveBack(b.Plan.Tree.Root, c.start)) }()
 	}
-	status, err := c.run(ctx, img, environment, mounts, cold)
+	status, err := c.runWatched(ctx, base, img, environment)
 	if err != nil {
-		return 0, err
-	}
-	if err := c.state.Done(); err != nil {
 		return 0, err
 	}
 	if status != 0 {
@@ -148,6 +141,43 @@ func (c *compilation) setApart(tree *kube.Mount) {
 		return
 	}
 	tree.Host, c.apart = view, unmount
+}
+
+// runWatched runs the command. Where the clock was set back meanwhile, a Go that
+// judges by times may have taken what is old for current, in the next run or, with
+// a second go command, in this one: nothing is kept, and the tree's own command runs
+// again, with nothing to begin with.
+func (c *compilation) runWatched(
+	ctx context.Context, base base, img storage.Image, environment []string,
+) (status int, err error) {
+	for {
+		mounts, cold, err := c.prepare()
+		if err != nil {
+			return 0, err
+		}
+		clock := objects.WatchClock()
+		status, err = c.run(ctx, img, environment, mounts, cold)
+		back := clock.Close() && objects.ByTimes(base.Version)
+		if err != nil {
+			return 0, err
+		}
+		if !back {
+			return status, c.state.Done()
+		}
+		if err := c.state.Forget(); err != nil {
+			return 0, err
+		}
+		const said = "the system's clock was set back meanwhile, and %s judges by times: "
+		switch {
+		case cold != "" || status != 0:
+			c.warn(c.step, said+"nothing is kept for the next run", base.Version)
+			return status, nil
+		case !c.own():
+			c.warn(c.step, said+"nothing is kept for the next run, and what it compiled may be stale", base.Version)
+			return status, nil
+		}
+		c.warn(c.step, said+"it runs again", base.Version)
+	}
 }
 
 // run runs the command. kept are the mounts of what is kept.

@@ -26,10 +26,10 @@ func Further(goVersion, cgoStd string) (paths, environment []string) {
 		// with the container, which costs 30 s at every kubectl.
 		paths = append(paths, path.Clean(cgoStd))
 	}
-	v, ok := golang.ParseVersion(goVersion)
-	if !ok || v.Major != 1 || v.Minor < 10 {
+	if ByTimes(goVersion) {
 		return paths, nil
 	}
+	v, _ := golang.ParseVersion(goVersion)
 	environment = []string{"GOCACHE=" + goCache}
 	if v.Minor >= 19 {
 		// The index of packages, from Go 1.19 on, takes a file of the same
@@ -37,6 +37,13 @@ func Further(goVersion, cgoStd string) (paths, environment []string) {
 		environment = append(environment, "GODEBUG=goindex=0")
 	}
 	return append(paths, goCache), environment
+}
+
+// ByTimes reports whether a Go of a version judges by times what is current, as all
+// before 1.10 do.
+func ByTimes(goVersion string) bool {
+	v, ok := golang.ParseVersion(goVersion)
+	return !ok || v.Major != 1 || v.Minor < 10
 }
 
 // ExpireTests makes Go run every test again: it would take a test's data file

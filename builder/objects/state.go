@@ -214,6 +214,17 @@ func (s *State) Done() error {
 	return nil
 }
 
+// Forget says that the next run must not use what is kept, though the command came
+// to its own end. What it left is still there.
+func (s *State) Forget() error {
+	for _, name := range []string{recordFile, inventoryFile} {
+		if err := os.Remove(filepath.Join(s.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("kept state: %w", err)
+		}
+	}
+	return nil
+}
+
 // settle writes what is kept to the disk, and then the inventory.
 func (s *State) settle() error {
 	found, err := filesOf(s.dir)
