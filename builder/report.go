@@ -28,6 +28,7 @@ const (
 	StepPush    Step = "push"
 	StepClean   Step = "clean"
 	StepPrune   Step = "prune"
+	StepFsck    Step = "fsck"
 )
 
 // A Reporter is the one way a step speaks. There are two in a run, that of the
@@ -42,6 +43,8 @@ type Reporter interface {
 	Images([]ListedImage) error
 	// Findings shows what was found of the host.
 	Findings([]preflight.Finding) error
+	// Faults shows what of the things that are kept is wrong, or was.
+	Faults([]Fault) error
 	// Progress is where the progress of a copy is drawn, nil for nowhere.
 	Progress() io.Writer
 	// Log is where the libraries and commands of the image step print, nil for
@@ -94,6 +97,10 @@ type LeftOut struct{}
 // A Pushed notice says where an image is now that others can pull.
 type Pushed struct{ To mirror.Source }
 
+// A Damaged notice says that something that is kept is wrong, and still there.
+type Damaged struct{}
+
+func (Damaged) notice()    {}
 func (Withheld) notice()   {}
 func (NoVersion) notice()  {}
 func (NotPinned) notice()  {}

@@ -202,6 +202,12 @@ type CleanRequest struct {
 // PruneRequest asks for what belongs to trees that are gone to be removed.
 type PruneRequest struct{ Settings }
 
+// FsckRequest asks for everything that is kept to be checked.
+type FsckRequest struct {
+	Settings
+	Repair bool // what is wrong is removed
+}
+
 // RemoveRequest asks for directories to be removed in which files of subordinate
 // ids lie.
 type RemoveRequest struct {

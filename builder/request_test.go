@@ -62,6 +62,8 @@ func fill(t *testing.T, v reflect.Value, path string, n *int) {
 		v.SetInt(int64(*n))
 	case reflect.Uint8:
 		v.SetUint(uint64(*n % 256))
+	case reflect.Uint32:
+		v.SetUint(uint64(*n))
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(t, v.Elem(), path, n)

@@ -34,6 +34,7 @@ var verbs = map[string]verb{
 	"prune":      does(pruneInside),
 	"remove":     does(removeInside),
 	"doctor":     does(doctorInside),
+	"fsck":       does(fsckInside),
 }
 
 // A verb is what the worker does with an order of one type.

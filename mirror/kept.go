@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kbuild/kbuild/storage"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -52,6 +53,26 @@ func (k *kept) prune(now time.Time) {
 		}
 	}
 	os.Remove(k.dir) //nolint:errcheck // unless it is empty
+}
+
+// CheckPartial lists what lies among a store's unfinished downloads and cannot be
+// a part of one: each is named by its digest, and never trusted. The caller has the
+// right to pull into the store.
+func CheckPartial(store *storage.Store) (wrong []string, err error) {
+	dir := newKept(store.Root()).dir
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("check unfinished downloads: %w", err)
+	}
+	for _, e := range entries {
+		if digest.NewDigestFromEncoded(digest.SHA256, e.Name()).Validate() != nil || !e.Type().IsRegular() {
+			wrong = append(wrong, filepath.Join(dir, e.Name()))
+		}
+	}
+	return wrong, nil
 }
 
 // open returns the file for a blob and how many bytes it has. It returns nil when

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containers/image/v5/manifest"
 	cstorage "github.com/containers/storage"
 	"github.com/containers/storage/pkg/archive"
 	"github.com/opencontainers/go-digest"
@@ -53,7 +54,7 @@ func (s *Store) DiscardDamaged(ctx context.Context, id string) ([]Discarded, err
 func (s *Store) chain(id string) ([]string, error) {
 	img, err := s.store.Image(id)
 	if err != nil {
-		return nil, fmt.Errorf("layers of image %s: %w", id, err)
+		return nil, fmt.Errorf("layers of image %s: %w", id, gone(err))
 	}
 	var layers []string
 	for next := img.TopLayer; next != ""; {
@@ -71,16 +72,20 @@ func (s *Store) chain(id string) ([]string, error) {
 }
 
 // CheckImages compares the layers of images with their digests, each once, and
-// returns what is wrong, by the images' ids. With repair those images are
-// removed, and all that lies on the layers that are not whole.
+// what is kept with the images, and returns what is wrong, by the images' ids. With
+// repair those images are removed, and all that lies on the layers that are not
+// whole. An image that somebody removes meanwhile is none.
 func (s *Store) CheckImages(ctx context.Context, ids []string, repair bool) (map[string]error, error) {
-	known := map[string]error{}
-	wrong := map[string]error{}
+	known, chains, wrong := map[string]error{}, map[string][]string{}, map[string]error{}
 	for _, id := range ids {
 		layers, err := s.chain(id)
+		if errors.Is(err, ErrGone) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
+		chains[id] = layers
 		for _, layer := range slices.Backward(layers) {
 			if _, checked := known[layer]; !checked {
 				found, err := s.store.Layer(layer)
@@ -96,23 +101,72 @@ func (s *Store) CheckImages(ctx context.Context, ids []string, repair bool) (map
 				wrong[id] = known[layer]
 			}
 		}
-		if _, err := s.Config(id); err != nil && wrong[id] == nil {
+		if err := s.checkRecords(id); err != nil && wrong[id] == nil {
 			wrong[id] = err
 		}
-		if !repair || wrong[id] == nil {
-			continue
-		}
-		if _, err := s.discardDamaged(ctx, layers); err != nil {
+	}
+	if !repair {
+		return wrong, nil
+	}
+	for id := range wrong {
+		if _, err := s.discardDamaged(ctx, chains[id]); err != nil {
 			return nil, err
 		}
-		if _, err := s.LookupID(id); err == nil {
-			// Its layers are whole, its configuration is not.
-			if err := s.Delete(id); err != nil {
-				return nil, err
-			}
+		// Where its layers are whole, something else is not; or it went with what lies
+		// on the layers of another.
+		if err := s.Delete(id); err != nil && !errors.Is(err, ErrGone) {
+			return nil, err
 		}
 	}
 	return wrong, nil
+}
+
+// checkRecords compares what the store keeps with an image, its configuration and
+// the records among it, with their digests.
+func (s *Store) checkRecords(id string) error {
+	img, err := s.store.Image(id)
+	if err != nil {
+		return fmt.Errorf("records of image %s: %w", id, err)
+	}
+	for _, name := range img.BigDataNames {
+		data, err := s.store.ImageBigData(id, name)
+		if got, e := digestOf(name, data); err == nil && (e != nil || got != img.BigDataDigests[name]) {
+			err = errors.Join(e, fmt.Errorf("it has digest %s, not %s", got, img.BigDataDigests[name]))
+		}
+		if err != nil {
+			return fmt.Errorf("image %s: %s: %w", id, name, err)
+		}
+	}
+	_, err = s.Config(id)
+	return err
+}
+
+// digestOf is the digest that the store has on record of something that it keeps
+// with an image: a manifest's is that of what was signed.
+func digestOf(name string, data []byte) (digest.Digest, error) {
+	if strings.HasPrefix(name, cstorage.ImageDigestManifestBigDataNamePrefix) {
+		return manifest.Digest(data)
+	}
+	return digest.FromBytes(data), nil
+}
+
+// Recorded lists the images with which a note of [Store.SetRecord] is kept, whether
+// or not it can be read, and those that are being made.
+func (s *Store) Recorded() ([]Image, error) {
+	found, err := s.store.Images()
+	if err != nil {
+		return nil, fmt.Errorf("list images in %s: %w", s.Root(), err)
+	}
+	var list []Image
+	for i := range found {
+		own := slices.ContainsFunc(found[i].BigDataNames, func(name string) bool {
+			return strings.HasPrefix(name, recordPrefix)
+		})
+		if own || slices.ContainsFunc(found[i].Names, isInterim) {
+			list = append(list, image(&found[i]))
+		}
+	}
+	return list, nil
 }
 
 // checkLayer is the error that says why a layer is not what it was when it was

@@ -151,6 +151,16 @@ func (s *Store) DiscardUnsynced(ctx context.Context) (discarded []Discarded, err
 	return discarded, nil
 }
 
+// HasUnsynced reports whether there is something for [Store.DiscardUnsynced] to look
+// at.
+func (s *Store) HasUnsynced() (bool, error) {
+	notes, err := s.leftNotes()
+	for _, n := range notes {
+		err = errors.Join(err, n.file.Close())
+	}
+	return len(notes) > 0, err
+}
+
 // A leftNote is a note of a process that has ended, locked.
 type leftNote struct {
 	file   *os.File

@@ -1,44 +1,94 @@
 package objects
 
 import (
-	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/kbuild/kbuild/builder/kube"
 	"golang.org/x/sys/unix"
 )
 
-// Check finds a bit that the disk flipped, of which no time tells.
+// Check finds a bit that the disk flipped, of which no time tells, and whatever else
+// is damaged; the next run begins with nothing.
 func TestCheck(t *testing.T) {
 	m := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
-	k := newKeeper(t)
-	k.run(m, kube.Version{}, false, objectA, program, placed)
-	k.run(m, kube.Version{}, true, objectB) // left by a killed run: nothing wrong
-	d := TreeDir{Path: k.dir, Root: "/tree"}
-	if faults, err := d.Check(context.Background(), true); err != nil || len(faults) > 0 {
-		t.Fatalf("of a whole one: %v, %v", faults, err)
+	for name, damage := range map[string]func(t *testing.T, dir string) error{
+		"nothing":   func(*testing.T, string) error { return nil },
+		"an object": func(t *testing.T, dir string) error { flipUnseen(t, dir, objectA); return nil },
+		"a program": func(t *testing.T, dir string) error { flipUnseen(t, dir, program); return nil },
+		"a cut object": func(_ *testing.T, dir string) error {
+			return os.Truncate(filepath.Join(dir, objectA), 1)
+		},
+		"the inventory": func(_ *testing.T, dir string) error {
+			return os.Truncate(filepath.Join(dir, inventoryFile), 10)
+		},
+		"the record": func(_ *testing.T, dir string) error {
+			return os.Truncate(filepath.Join(dir, recordFile), 50)
+		},
+		"the lock": func(_ *testing.T, dir string) error { return os.Remove(filepath.Join(dir, "lock")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKeeper(t)
+			k.run(m, kube.Version{}, false, objectA, program, placed)
+			k.run(m, kube.Version{}, true, objectB) // left by a killed run: nothing wrong
+			if err := damage(t, k.stateDir()); err != nil {
+				t.Fatal(err)
+			}
+			want := 1
+			if name == "nothing" {
+				want = 0
+			}
+			d := TreeDir{Path: k.dir, Root: "/tree"}
+			for range 2 {
+				faults, err := d.Check(t.Context())
+				if err != nil || len(faults) != want || want > 0 && faults[0].Path != k.stateDir() {
+					t.Fatalf("%v, %v", faults, err)
+				}
+				for _, f := range faults {
+					if err := f.Repair(); err != nil {
+						t.Error(err)
+					}
+				}
+				want = 0
+			}
+			cold := ""
+			if name != "nothing" {
+				cold = "nothing is kept from an earlier build"
+			}
+			if got := k.run(m, kube.Version{}, false); got != cold {
+				t.Errorf("cold: %q", got)
+			}
+		})
 	}
-	file := filepath.Join(k.stateDir(), objectA)
-	flipUnseen(t, k.stateDir(), objectA)
-	for _, repair := range []bool{false, true} {
-		faults, err := d.Check(context.Background(), repair)
-		if err != nil || len(faults) != 1 || faults[0].Path != file {
-			t.Fatalf("repair %t: %v, %v", repair, faults, err)
-		}
-	}
-	if faults, err := d.Check(context.Background(), false); err != nil || len(faults) > 0 {
-		t.Errorf("after the repair: %v, %v", faults, err)
-	}
-	if cold := k.run(m, kube.Version{}, false); cold != "nothing is kept from an earlier build" {
-		t.Errorf("cold: %q", cold)
-	}
-	if err := os.Truncate(filepath.Join(k.stateDir(), inventoryFile), 10); err != nil {
+}
+
+// What nothing finds again is named; what is being made is not.
+func TestCheckTreeDirs(t *testing.T) {
+	dir := t.TempDir()
+	d := TreeDir{Path: filepath.Join(dir, "a-b"), Root: "/tree"}
+	if err := d.Make(); err != nil {
 		t.Fatal(err)
 	}
-	if faults, err := d.Check(context.Background(), true); err != nil || len(faults) != 1 {
-		t.Errorf("a cut inventory: %v, %v", faults, err)
+	old := time.Now().Add(-time.Hour)
+	for _, name := range []string{"new", "empty", "relative"} {
+		path := filepath.Join(dir, name)
+		err := os.Mkdir(path, 0o700)
+		if name == "relative" {
+			err = errors.Join(err, os.WriteFile(filepath.Join(path, treeRoot), []byte("tree"), 0o600))
+		}
+		if name != "new" {
+			err = errors.Join(err, os.Chtimes(path, old, old))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	dirs, faults, err := CheckTreeDirs(dir)
+	if err != nil || len(dirs) != 1 || dirs[0] != d || len(faults) != 2 {
+		t.Errorf("%v, %v, %v", dirs, faults, err)
 	}
 }
 

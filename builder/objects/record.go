@@ -1,7 +1,8 @@
 package objects
 
 import (
-	"bufio"
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -22,41 +23,47 @@ type compiledFrom struct {
 	time     time.Time
 }
 
-const recordHeader = "kbuild kept state 1"
+// A record ends with the SHA-256 of all before it.
+const recordHeader = "kbuild kept state 2"
 
-func (s *State) record() string { return filepath.Join(s.dir, "compiled-from") }
+// recordFile lies in the state's directory.
+const recordFile = "compiled-from"
 
-func (s *State) readRecord() (compiledFrom, bool, error) {
-	f, err := os.Open(s.record())
+func (s *State) record() string { return filepath.Join(s.dir, recordFile) }
+
+func (s *State) readRecord() (from compiledFrom, known bool, err error) {
+	info, err := os.Stat(s.record())
 	if errors.Is(err, fs.ErrNotExist) {
 		return compiledFrom{}, false, nil
 	}
 	if err != nil {
 		return compiledFrom{}, false, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
+	data, err := os.ReadFile(s.record())
 	if err != nil {
 		return compiledFrom{}, false, err
 	}
-	r := bufio.NewReader(f)
+	if from, err = decodeRecord(data); err != nil {
+		return compiledFrom{}, false, nil //nolint:nilerr // nothing is known of what is kept, as if it were not there
+	}
+	from.time = info.ModTime()
+	return from, true, nil
+}
+
+var errRecord = errors.New("not a record of this kbuild, or damaged")
+
+func decodeRecord(data []byte) (compiledFrom, error) {
+	end := len(data) - sha256.Size
+	if end < 0 || sha256.Sum256(data[:end]) != [sha256.Size]byte(data[end:]) {
+		return compiledFrom{}, errRecord
+	}
+	header, rest, _ := bytes.Cut(data[:end], []byte("\n"))
 	var length int
-	if _, err := fmt.Fscanf(r, recordHeader+" %d\n", &length); err != nil || length < 0 || int64(length) > info.Size() {
-		return compiledFrom{}, false, nil // another kbuild's
+	if _, err := fmt.Sscanf(string(header), recordHeader+" %d", &length); err != nil || length < 0 || length > len(rest) {
+		return compiledFrom{}, errRecord
 	}
-	version := make([]byte, length)
-	if _, err := io.ReadFull(r, version); err != nil {
-		return compiledFrom{}, false, nil
-	}
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return compiledFrom{}, false, err
-	}
-	manifest, err := sources.UnmarshalManifest(data)
-	if err != nil {
-		return compiledFrom{}, false, nil
-	}
-	return compiledFrom{manifest: manifest, version: string(version), time: info.ModTime()}, true, nil
+	manifest, err := sources.UnmarshalManifest(rest[length:])
+	return compiledFrom{manifest: manifest, version: string(rest[:length])}, err
 }
 
 func (s *State) writeRecord(manifest sources.Manifest, version kube.Version) error {
@@ -65,8 +72,10 @@ func (s *State) writeRecord(manifest sources.Manifest, version kube.Version) err
 		return err
 	}
 	v := version.File()
+	record := fmt.Appendf(nil, recordHeader+" %d\n%s%s", len(v), v, data)
+	sum := sha256.Sum256(record)
 	return files.WriteWhole(s.record(), 0o600, files.Self(), func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, recordHeader+" %d\n%s%s", len(v), v, data)
+		_, err := w.Write(append(record, sum[:]...))
 		return err
 	})
 }

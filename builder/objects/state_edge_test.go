@@ -108,14 +108,15 @@ func TestStateRecord(t *testing.T) {
 	version := kube.Version{Commit: "c", GitVersion: "v1.2.0"}
 	for name, spoil := range map[string]func(record string) string{
 		"empty":              func(string) string { return "" },
-		"another header":     func(r string) string { return strings.Replace(r, "state 1", "state 2", 1) },
+		"another header":     func(r string) string { return strings.Replace(r, "state 2", "state 3", 1) },
 		"no length":          func(r string) string { return strings.SplitAfterN(r, " ", 5)[4] },
-		"a length too large": func(r string) string { return "kbuild kept state 1 99999999\n" + r },
-		"a negative length":  func(r string) string { return "kbuild kept state 1 -1\n" + r },
+		"a length too large": func(r string) string { return "kbuild kept state 2 99999999\n" + r },
+		"a negative length":  func(r string) string { return "kbuild kept state 2 -1\n" + r },
 		"no manifest":        func(r string) string { return r[:strings.Index(r, "kbuild sources")] },
 		"half a manifest":    func(r string) string { return r[:len(r)-40] },
 		"one byte less":      func(r string) string { return r[:len(r)-1] },
 		"one byte more":      func(r string) string { return r + "x" },
+		"a flipped bit":      func(r string) string { return r[:len(r)-50] + string(r[len(r)-50]^1) + r[len(r)-49:] },
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := newKeeper(t)
@@ -445,5 +446,38 @@ func TestExpireTestsBehindLinks(t *testing.T) {
 				t.Errorf("outside are %v", got)
 			}
 		})
+	}
+}
+
+// What was compiled while the clock was set back is there for this run, and not for
+// the next.
+func TestStateForget(t *testing.T) {
+	m := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
+	k := newKeeper(t)
+	k.run(m, kube.Version{}, false, objectA, placed)
+	s := k.open()
+	if _, cold, err := s.Prepare(m, kube.Version{}); err != nil || cold != "" {
+		t.Fatalf("%q, %v", cold, err)
+	}
+	for range 2 {
+		if err := s.Forget(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(s.dir, objectA)); err != nil {
+		t.Error(err)
+	}
+	// It runs again.
+	if _, cold, err := s.Prepare(m, kube.Version{}); err != nil || cold != "nothing is kept from an earlier build" {
+		t.Errorf("%q, %v", cold, err)
+	}
+	if err := errors.Join(s.Forget(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if cold := k.run(m, kube.Version{}, false); cold != "nothing is kept from an earlier build" {
+		t.Errorf("the next run: cold: %q", cold)
+	}
+	if left := k.objects(); left != nil {
+		t.Errorf("kept %v", left)
 	}
 }

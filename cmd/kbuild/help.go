@@ -24,7 +24,7 @@ func commandGroups() []helpGroup {
 		{"The steps of a build, one by one", []string{"check", "mirror", "image", "compile"}},
 		{"In the build container", []string{"run", "shell"}},
 		{"Images", []string{"images", "cross", "lock", "bundle"}},
-		{"Cleaning up", []string{"clean", "prune"}},
+		{"Cleaning up", []string{"clean", "prune", "fsck"}},
 		{"Looking around", []string{"doctor", "inspect", "demo", "version", "completion", "help"}},
 	}
 }

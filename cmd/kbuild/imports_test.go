@@ -73,7 +73,7 @@ func TestImports(t *testing.T) {
 	// Of other modules builder/kube and its rooms have parsers and the like, and
 	// nothing that knows containers, images or stores.
 	kubeMay := []string{
-		"golang.org/x/sys/unix", "github.com/klauspost/pgzip", "github.com/moby/buildkit/frontend/dockerfile/parser",
+		"golang.org/x/sys/unix", "github.com/klauspost/pgzip", "github.com/opencontainers/go-digest", "github.com/moby/buildkit/frontend/dockerfile/parser",
 		"github.com/moby/buildkit/frontend/dockerfile/shell", "github.com/openshift/imagebuilder/dockerfile/parser",
 	}
 	for file, imports := range imports(t, "../..") {

@@ -308,8 +308,29 @@ func (d *Dir) MakeUnfinished() (*Dir, string, error) {
 	return &Dir{f}, name, nil
 }
 
-// RemoveUnfinished removes what killed runs left unfinished: what nobody has
-// locked.
+// Unfinished lists what killed runs left unfinished: what nobody has locked.
+func (d *Dir) Unfinished() ([]string, error) {
+	entries, err := d.Entries()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name, Unfinished) {
+			continue
+		}
+		err := d.ifUnheld(e, func() error {
+			names = append(names, e.Name)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
+// RemoveUnfinished removes what [Dir.Unfinished] lists.
 func (d *Dir) RemoveUnfinished() error {
 	entries, err := d.Entries()
 	if err != nil {
@@ -319,16 +340,16 @@ func (d *Dir) RemoveUnfinished() error {
 		if !strings.HasPrefix(e.Name, Unfinished) {
 			continue
 		}
-		if err := d.removeUnheld(e); err != nil {
+		if err := d.ifUnheld(e, func() error { return d.RemoveAll(e.Name) }); err != nil {
 			return fmt.Errorf("remove what a killed run left: %w", err)
 		}
 	}
 	return nil
 }
 
-// removeUnheld removes an entry, unless a run is writing it. Its lock lasts until
-// it is gone, so that no run takes meanwhile what it made for its own.
-func (d *Dir) removeUnheld(e Entry) error {
+// ifUnheld does something with an entry, unless a run is writing it. Its lock lasts
+// until then, so that no run takes meanwhile what it made for its own.
+func (d *Dir) ifUnheld(e Entry, do func() error) error {
 	if kind := e.Kind(); kind.IsDir() || kind == 0 {
 		fd, err := OpenAt(d.fd(), e.Name, unix.O_RDONLY)
 		if err != nil {
@@ -340,7 +361,7 @@ func (d *Dir) removeUnheld(e Entry) error {
 			return nil
 		}
 	}
-	return d.RemoveAll(e.Name)
+	return do()
 }
 
 // WriteWhole writes a file beside its place and renames it there, so that

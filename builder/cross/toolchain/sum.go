@@ -54,6 +54,26 @@ func hashZip(ctx context.Context, file string) (string, error) {
 	})
 }
 
+// CheckCache reads the releases in a cache, and returns which are damaged, and in
+// what way: an archive holds a sum of each of its files.
+func CheckCache(ctx context.Context, cache string) (damaged map[string]error, err error) {
+	names, err := filepath.Glob(filepath.Join(cache, "*.zip"))
+	if err != nil {
+		return nil, err
+	}
+	damaged = map[string]error{}
+	for _, name := range names {
+		_, err := hashZip(ctx, name)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			damaged[name] = err
+		}
+	}
+	return damaged, nil
+}
+
 // wanted returns the hash that a release has to have, and who says so.
 func (f *finder) wanted(ctx context.Context, name string) (sum, from string, err error) {
 	version := f.moduleVersion(name)
