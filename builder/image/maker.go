@@ -40,7 +40,9 @@ type provenance struct {
 const makerRecord = "maker"
 
 // readProvenance reads what is kept with an image; known is false where that is
-// nothing. The error wraps [storage.ErrGone] when the image is no longer there.
+// nothing. What cannot be read, since it is damaged, was made by nobody and at no
+// level: the image is not used, and another one is made in its place. The error
+// wraps [storage.ErrGone] when the image is no longer there.
 func readProvenance(store *storage.Store, id string) (p provenance, known bool, err error) {
 	data, err := store.Record(id, makerRecord)
 	if errors.Is(err, storage.ErrNotFound) && !errors.Is(err, storage.ErrGone) {
@@ -49,8 +51,8 @@ func readProvenance(store *storage.Store, id string) (p provenance, known bool, 
 	if err != nil {
 		return provenance{}, false, err
 	}
-	if err := json.Unmarshal(data, &p); err != nil {
-		return provenance{}, false, fmt.Errorf("who made image %s: %w", id, err)
+	if json.Unmarshal(data, &p) != nil {
+		return provenance{Makers: []Maker{{}}}, true, nil
 	}
 	return p, true, nil
 }

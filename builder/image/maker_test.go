@@ -263,3 +263,39 @@ func TestAbandoned(t *testing.T) {
 		}
 	}
 }
+
+// An image of which it cannot be read who made it is used by nobody, and is in
+// nobody's way.
+func TestDamagedMaker(t *testing.T) {
+	store := storagetest.Open(t)
+	name, err := reference.ParseNormalizedNamed("localhost/kube-build:build-x")
+	must(t, err)
+	m := Maker{Tree: "tree", Level: "level", Called: "x", Name: name.String()}
+	damaged := compose(t, store, "damaged")
+	must(t, SetMaker(store, damaged.ID, m, false))
+	must(t, store.AddNames(damaged.ID, name))
+	must(t, store.SetRecord(damaged.ID, makerRecord, []byte(`{"Makers":[{"Tree":`)))
+	for what, find := range map[string]func() (storage.Image, error){
+		"find":      func() (storage.Image, error) { return Find(store, name, "level") },
+		"assembled": func() (storage.Image, error) { return Assembled(store, m, name) },
+	} {
+		if img, err := find(); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("%s: %v, %v", what, img, err)
+		}
+	}
+	if _, err := Lose(store, damaged.ID, name, "level"); err != nil {
+		t.Error(err)
+	}
+	again := compose(t, store, "again")
+	must(t, SetMaker(store, again.ID, m, false))
+	must(t, store.AddNames(again.ID, name))
+	if img, err := Assembled(store, m, name); err != nil || img.ID != again.ID {
+		t.Errorf("made again: %v, %v", img, err)
+	}
+	left, err := Abandoned(store, func() (func(string) bool, error) {
+		return func(level string) bool { return level == "level" }, nil
+	})
+	if err != nil || len(left) != 1 || left[0].ID != damaged.ID {
+		t.Errorf("prune removes %v, %v", left, err)
+	}
+}
