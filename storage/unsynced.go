@@ -50,7 +50,7 @@ func (s *Store) BeginLayers() error {
 
 // writeNote writes the ids of the layers that the store has. The file is locked
 // for as long as the process lives.
-func (s *Store) writeNote() (note *os.File, err error) {
+func (s *Store) writeNote() (_ *os.File, err error) {
 	layers, err := s.store.Layers()
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func (s *Store) writeNote() (note *os.File, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	note, err = os.CreateTemp(dir, unwritten+"*")
+	note, err := os.CreateTemp(dir, unwritten+"*")
 	if err != nil {
 		return nil, err
 	}
