@@ -18,6 +18,7 @@ import (
 	"github.com/kbuild/kbuild/builder/container/chroot"
 	"github.com/kbuild/kbuild/storage/files"
 	"github.com/kbuild/kbuild/storage/namespace"
+	"golang.org/x/sys/unix"
 )
 
 // Isolation is how a container is kept apart from the host, in the words of
@@ -187,29 +188,51 @@ const ProbeName = "/kbuild-probe"
 // that does nothing.
 const Patience = 30 * time.Second
 
-func probeIn(dir string) string { return filepath.Join(dir, "probe") }
-
-// copyProbe copies this program to where [Try] mounts it from, if it is not
-// there: /proc/self/exe may be a bound file that has no path.
-func copyProbe(dir string) error {
-	if err := files.Copy("/proc/self/exe", probeIn(dir), files.Self()); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("copy this program: %w", err)
+// probe copies this program to a directory, if it is not there: /proc/self/exe may
+// be a bound file that has no path. Where nothing can be executed in the
+// directory, as in many a home, a file system in memory is mounted for it, in this
+// process's own mount namespace.
+func probe(dir string) (program string, forget func() error, err error) {
+	forget = func() error { return nil }
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return "", forget, fmt.Errorf("copy this program: %w", err)
 	}
-	return nil
+	if st.Flags&unix.ST_NOEXEC != 0 {
+		dir = filepath.Join(dir, "executable")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", forget, fmt.Errorf("copy this program: %w", err)
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
+			return "", forget, fmt.Errorf("mount a file system for this program: %w", err)
+		}
+		forget = func() error { return errors.Join(unix.Unmount(dir, unix.MNT_DETACH), os.Remove(dir)) }
+	}
+	program = filepath.Join(dir, "probe")
+	if err := files.Copy("/proc/self/exe", program, files.Self()); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", forget, errors.Join(fmt.Errorf("copy this program: %w", err), forget())
+	}
+	return program, forget, nil
 }
 
 // Try starts this static binary in an otherwise empty container, the way a
 // compile would be started, and gives up after some time. It leaves nothing.
 func Try(ctx context.Context, host Host, patience time.Duration) (err error) {
-	root, err := os.MkdirTemp(host.Dir, "probe-")
+	program, forget, err := probe(host.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, forget()) }()
+	return host.try(ctx, program, patience)
+}
+
+// try is Try with a copy of this program.
+func (h Host) try(ctx context.Context, program string, patience time.Duration) (err error) {
+	root, err := os.MkdirTemp(h.Dir, "probe-")
 	if err != nil {
 		return fmt.Errorf("make an empty container: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(root)) }()
-	program := probeIn(host.Dir)
-	if err := copyProbe(host.Dir); err != nil {
-		return err
-	}
 	mounts := []Mount{{Host: program, Container: ProbeName, ReadOnly: true}}
 	if isDynamic(program) {
 		// Only a build that make did not do, as of go test.
@@ -223,7 +246,7 @@ func Try(ctx context.Context, host Host, patience time.Duration) (err error) {
 	defer cancel()
 	var said bytes.Buffer
 	_, err = start(bounded, settings{}, root, []string{ProbeName}, Options{
-		Network: NetworkNone, Host: host, Mounts: mounts, Stdout: &said, Stderr: &said, Trial: true,
+		Network: NetworkNone, Host: h, Mounts: mounts, Stdout: &said, Stderr: &said, Trial: true,
 	})
 	if bounded.Err() != nil && ctx.Err() == nil {
 		return slow(patience)

@@ -19,12 +19,14 @@ import (
 // long for it, or where everything takes its time ten times as long as kbuild's
 // own needed, which cannot hang; a build has more patience. Nothing is
 // remembered; files that live as long as this go to dir.
-func TryAll(ctx context.Context, dir string, patience time.Duration) ([]Attempt, error) {
-	if err := copyProbe(dir); err != nil {
+func TryAll(ctx context.Context, dir string, patience time.Duration) (list []Attempt, err error) {
+	program, forget, err := probe(dir)
+	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, forget()) }()
 	began := time.Now()
-	own, err := tryIn(ctx, filepath.Join(dir, "own"), Host{Isolation: IsolationChroot}, Patience)
+	own, err := tryIn(ctx, filepath.Join(dir, "own"), program, Host{Isolation: IsolationChroot}, Patience)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +37,8 @@ func TryAll(ctx context.Context, dir string, patience time.Duration) ([]Attempt,
 		host.Isolation = IsolationRootless
 	}
 	found := FindRuntimes()
-	list, errs := make([]Attempt, len(found)), make([]error, len(found))
+	errs := make([]error, len(found))
+	list = make([]Attempt, len(found))
 	var all sync.WaitGroup
 	for i, runtime := range found {
 		all.Add(1)
@@ -43,7 +46,7 @@ func TryAll(ctx context.Context, dir string, patience time.Duration) ([]Attempt,
 			defer all.Done()
 			h := host
 			h.Runtime = runtime
-			list[i], errs[i] = tryIn(ctx, filepath.Join(dir, strconv.Itoa(i)), h, patience)
+			list[i], errs[i] = tryIn(ctx, filepath.Join(dir, strconv.Itoa(i)), program, h, patience)
 		}()
 	}
 	all.Wait()
@@ -51,17 +54,14 @@ func TryAll(ctx context.Context, dir string, patience time.Duration) ([]Attempt,
 }
 
 // tryIn tries one way, with a new directory for its bundle: all at once could not
-// share one. The directory above it has the program that is started.
-func tryIn(ctx context.Context, dir string, h Host, patience time.Duration) (Attempt, error) {
+// share one.
+func tryIn(ctx context.Context, dir, program string, h Host, patience time.Duration) (Attempt, error) {
 	h.Dir = dir
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return Attempt{}, fmt.Errorf("make an empty container: %w", err)
 	}
-	if err := os.Link(probeIn(filepath.Dir(dir)), probeIn(dir)); err != nil {
-		return Attempt{}, fmt.Errorf("copy this program: %w", err)
-	}
 	attempt := Attempt{Runtime: h.Runtime}
-	if err := Try(ctx, h, patience); err != nil {
+	if err := h.try(ctx, program, patience); err != nil {
 		attempt.Answer = err.Error()
 	}
 	return attempt, nil
