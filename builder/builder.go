@@ -65,7 +65,7 @@ func buildInside(ctx context.Context, w *worker, o buildOrder) (status int, err 
 	err = w.inTreeStore(ctx, o.Settings, o.Plan.TreePlan, func(store *storage.Store) (err error) {
 		b.store = store
 		status, err = b.steps(ctx)
-		return err
+		return full(err, append(o.dirs(), o.Plan.Tree.Root)...)
 	})
 	return status, err
 }
@@ -80,6 +80,9 @@ type build struct {
 
 // steps are those after check.
 func (b *build) steps(ctx context.Context) (status int, err error) {
+	if err := b.checkRoom(); err != nil {
+		return 0, err
+	}
 	base, err := b.mirror(ctx)
 	if err != nil || b.Until == StepMirror {
 		return 0, err

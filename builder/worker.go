@@ -50,7 +50,8 @@ func does[Order interface{ settings() Settings }](do func(context.Context, *work
 		if err := json.Unmarshal(data, &o); err != nil {
 			return 0, fmt.Errorf("read the worker's order: %w", err)
 		}
-		return do(ctx, w, o)
+		status, err := do(ctx, w, o)
+		return status, full(err, o.settings().dirs()...)
 	}}
 }
 

@@ -107,6 +107,8 @@ func everyError(t *testing.T, want reference.Named) []error {
 		&builder.OfflineError{What: "kbuild cross"}, &builder.OfflineError{What: "Go 1.15.15", Go: true},
 		&builder.ProofError{Status: 2}, &builder.NoGoError{Base: want.String()}, &builder.RootfsError{Path: "/rootfs"},
 		&builder.MadeWrongError{Reason: "has no gcc", Packages: []string{"gcc", "make"}},
+		&builder.SpaceError{Dir: "/store", Free: 2e6, Inodes: 9, Need: 655e6, NeedThem: 12345},
+		&builder.SpaceError{Dir: "/store", Free: 2e6, Unlimited: true, Err: cause},
 		&builder.TempDirError{Err: cause}, &builder.NothingMadeError{Command: []string{"make"}, Programs: []string{"kubelet"}},
 		&image.WrongBaseError{Name: want, Reason: "has no bash"}, &image.LevelError{Name: want},
 		&image.DockerfileError{Path: "/k/_output/images/x/Dockerfile", Of: "build/build-image/Dockerfile", Err: cause},

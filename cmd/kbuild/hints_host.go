@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/builder/preflight"
 	"github.com/kbuild/kbuild/mirror"
@@ -25,6 +26,9 @@ func hostHints() []hint {
 		}),
 		forType(ownerHint),
 		forType(func(*storage.PathError) string { return "use a different directory: --root DIRECTORY" }),
+		forType(func(e *builder.SpaceError) string {
+			return "free some space in " + e.Dir + "; --root moves the store, XDG_CACHE_HOME what is kept, TMPDIR temporary files"
+		}),
 		forType(func(*namespace.TextError) string { return "rename it, or its directory" }),
 		forType(func(*container.LevelError) string { return "levels are fatal, error, warn, info, debug and trace" }),
 		forType(func(e *container.SignalError) string {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // mapTools puts newuidmap and newgidmap, with file capabilities, into a pod: the
@@ -88,6 +90,121 @@ func TestPods(t *testing.T) {
 			data, err := os.ReadFile(filepath.Join(work, "k/_output/dockerized/bin/linux/amd64/kubelet"))
 			if want := "uid_map " + test.ids + "\n"; status != 0 || err != nil || string(data) != want {
 				t.Errorf("status %d, the compile saw %q (%v), want %q", status, data, err, want)
+			}
+		})
+	}
+}
+
+// tmpfs is a small file system of a pod's own.
+func tmpfs(place string, options ...string) func(string) []specs.Mount {
+	return func(string) []specs.Mount {
+		return []specs.Mount{{Destination: place, Type: "tmpfs", Source: "tmpfs", Options: append([]string{"mode=1777"}, options...)}}
+	}
+}
+
+// Hosts whose directories are mounted in other ways than a plain disk's: a build
+// ends well in each.
+func TestPodsMounts(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("NOT TESTED: only root can make a container with mounts of its own")
+	}
+	w := smallWorld(t)
+	const build = "kbuild --root /job/store --mirror oci:/job/oci "
+	const programs = "_output/dockerized/bin/linux/amd64"
+	bare := tmpfs("/home/ci", "nosuid", "nodev", "noexec")
+	for name, test := range map[string]struct {
+		pod    pod
+		script string
+	}{
+		"a home without rights": {
+			pod{uid: 1000, procs: true, mounts: bare}, "kbuild --mirror oci:/job/oci cmd/kubelet 2>&1 | tee /job/said && ! grep 'does not work' /job/said && grep -q uid_map " + programs + "/kubelet && test -e ~/.local/share/containers/storage",
+		},
+		"a home without rights, with chroot isolation": {
+			pod{uid: 1000, mounts: bare}, "kbuild --mirror oci:/job/oci cmd/kubelet && grep -q uid_map " + programs + "/kubelet",
+		},
+		"temporary files without rights": {
+			pod{uid: 1000, procs: true, mounts: tmpfs("/t", "nosuid", "nodev", "noexec")}, "export TMPDIR=/t; " + build + "cmd/kubelet 2>&1 | tee /job/said && ! grep 'does not work' /job/said && kbuild doctor | grep 'runc starts' && ! ls -d /t/kbuild*",
+		},
+		"a tree that is read-only": {
+			pod{uid: 1000, procs: true, mounts: func(work string) []specs.Mount {
+				return []specs.Mount{{Destination: "/job/k", Type: "bind", Source: filepath.Join(work, "k"), Options: []string{"bind", "ro"}}}
+			}},
+			"! touch x && " + build + "--output /job/out cmd/kubelet && grep -rq uid_map /job/out",
+		},
+		"_output that is a mount": {
+			pod{procs: true, mounts: tmpfs("/job/k/_output")}, build + "cmd/kubelet && grep -q uid_map " + programs + "/kubelet",
+		},
+		"a platform's directory that is a mount": {
+			pod{procs: true, mounts: tmpfs("/job/k/" + programs)}, build + "cmd/kubelet && grep -q uid_map " + programs + "/kubelet",
+		},
+		"overlay": {
+			pod{procs: true, mounts: func(work string) []specs.Mount {
+				options := []string{}
+				for _, dir := range []string{"lower", "upper", "work"} {
+					path := filepath.Join(filepath.Dir(work), dir)
+					if err := os.MkdirAll(path, 0o777); err != nil {
+						t.Error(err)
+					}
+					options = append(options, dir+"dir="+path)
+				}
+				return []specs.Mount{{Destination: "/over", Type: "overlay", Source: "overlay", Options: options}}
+			}},
+			"kbuild --root /over/store --mirror oci:/job/oci cmd/kubelet && grep -q uid_map " + programs + "/kubelet && kbuild --root /over/store cmd/kubelet",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, _, status := test.pod.run(t, w, test.script); status != 0 {
+				t.Errorf("status %d", status)
+			}
+		})
+	}
+}
+
+// What is kept of which runtime works holds on the host it was found out on, and
+// not in a container that shares the user's directories with it.
+func TestPodsShareACache(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("NOT TESTED: only root can make a container")
+	}
+	w, shared := smallWorld(t), t.TempDir()
+	if err := os.Chmod(shared, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	share := func(string) []specs.Mount {
+		return []specs.Mount{{Destination: "/shared", Type: "bind", Source: shared, Options: []string{"bind", "rw"}}}
+	}
+	const build = "XDG_CACHE_HOME=/shared/cache /kbuild --root /shared/store --mirror oci:/job/oci cmd/kubelet"
+	for i, open := range []bool{true, false, true} {
+		_, out, status := pod{procs: open, mounts: share}.run(t, w, build)
+		if status != 0 || strings.Contains(out, "using chroot isolation") == open {
+			t.Errorf("host %d: status %d", i, status)
+		}
+	}
+}
+
+// A full file system is called that, wherever it is, and before anything is lost.
+func TestPodsFull(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("NOT TESTED: only root can make a container with mounts of its own")
+	}
+	w := smallWorld(t)
+	const build = "kbuild --mirror oci:/job/oci cmd/kubelet"
+	const private = "kbuild --root /job/store --mirror oci-archive:/job/a.tgz cmd/kubelet"
+	for name, test := range map[string]struct{ size, script string }{
+		"the store":       {"size=256k", "export XDG_DATA_HOME=/small; " + build},
+		"inodes":          {"nr_inodes=60", "export XDG_DATA_HOME=/small; " + build},
+		"the cache":       {"nr_inodes=12", "export XDG_DATA_HOME=/job/data XDG_CACHE_HOME=/small; " + build},
+		"temporary files": {"size=512k", "tar -C /job/oci -czf /job/a.tgz . && export TMPDIR=/small; " + private},
+	} {
+		t.Run(name, func(t *testing.T) {
+			work, out, status := pod{uid: 1000, procs: true, mounts: tmpfs("/small", test.size)}.run(t, w, test.script)
+			said := strings.Contains(out, "no space") || strings.Contains(out, "no inodes")
+			if status != 125 || !said || !strings.Contains(out, "/small") || !strings.Contains(out, "hint: ") ||
+				strings.Contains(out, "is not an OCI") || strings.Contains(out, "panic") {
+				t.Errorf("status %d", status)
+			}
+			if _, err := os.Stat(filepath.Join(work, "k/_output/dockerized")); err == nil {
+				t.Error("something was published")
 			}
 		})
 	}

@@ -34,6 +34,8 @@ type pod struct {
 	// before runs as real root in the pod's root directory, ahead of the pod.
 	before func(t *testing.T, root string)
 	path   string // of directories ahead of the others in PATH
+	// mounts are more of them; work is what the pod has as /job.
+	mounts func(work string) []specs.Mount
 }
 
 // dockerCaps are a container's capabilities in Docker and containerd.
@@ -182,10 +184,14 @@ func (p pod) run(t *testing.T, w *world, script string) (work, output string, st
 	if p.before != nil {
 		p.before(t, root)
 	}
-	config, err := json.Marshal(p.spec(root, []specs.Mount{
+	mounts := []specs.Mount{
 		{Destination: "/job", Type: "bind", Source: work, Options: []string{"bind", "rw"}},
 		{Destination: "/kbuild", Type: "bind", Source: self, Options: []string{"bind", "ro"}},
-	}, []string{"bash", "-c", "kbuild() { /kbuild \"$@\"; }; " + script}))
+	}
+	if p.mounts != nil {
+		mounts = append(mounts, p.mounts(work)...)
+	}
+	config, err := json.Marshal(p.spec(root, mounts, []string{"bash", "-c", "kbuild() { /kbuild \"$@\"; }; " + script}))
 	if err != nil {
 		t.Fatal(err)
 	}

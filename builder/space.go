@@ -1,0 +1,134 @@
+package builder
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/kbuild/kbuild/builder/image"
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/mirror"
+	"github.com/kbuild/kbuild/storage"
+	"golang.org/x/sys/unix"
+)
+
+// A room is what a file system has left for this user, or what is needed of it.
+type room struct {
+	bytes  int64
+	inodes uint64
+}
+
+// A SpaceError says that a file system has no room for a build.
+type SpaceError struct {
+	Dir              string
+	Free, Need       int64 // bytes; Need is 0 where it is not known
+	Inodes, NeedThem uint64
+	// Unlimited says that the file system has no fixed number of inodes.
+	Unlimited bool
+	Err       error // that of the system, or nil where nothing was tried yet
+}
+
+func (e *SpaceError) Error() string {
+	free := fmt.Sprintf("%d MB", e.Free/1e6)
+	if !e.Unlimited {
+		free += fmt.Sprintf(" and %d inodes", e.Inodes)
+	}
+	if e.Err != nil {
+		return fmt.Sprintf("no space left in %s, where %s are free: %v", e.Dir, free, e.Err)
+	}
+	return fmt.Sprintf("no space in %s: the tree's image needs %d MB and %d inodes, %s are free",
+		e.Dir, (e.Need+999_999)/1e6, e.NeedThem, free)
+}
+
+// Unwrap returns the system's error.
+func (e *SpaceError) Unwrap() error { return e.Err }
+
+// left looks at the file system of a directory, or of what is above it.
+func left(dir string) (st unix.Statfs_t, err error) {
+	err = unix.Statfs(existing(dir), &st)
+	return st, err
+}
+
+// full makes of an error that says a file system is full one that says which and
+// what is left there. Any other is returned as it is.
+func full(err error, dirs ...string) error {
+	ours, pulled := (*SpaceError)(nil), (*mirror.SpaceError)(nil)
+	if !noSpace(err) || errors.As(err, &ours) || errors.As(err, &pulled) {
+		return err
+	}
+	e := &SpaceError{Err: err}
+	for _, dir := range dirs {
+		st, errStat := left(dir)
+		if dir == "" || errStat != nil {
+			continue
+		}
+		free, inodes := int64(st.Bavail)*st.Bsize, st.Files > 0 && st.Ffree == 0
+		if e.Dir == "" || free < e.Free || inodes {
+			e.Dir, e.Free, e.Inodes, e.Unlimited = existing(dir), free, st.Ffree, st.Files == 0
+		}
+		if inodes {
+			break
+		}
+	}
+	if e.Dir == "" {
+		return err
+	}
+	return e
+}
+
+// dirs are the directories that the worker writes to, whatever it does.
+func (s Settings) dirs() []string {
+	list := []string{s.CacheDir, os.Getenv("TMPDIR")}
+	if root, err := storage.Root(s.Store); err == nil {
+		list = append(list, root)
+	}
+	return list
+}
+
+// checkRoom returns a [*SpaceError] where a tree's first image does not fit: its
+// sources become a layer, and an archive that is written twice. What changes
+// later is little, and what a compile leaves is not known before. The base image
+// is the mirror step's, which knows its size when it sees it.
+func (b *build) checkRoom() error {
+	p := b.Plan
+	if !b.does(StepImage) || p.Tree.Recipe.Way == kube.WayMount {
+		return nil
+	}
+	if _, err := image.Assembled(b.store, p.maker(), p.Names[len(p.Names)-1].Ref); !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	need := room{inodes: uint64(len(p.Sources))}
+	for _, e := range p.Sources {
+		if e.Kind == sources.File {
+			need.bytes += e.Size
+		}
+	}
+	// Text becomes a fourth to a sixth.
+	archive := room{bytes: need.bytes / 6}
+	return checkRooms([]string{b.store.Root(), p.StateDir, p.Tree.Root}, []room{need, archive, archive})
+}
+
+// checkRooms adds up what is needed of each file system, and looks whether it is
+// there.
+func checkRooms(dirs []string, needs []room) error {
+	sums := map[uint64]room{}
+	for i, dir := range dirs {
+		var where unix.Stat_t
+		st, err := left(dir)
+		if err = cmp.Or(err, unix.Stat(existing(dir), &where)); err != nil {
+			return fmt.Errorf("space in %s: %w", dir, err)
+		}
+		sum := sums[where.Dev]
+		sum.bytes, sum.inodes = sum.bytes+needs[i].bytes, sum.inodes+needs[i].inodes
+		sums[where.Dev] = sum
+		free := int64(st.Bavail) * st.Bsize
+		if free < sum.bytes || st.Files > 0 && st.Ffree < sum.inodes {
+			return &SpaceError{
+				Dir: existing(dir), Free: free, Need: sum.bytes, Inodes: st.Ffree, NeedThem: sum.inodes, Unlimited: st.Files == 0,
+			}
+		}
+	}
+	return nil
+}
