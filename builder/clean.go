@@ -109,17 +109,17 @@ func (r *removal) failed(err error) {
 // run opens the store, since only what it can be asked about is removed, and
 // removes files and what is in the store. Where there is no space the store cannot
 // even remove anything: the files go first, and give it some.
-func (r *removal) run(opts storage.Options, files func(), stored func(*storage.Store)) (err error) {
+func (r *removal) run(opts storage.Options, loose func(), stored func(*storage.Store)) (err error) {
 	store, err := storage.Open(opts)
 	if noSpace(err) {
-		files()
-		files = func() {}
+		loose()
+		loose = func() {}
 		store, err = storage.Open(opts)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.step, errors.Join(append(r.errs, err)...))
 	}
-	files()
+	loose()
 	stored(store)
 	r.failed(store.Close())
 	if err := errors.Join(r.errs...); err != nil {
