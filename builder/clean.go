@@ -14,6 +14,7 @@ import (
 	"github.com/kbuild/kbuild/builder/container"
 	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/builder/objects"
+	"github.com/kbuild/kbuild/builder/output"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/kbuild/kbuild/storage/files"
 	"golang.org/x/sys/unix"
@@ -51,6 +52,18 @@ func Clean(ctx context.Context, req CleanRequest, report Reporter) (status int, 
 		return 0, err
 	}
 	defer lock.Close()
+	// git and rights are what they seem outside of the user namespace.
+	for _, d := range o.Dirs {
+		n, err := output.RemoveBrought(broughtFile(d.Path), c.tree.Root, func(names []string) ([]string, error) {
+			return c.tree.Ignored(ctx, names)
+		})
+		if err != nil {
+			return 0, fmt.Errorf("clean: %w", err)
+		}
+		if n > 0 {
+			c.say(StepClean, "removed %d generated files that compiles brought back", n)
+		}
+	}
 	return enter(ctx, report, "clean", o, lock)
 }
 

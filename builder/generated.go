@@ -18,6 +18,10 @@ import (
 // backDir is where the worker leaves what is to come back.
 func (p TreePlan) backDir() string { return filepath.Join(p.StateDir, "back") }
 
+// broughtFile is where it is kept, in kbuild's own directory for a tree, what
+// compiles brought back.
+func broughtFile(stateDir string) string { return filepath.Join(stateDir, "brought") }
+
 // hooks are what happens around a command in its container.
 func (c *compilation) hooks(mounts []kube.Mount) (before, after func(root string) error) {
 	r := c.Plan.Tree.Recipe
@@ -65,6 +69,9 @@ func (c *checker) copyBack(ctx context.Context, plan Plan, status int) (err erro
 		}
 	}
 	written, leftOut, err := output.BringBack(dir, plan.Tree.Root, names)
+	if c.Work.Kind == OwnCommand {
+		err = errors.Join(err, output.RecordBrought(broughtFile(plan.StateDir), plan.Tree.Root, written))
+	}
 	c.leftOut(c.Work.step(), leftOut)
 	switch {
 	case len(written) == 0:
