@@ -2,6 +2,7 @@ package objects
 
 import (
 	"errors"
+	"math"
 	"os"
 	"sync/atomic"
 	"time"
@@ -60,7 +61,7 @@ func (c *Clock) watch(read func([]byte) (int, error), ahead func() (time.Duratio
 
 func (c *Clock) look(ahead func() (time.Duration, error)) {
 	now, err := ahead()
-	// Between the two clocks lies a moment each time they are read.
+	// Between the two clocks lies a moment each time they are read, see clockAhead.
 	if err != nil || now < c.ahead-tolerance {
 		c.back.Store(true)
 	}
@@ -70,16 +71,26 @@ func (c *Clock) look(ahead func() (time.Duration, error)) {
 // tolerance is less than the times of files differ by.
 const tolerance = time.Millisecond
 
-// clockAhead is how far the system's clock is ahead of the time since the boot.
-func clockAhead() (time.Duration, error) {
-	var wall, boot unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot); err != nil {
-		return 0, err
+// clockAhead is how far the system's clock is ahead of the time since the boot. A
+// process that loses its processor between reading the two would take that for a
+// clock that is set, so it is done again until both are of one moment.
+func clockAhead() (ahead time.Duration, err error) {
+	closest := time.Duration(math.MaxInt64)
+	for range 1000 {
+		var before, wall, after unix.Timespec
+		err := errors.Join(unix.ClockGettime(unix.CLOCK_BOOTTIME, &before),
+			unix.ClockGettime(unix.CLOCK_REALTIME, &wall), unix.ClockGettime(unix.CLOCK_BOOTTIME, &after))
+		if err != nil {
+			return 0, err
+		}
+		if apart := time.Duration(after.Nano() - before.Nano()); apart < closest {
+			closest, ahead = apart, time.Duration(wall.Nano()-before.Nano())
+		}
+		if closest < tolerance/10 {
+			break
+		}
 	}
-	if err := unix.ClockGettime(unix.CLOCK_REALTIME, &wall); err != nil {
-		return 0, err
-	}
-	return time.Duration(wall.Nano() - boot.Nano()), nil
+	return ahead, nil
 }
 
 // Close ends the watch and tells whether the clock was set back meanwhile.
