@@ -265,6 +265,7 @@ func (c *checker) commandLine(plan *Plan) error {
 	for _, t := range resolved {
 		plan.Programs = append(plan.Programs, path.Base(t))
 	}
+	plan.Platforms = platforms
 	return c.compilers(plan, platforms)
 }
 

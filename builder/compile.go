@@ -89,7 +89,8 @@ func (c *compilation) open(base base) (environment []string, err error) {
 	// The date follows from the commit, as the version does, and decides no more
 	// than that what was compiled before.
 	if !c.Plan.Date.IsZero() {
-		environment = override(environment, []string{kube.BuildDateVariable + "=" + strconv.FormatInt(c.Plan.Date.Unix(), 10)})
+		date := strconv.FormatInt(c.Plan.Date.Unix(), 10)
+		environment = override(environment, []string{kube.BuildDateVariable + "=" + date})
 	}
 	return environment, err
 }

@@ -28,6 +28,9 @@ func (b *build) mirror(ctx context.Context) (base, error) {
 		offline: b.Offline,
 	}
 	found, err := p.provide(ctx, b.does(StepMirror))
+	if err == nil && b.does(StepCompile) {
+		err = image.CheckPlatforms(b.store, p.plan.Base.Ref, found.Base, b.Plan.Platforms)
+	}
 	b.Mark("base image")
 	return found, err
 }

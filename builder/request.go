@@ -269,6 +269,7 @@ type Plan struct {
 	Command    []string            // what runs in the container
 	Programs   []string            // names of the targets; none is all
 	Flags      []string            // those of Command that are not targets
+	Platforms  []kube.Platform     // to compile for; none: the container's
 }
 
 // What crosses to the worker, one value a verb; of verbs that need no plan it

@@ -37,6 +37,50 @@ type Base struct {
 // baseRecord is the key under which the store keeps a Base with its image.
 const baseRecord = "base"
 
+// A PlatformsError says that an image's Go compiles for fewer platforms than are
+// wanted.
+type PlatformsError struct {
+	Name      reference.Named
+	Version   string // of Go
+	Platforms []kube.Platform
+}
+
+// Error implements error.
+func (e *PlatformsError) Error() string {
+	var names []string
+	for _, p := range e.Platforms {
+		names = append(names, p.String())
+	}
+	return fmt.Sprintf("%s has a %s that was not made for %s", e.Name, e.Version, strings.Join(names, ", "))
+}
+
+// CheckPlatforms looks whether an image compiles for the platforms. A Go before 1.5
+// needs for each of them what its make.bash makes with that GOOS and GOARCH: the
+// compilers and the standard library (golang.org/doc/install-source of Go 1.4).
+// What is missing is a [*PlatformsError].
+func CheckPlatforms(store *storage.Store, name reference.Named, b Base, platforms []kube.Platform) error {
+	release, ok := b.Go()
+	if len(platforms) == 0 || !ok || release.Major > 1 || release.Minor >= 5 {
+		return nil
+	}
+	wrong := &PlatformsError{Name: name, Version: b.Version}
+	err := store.Mount(b.ID, func(root string) error {
+		for _, p := range platforms {
+			if !isDirectory(root, path.Join(b.GoRoot, "pkg", p.OS+"_"+p.Arch)) {
+				wrong.Platforms = append(wrong.Platforms, p)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("inspect the base image: %w", err)
+	}
+	if wrong.Platforms != nil {
+		return wrong
+	}
+	return nil
+}
+
 // LookInto finds the Go toolchain of an image and which of the tools it has.
 // The finding is kept with the image, which never changes, so that the next
 // look costs nothing.
@@ -192,7 +236,8 @@ func (b Base) Check(name reference.Named, promised *kube.GoPromise, tools []stri
 		return "", &WrongBaseError{Name: name, Reason: fmt.Sprintf("has a Go toolchain of unknown version %q", b.Version)}
 	case promised == nil:
 	case !has.SameLine(promised.Release):
-		reason := fmt.Sprintf("has %s, %s promises %d.%d", b.Version, promised.By, promised.Release.Major, promised.Release.Minor)
+		want := promised.Release
+		reason := fmt.Sprintf("has %s, %s promises %d.%d", b.Version, promised.By, want.Major, want.Minor)
 		return "", &WrongBaseError{Name: name, Reason: reason}
 	case has != promised.Release && !promised.AnyPatch:
 		note = fmt.Sprintf("%s has %s, %s promises %s: a different patch release, accepted",

@@ -272,6 +272,39 @@ func TestLookInto(t *testing.T) {
 	}
 }
 
+func TestCheckPlatforms(t *testing.T) {
+	store, img := containertest.SmallCross(t)
+	base, err := LookInto(store, img, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, err := reference.ParseNormalizedNamed("gcr.io/google_containers/kube-cross:v1.4.3-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	arm := []kube.Platform{{OS: "linux", Arch: "arm"}}
+	for _, test := range []struct {
+		version   string
+		platforms []kube.Platform
+		refused   bool
+	}{
+		{"go1.4.3", arm, true},
+		{"go1.4.3", nil, false},
+		{"go1.5", arm, false},
+		{"devel", arm, false}, // of another check
+	} {
+		base.Version = test.version
+		err := CheckPlatforms(store, name, base, test.platforms)
+		var wrong *PlatformsError
+		if errors.As(err, &wrong) != test.refused || !test.refused && err != nil {
+			t.Errorf("%s for %v: %v", test.version, test.platforms, err)
+		}
+		if test.refused && !slices.Equal(wrong.Platforms, test.platforms) {
+			t.Errorf("%s lacks %v, want %v", test.version, wrong.Platforms, test.platforms)
+		}
+	}
+}
+
 func TestByRoot(t *testing.T) {
 	for user, want := range map[string]bool{
 		"": true, "0": true, "root": true, "0:0": true, "root:root": true, "0:5": true, "1000": false, "build:root": false, "00x": false,

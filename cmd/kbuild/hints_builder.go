@@ -53,13 +53,9 @@ func builderHints() []hint {
 			return "remove the link, or say yourself where output goes: OUT_DIR=DIRECTORY for one in the tree, " +
 				"--output DIRECTORY for binaries anywhere"
 		}),
-		forType(func(e *image.WrongBaseError) string {
-			const text = "make it here with kbuild cross, try a different --mirror, or use this image anyway with --force"
-			if e.Missing == nil {
-				return text
-			}
-			return text + "\na root file system with what it lacks, for kbuild cross --rootfs:\n" +
-				cross.Mmdebstrap(cross.Packages(e.Missing))
+		forType(wrongBaseHint),
+		forType(func(*image.PlatformsError) string {
+			return "leave --build-platform out, or pull upstream's kube-cross with --mirror: its Go was made for more platforms"
 		}),
 		forType(placeHint),
 		forType(func(*image.NoWorkdirError) string { return "upstream's Dockerfile sets it with WORKDIR" }),
@@ -141,4 +137,14 @@ func toolchainHint(e *toolchain.Error) string {
 		return "--go takes a release such as 1.15.15, a GOROOT directory, a .tar.gz of go.dev/dl, or the module's .zip"
 	}
 	return "a release is written like 1.15.15"
+}
+
+// wrongBaseHint says how to come by an image that serves.
+func wrongBaseHint(e *image.WrongBaseError) string {
+	const text = "make it here with kbuild cross, try a different --mirror, or use this image anyway with --force"
+	if e.Missing == nil {
+		return text
+	}
+	return text + "\na root file system with what it lacks, for kbuild cross --rootfs:\n" +
+		cross.Mmdebstrap(cross.Packages(e.Missing))
 }
