@@ -27,7 +27,9 @@ func TestComplaint(t *testing.T) {
 				t.Errorf("got %q of %q, want %q", c.text, out.String(), test.want)
 			}
 			whole := &complaint{Writer: io.Discard}
-			whole.Write([]byte(test.out))
+			if _, err := io.WriteString(whole, test.out); err != nil {
+				t.Fatal(err)
+			}
 			if whole.text != test.want {
 				t.Errorf("at once: got %q, want %q", whole.text, test.want)
 			}

@@ -119,7 +119,8 @@ func (set settings) system() *types.SystemContext {
 // registries.conf, registries.d, auth.json, certs.d.
 func (set settings) context(source Source, scratch string) *types.SystemContext {
 	sys := set.system()
-	sys.OSChoice, sys.ArchitectureChoice, sys.VariantChoice = set.platform.OS, set.platform.Architecture, set.platform.Variant
+	p := set.platform
+	sys.OSChoice, sys.ArchitectureChoice, sys.VariantChoice = p.OS, p.Architecture, p.Variant
 	sys.AuthFilePath = set.authFile
 	sys.BigFilesTemporaryDir = scratch
 	sys.BlobInfoCacheDir = set.blobInfoCacheDir

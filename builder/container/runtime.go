@@ -261,7 +261,8 @@ func (h Host) try(ctx context.Context, program string, patience time.Duration) (
 // slow is the error of a runtime that started no container in time.
 func slow(after time.Duration) error {
 	if after < Patience {
-		return fmt.Errorf("it starts no container within %s, for which a build waits %s", after.Round(time.Millisecond), Patience)
+		return fmt.Errorf("it starts no container within %s, for which a build waits %s",
+			after.Round(time.Millisecond), Patience)
 	}
 	return fmt.Errorf("it starts no container within %s", after)
 }

@@ -235,7 +235,9 @@ func (c Context) place(
 }
 
 // contextDigest identifies what is in a build context.
-func contextDigest(manifest digest.Digest, version kube.Version, dockerfile []byte, added ...ContextFile) digest.Digest {
+func contextDigest(
+	manifest digest.Digest, version kube.Version, dockerfile []byte, added ...ContextFile,
+) digest.Digest {
 	h := sha256.New()
 	for _, part := range []string{manifest.String(), string(version.File()), string(dockerfile), filesDigest(added)} {
 		fmt.Fprintf(h, "%d %s", len(part), part)

@@ -15,28 +15,31 @@ import (
 // is damaged; the next run begins with nothing.
 func TestCheck(t *testing.T) {
 	m := manifestOf(map[string]byte{"pkg/a/a.go": 1, "pkg/b/b.go": 1})
-	for name, damage := range map[string]func(t *testing.T, dir string) error{
-		"nothing":   func(*testing.T, string) error { return nil },
-		"an object": func(t *testing.T, dir string) error { flipUnseen(t, dir, objectA); return nil },
-		"a program": func(t *testing.T, dir string) error { flipUnseen(t, dir, program); return nil },
-		"a cut object": func(_ *testing.T, dir string) error {
-			return os.Truncate(filepath.Join(dir, objectA), 1)
+	cut := func(file string, size int64) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			if err := os.Truncate(filepath.Join(dir, file), size); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, damage := range map[string]func(t *testing.T, dir string){
+		"nothing":       func(*testing.T, string) {},
+		"an object":     func(t *testing.T, dir string) { flipUnseen(t, dir, objectA) },
+		"a program":     func(t *testing.T, dir string) { flipUnseen(t, dir, program) },
+		"a cut object":  cut(objectA, 1),
+		"the inventory": cut(inventoryFile, 10),
+		"the record":    cut(recordFile, 50),
+		"the lock": func(t *testing.T, dir string) {
+			if err := os.Remove(filepath.Join(dir, "lock")); err != nil {
+				t.Fatal(err)
+			}
 		},
-		"the inventory": func(_ *testing.T, dir string) error {
-			return os.Truncate(filepath.Join(dir, inventoryFile), 10)
-		},
-		"the record": func(_ *testing.T, dir string) error {
-			return os.Truncate(filepath.Join(dir, recordFile), 50)
-		},
-		"the lock": func(_ *testing.T, dir string) error { return os.Remove(filepath.Join(dir, "lock")) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := newKeeper(t)
 			k.run(m, kube.Version{}, false, objectA, program, placed)
 			k.run(m, kube.Version{}, true, objectB) // left by a killed run: nothing wrong
-			if err := damage(t, k.stateDir()); err != nil {
-				t.Fatal(err)
-			}
+			damage(t, k.stateDir())
 			want := 1
 			if name == "nothing" {
 				want = 0

@@ -95,7 +95,8 @@ func ThisHost(isolation container.Isolation) Host {
 		rootless = true // then the trial tells
 	}
 	return Host{
-		UID: os.Geteuid(), Mappings: namespace.Mappings, Runtimes: container.FindRuntimes, UserNS: sync.OnceValue(tryUserNamespace),
+		UID: os.Geteuid(), Mappings: namespace.Mappings, Runtimes: container.FindRuntimes,
+		UserNS:     sync.OnceValue(tryUserNamespace),
 		Unmappable: namespace.Unmappable, ReadFile: os.ReadFile, Rootless: rootless, Contained: namespace.InContainer(),
 		Isolation: isolation, Executable: self, Account: account(), TryMappings: namespace.TryMappings,
 		LookPath: exec.LookPath, Getenv: os.Getenv, Statfs: statfs, Access: unix.Access, Limit: limit,

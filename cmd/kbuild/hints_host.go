@@ -27,7 +27,8 @@ func hostHints() []hint {
 		forType(ownerHint),
 		forType(func(*storage.PathError) string { return "use a different directory: --root DIRECTORY" }),
 		forType(func(e *builder.SpaceError) string {
-			return "free some space in " + e.Dir + "; --root moves the store, XDG_CACHE_HOME what is kept, TMPDIR temporary files"
+			return "free some space in " + e.Dir +
+				"; --root moves the store, XDG_CACHE_HOME what is kept, TMPDIR temporary files"
 		}),
 		forType(func(*namespace.TextError) string { return "rename it, or its directory" }),
 		forType(func(*container.LevelError) string { return "levels are fatal, error, warn, info, debug and trace" }),

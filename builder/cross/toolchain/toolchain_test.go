@@ -32,15 +32,15 @@ func module(t *testing.T, version string, extra ...string) []byte {
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
 	prefix := "golang.org/toolchain@v0.0.1-" + version + ".linux-amd64/"
-	files := []string{prefix + "VERSION", version + "\n", prefix + "bin/go", string(program), prefix + "src/make.bash",
+	contents := []string{prefix + "VERSION", version + "\n", prefix + "bin/go", string(program), prefix + "src/make.bash",
 		"#!/bin/bash\n", prefix + "pkg/tool/linux_amd64/compile", "x"}
-	files = append(files, extra...)
-	for i := 0; i < len(files); i += 2 {
-		w, err := z.Create(files[i])
+	contents = append(contents, extra...)
+	for i := 0; i < len(contents); i += 2 {
+		w, err := z.Create(contents[i])
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.WriteString(w, files[i+1]); err != nil {
+		if _, err := io.WriteString(w, contents[i+1]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -273,8 +273,8 @@ func TestProxyList(t *testing.T) {
 	}))
 	defer broken.Close()
 
-	files := t.TempDir()
-	dir := filepath.Join(files, "golang.org/toolchain/@v")
+	local := t.TempDir()
+	dir := filepath.Join(local, "golang.org/toolchain/@v")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +291,7 @@ func TestProxyList(t *testing.T) {
 		{list: "off", err: "GOPROXY is off"},
 		{list: empty.URL + ",off", err: "GOPROXY is off"},
 		{list: "proxy.example", err: "is not a URL"},
-		{list: "file://" + files, sum: w.sums["go1.4.3"]},
+		{list: "file://" + local, sum: w.sums["go1.4.3"]},
 	} {
 		opts := w.options(t, "GOPROXY", test.list)
 		opts.Sum = test.sum
