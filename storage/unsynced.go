@@ -79,7 +79,7 @@ func (s *Store) writeNote() (_ *os.File, err error) {
 			os.Remove(final)
 		}
 	}()
-	if err := unix.Flock(int(note.Fd()), unix.LOCK_EX); err != nil {
+	if err := files.Flock(note, unix.LOCK_EX); err != nil {
 		return nil, err
 	}
 	if _, err := note.Write(data); err != nil {
@@ -182,7 +182,7 @@ func (s *Store) leftNotes() (notes []leftNote, err error) {
 		if err != nil {
 			continue // its process has just removed it
 		}
-		if unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		if files.Flock(file, unix.LOCK_EX|unix.LOCK_NB) != nil {
 			file.Close()
 			continue
 		}
