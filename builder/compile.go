@@ -86,8 +86,8 @@ func (c *compilation) open(base base) (environment []string, err error) {
 		key.Command = c.Plan.Command
 	}
 	c.state, err = objects.Open(c.Plan.StateDir, r, key, paths...)
-	// The date follows from the commit, as the version does, and decides no more
-	// than that what was compiled before.
+	// It is no part of the key: like the version, a commit's date makes nothing
+	// stale that was compiled before it.
 	if !c.Plan.Date.IsZero() {
 		date := strconv.FormatInt(c.Plan.Date.Unix(), 10)
 		environment = override(environment, []string{kube.BuildDateVariable + "=" + date})

@@ -51,6 +51,11 @@ func left(dir string) (st unix.Statfs_t, err error) {
 	return st, err
 }
 
+// plenty is more than any image, in bytes: a file system with so much left, maybe
+// by now, was not the full one. The kernel says the same of other limits, such as
+// that of user namespaces, and a registry may say it of its own disk.
+const plenty = 8e9
+
 // full makes of an error that says a file system is full one that says which and
 // what is left there. Any other is returned as it is.
 func full(err error, dirs ...string) error {
@@ -72,7 +77,7 @@ func full(err error, dirs ...string) error {
 			break
 		}
 	}
-	if e.Dir == "" {
+	if e.Dir == "" || e.Free > plenty && (e.Unlimited || e.Inodes > 0) && !errors.Is(err, unix.EDQUOT) {
 		return err
 	}
 	return e
