@@ -24,7 +24,10 @@ func TestHostHints(t *testing.T) {
 		not  string
 	}{
 		{err: fatal(preflight.UserNamespaces, "sysctl -w x=1"), want: "sysctl -w x=1", not: "--isolation"},
-		{err: fatal(preflight.Runtime, "sudo apt-get install runc"), want: "sudo apt-get install runc; or --isolation chroot"},
+		{err: fatal(preflight.Runtime, "sudo apt-get install runc"), want: "sudo apt-get install runc", not: "--isolation"},
+		{err: &preflight.Error{Finding: preflight.Finding{Fix: "sudo apt-get install runc", Chroot: true}},
+			want: "sudo apt-get install runc; or --isolation chroot"},
+		{err: &preflight.Error{Finding: preflight.Finding{Chroot: true}}, want: "export BUILDAH_ISOLATION=chroot"},
 		{err: &container.NoRuntimeError{}, want: "sudo apt-get install runc; or --isolation chroot"},
 		{err: &container.NoRuntimeError{Attempts: []container.Attempt{{Runtime: "/x"}}}, want: "--isolation chroot", not: "install"},
 		{err: &container.LevelError{Level: "loud"}, want: "debug"},
