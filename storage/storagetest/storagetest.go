@@ -6,6 +6,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/containers/storage/pkg/homedir"
 	"github.com/containers/storage/pkg/reexec"
 	"github.com/containers/storage/pkg/unshare"
 
@@ -18,6 +19,11 @@ import (
 func Main(m *testing.M) {
 	if reexec.Init() {
 		return
+	}
+	// In the namespace the libraries would look for the credentials of uid 0, in a
+	// directory that real root may have closed, see environment in storage/namespace.
+	if dir, err := homedir.GetRuntimeDir(); err == nil && os.Geteuid() != 0 {
+		os.Setenv("XDG_RUNTIME_DIR", dir) //nolint:errcheck // of a fixed name
 	}
 	unshare.MaybeReexecUsingUserNamespace(false)
 	os.Exit(m.Run())
