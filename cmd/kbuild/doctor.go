@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -53,10 +52,7 @@ func (h *human) Findings(list []preflight.Finding) error {
 		for i, f := range list {
 			list[i].Fix = fixOf(f)
 		}
-		enc := json.NewEncoder(h.stdout)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(struct {
+		return writeJSON(h.stdout, struct {
 			Verdict string              `json:"verdict"`
 			Checks  []preflight.Finding `json:"checks"`
 		}{verdict, list})

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/kbuild/kbuild/builder"
@@ -34,10 +33,7 @@ still there.`,
 // Faults prints what was found of the things that kbuild keeps as lines, or as JSON.
 func (h *human) Faults(list []builder.Fault) error {
 	if h.Format == "json" {
-		enc := json.NewEncoder(h.stdout)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(list)
+		return writeJSON(h.stdout, list)
 	}
 	for _, f := range list {
 		done := ""

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -105,9 +104,7 @@ func (a *app) inspect(cmd *cobra.Command, args []string) error {
 		i.Outputs = append(i.Outputs, inspectOutput{o.Container, o.Host})
 	}
 	if a.format == "json" {
-		enc := json.NewEncoder(a.stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(i)
+		return writeJSON(a.stdout, i)
 	}
 	var text strings.Builder
 	for _, row := range []struct {
@@ -143,7 +140,7 @@ func (a *app) inspectTargets(tree kube.Tree) error {
 	slices.Sort(targets)
 	targets = slices.Compact(targets)
 	if a.format == "json" {
-		return json.NewEncoder(a.stdout).Encode(targets)
+		return writeJSON(a.stdout, targets)
 	}
 	_, err = fmt.Fprintln(a.stdout, strings.Join(targets, "\n"))
 	return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +48,14 @@ func printable(s string) string {
 		lines[i] = strings.Join(fields, "\t")
 	}
 	return strings.Join(lines, "\n")
+}
+
+// writeJSON is how programs are answered.
+func writeJSON(w io.Writer, answer any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(answer)
 }
 
 // wrongUsage is an error of usage with a hint.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -102,9 +101,7 @@ func listed(files, asked []string, dir string) string {
 // Images prints a list of images as a table, or as JSON.
 func (h *human) Images(list []builder.ListedImage) error {
 	if h.Format == "json" {
-		enc := json.NewEncoder(h.stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(list)
+		return writeJSON(h.stdout, list)
 	}
 	t := tabwriter.NewWriter(h.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NAME\tTAG\tID\tDIGEST\tCREATED\tSIZE\tORIGIN")
