@@ -34,9 +34,7 @@ func without(list []string, names ...string) []string {
 // The hosts of CI jobs, made for real: a build ends well in each, or says in one
 // line what serves, before anything is copied.
 func TestPods(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("NOT TESTED: only root can make a container with the default capabilities")
-	}
+	byRoot(t)
 	w := smallWorld(t)
 	const chrooted = "using chroot isolation"
 	for name, test := range map[string]struct {
@@ -105,9 +103,7 @@ func tmpfs(place string, options ...string) func(string) []specs.Mount {
 // Hosts whose directories are mounted in other ways than a plain disk's: a build
 // ends well in each.
 func TestPodsMounts(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("NOT TESTED: only root can make a container with mounts of its own")
-	}
+	byRoot(t)
 	w := smallWorld(t)
 	const build = "kbuild --root /job/store --mirror oci:/job/oci "
 	const programs = "_output/dockerized/bin/linux/amd64"
@@ -163,9 +159,7 @@ func TestPodsMounts(t *testing.T) {
 // What is kept of which runtime works holds on the host it was found out on, and
 // not in a container that shares the user's directories with it.
 func TestPodsShareACache(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("NOT TESTED: only root can make a container")
-	}
+	byRoot(t)
 	w, shared := smallWorld(t), t.TempDir()
 	if err := os.Chmod(shared, 0o777); err != nil {
 		t.Fatal(err)
@@ -184,9 +178,7 @@ func TestPodsShareACache(t *testing.T) {
 
 // A full file system is called that, wherever it is, and before anything is lost.
 func TestPodsFull(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("NOT TESTED: only root can make a container with mounts of its own")
-	}
+	byRoot(t)
 	w := smallWorld(t)
 	const build = "kbuild --mirror oci:/job/oci cmd/kubelet"
 	const private = "kbuild --root /job/store --mirror oci-archive:/job/a.tgz cmd/kubelet"

@@ -144,15 +144,30 @@ func (w *world) environ(home string) []string {
 // everyday are the scripts of what most runs do. go test -short runs no others.
 var everyday = []string{"flow", "inspect", "mirror", "usage"}
 
+// long leaves out of a quick run what takes long; make test-all runs it.
+func long(t *testing.T, what string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: " + what)
+	}
+}
+
+// byRoot leaves out of an account's run what needs a container as of a rootful
+// engine; root's run has it.
+func byRoot(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("NOT TESTED: only root can make a container like a rootful engine's")
+	}
+}
+
 // TestScripts runs what users do.
 func TestScripts(t *testing.T) { runScripts(t, "testdata/script", everyday...) }
 
 // TestHostile runs what trees and images of strangers try, and whether a run that
 // fails harms anything.
 func TestHostile(t *testing.T) {
-	if testing.Short() {
-		t.Skip("NOT TESTED in short: hostile trees")
-	}
+	long(t, "hostile trees")
 	runScripts(t, "testdata/hostile")
 }
 

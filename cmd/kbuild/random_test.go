@@ -28,9 +28,7 @@ import (
 //
 // KBUILD_RANDOM_SEED and KBUILD_RANDOM_STEPS make another or a longer run.
 func TestRandom(t *testing.T) {
-	if testing.Short() {
-		t.Skip("NOT TESTED in short: random edits")
-	}
+	long(t, "random edits")
 	w := newWorld(t)
 	seed, steps := int64(1), 0
 	for name, set := range map[string]func(int64){

@@ -18,7 +18,7 @@ import (
 
 	"github.com/kbuild/kbuild/builder/kube/kubetest"
 	"github.com/kbuild/kbuild/mirror/mirrortest"
-	"golang.org/x/sys/unix"
+	"github.com/kbuild/kbuild/storage/files/filestest"
 )
 
 // smallTree makes a tree whose base image is the small kube-cross.
@@ -81,9 +81,7 @@ func (s *started) end(t *testing.T, signal syscall.Signal) {
 
 // TestInterruptedImage ends kbuild while the image is assembled.
 func TestInterruptedImage(t *testing.T) {
-	if testing.Short() {
-		t.Skip("NOT TESTED in short: an interrupted image step")
-	}
+	long(t, "an interrupted image step")
 	w := smallWorld(t)
 	for _, isolation := range []string{"", "chroot"} {
 		for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
@@ -131,9 +129,7 @@ func TestInterruptedImage(t *testing.T) {
 
 // TestInterruptedMirror ends kbuild while a layer arrives.
 func TestInterruptedMirror(t *testing.T) {
-	if testing.Short() {
-		t.Skip("NOT TESTED in short: an interrupted mirror step")
-	}
+	long(t, "an interrupted mirror step")
 	w := smallWorld(t)
 	var stalls, stalled atomic.Bool
 	slow, err := mirrortest.ServeThrough(func(next http.Handler) http.Handler {
@@ -188,38 +184,14 @@ func TestInterruptedMirror(t *testing.T) {
 	}
 }
 
-// terminal opens a new terminal: the side of who sits at it, and the programs'.
-func terminal(t *testing.T) (user, programs *os.File) {
-	t.Helper()
-	user, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { user.Close() })
-	if err := unix.IoctlSetPointerInt(int(user.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(user.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	programs, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return user, programs
-}
-
 // TestShell sits at a terminal.
 func TestShell(t *testing.T) {
-	if testing.Short() {
-		t.Skip("NOT TESTED in short: kbuild shell")
-	}
+	long(t, "kbuild shell")
 	w := smallWorld(t)
 	tree, store := smallTree(t), filepath.Join(w.store, "small")
 	for _, isolation := range []string{"", "chroot"} {
 		t.Run("isolation "+isolation, func(t *testing.T) {
-			user, programs := terminal(t)
+			user, programs := filestest.Terminal(t)
 			cmd := w.kbuild(t, tree, store, "--mirror", w.registry.Host()+"/small/kubernetes", "--isolation", isolation, "shell")
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = programs, programs, programs
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}

@@ -2,37 +2,13 @@ package chroot
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"testing"
 
+	"github.com/kbuild/kbuild/storage/files/filestest"
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 )
-
-// openPTY opens a new terminal: the side of who sits at it, and the programs'.
-func openPTY(t *testing.T) (user, programs *os.File) {
-	t.Helper()
-	user, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { user.Close() })
-	if err := unix.IoctlSetPointerInt(int(user.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(user.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	programs, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { programs.Close() })
-	return user, programs
-}
 
 // A container without a terminal does not have that of whoever started it, not
 // even by the name under which every process finds its own.
@@ -45,7 +21,7 @@ func TestRunHasNotTheUsersTerminal(t *testing.T) {
 		"with its own":       {true, "test -t 0 && : </dev/tty && test \"$(tty)\" = /dev/pts/0 && exit 7"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, programs := openPTY(t)
+			_, programs := filestest.Terminal(t)
 			dir := bundle(t, func(s *specs.Spec) {
 				s.Process.Args[2], s.Process.Terminal = test.script, test.terminal
 			})
