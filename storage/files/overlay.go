@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -39,21 +40,15 @@ func MountOverlay(at, lower, upper, work string) error {
 // MountsBelow lists what is mounted somewhere below a directory, whose path has no
 // links.
 func MountsBelow(dir string) ([]string, error) {
-	data, err := os.ReadFile("/proc/self/mountinfo")
+	dir = filepath.Clean(dir)
+	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(strings.TrimSuffix(dir, "/")))
 	if err != nil {
 		return nil, err
 	}
 	var below []string
-	for line := range strings.Lines(string(data)) {
-		// See proc_pid_mountinfo(5): the fifth field is the mount point, with the
-		// characters that separate fields and lines as octal numbers.
-		fields := strings.Fields(line)
-		if len(fields) < 5 {
-			continue
-		}
-		at := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(fields[4])
-		if strings.HasPrefix(at, strings.TrimSuffix(filepath.Clean(dir), "/")+"/") {
-			below = append(below, at)
+	for _, m := range mounts {
+		if m.Mountpoint != dir {
+			below = append(below, m.Mountpoint)
 		}
 	}
 	slices.Sort(below)
