@@ -3,14 +3,12 @@ package output
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 
 	"github.com/kbuild/kbuild/storage/files"
@@ -20,7 +18,7 @@ import (
 // and what was in them: only what is still the same is theirs to remove.
 type broughtRecord map[string]string // name in the tree to SHA-256
 
-// maxBrought bounds the record and each file in it, in bytes. The largest
+// maxBrought bounds each file of a record, in bytes. The largest
 // generated file of 1.20 has 3 million.
 const maxBrought = 64 << 20
 
@@ -45,39 +43,20 @@ func RecordBrought(record, root string, names []string) error {
 		}
 		known[name] = sumOf(data)
 	}
-	data, err := json.Marshal(known)
-	if err != nil {
+	if err := files.WriteJSON(record, known); err != nil {
 		return fmt.Errorf("record what was brought back: %w", err)
 	}
-	dir, err := files.OpenRoot(filepath.Dir(record))
-	if err != nil {
-		return fmt.Errorf("record what was brought back: %w", err)
-	}
-	defer dir.Close()
-	at, err := dir.Dir(".")
-	if err != nil {
-		return fmt.Errorf("record what was brought back: %w", err)
-	}
-	defer at.Close()
-	owner, err := files.OwnerOf(filepath.Dir(record))
-	if err != nil {
-		return fmt.Errorf("record what was brought back: %w", err)
-	}
-	_, err = at.WriteChanged(filepath.Base(record), 0o600, owner, data)
-	return err
+	return nil
 }
 
 // readBrought reads a record; one that is not there, or damaged, is empty.
 func readBrought(record string) (broughtRecord, error) {
 	known := broughtRecord{}
-	data, err := files.ReadRegular(record, maxBrought)
-	if errors.Is(err, fs.ErrNotExist) {
-		return known, nil
-	}
-	if err != nil {
+	err := files.ReadJSON(record, &known)
+	if file := (*fs.PathError)(nil); errors.As(err, &file) && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read what was brought back: %w", err)
 	}
-	if json.Unmarshal(data, &known) != nil {
+	if err != nil {
 		return broughtRecord{}, nil
 	}
 	return known, nil
