@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -156,16 +155,29 @@ func said(ctx context.Context, program string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// packageOf finds the package of a runtime, of Debian's kind or of Red Hat's.
+// packageOf finds the package that a runtime's file is of, one of Debian's kind or
+// of Red Hat's: beside it, in /usr/local, may lie another of the same name.
 func packageOf(ctx context.Context, runtime string) Package {
-	name := filepath.Base(runtime)
-	if p := said(ctx, "dpkg-query", "-W", "-f", "${Package} ${Version}", name); p != "" {
+	if name := debianOwner(said(ctx, "dpkg-query", "-S", runtime), runtime); name != "" {
+		p := said(ctx, "dpkg-query", "-W", "-f", "${Package} ${Version}", name)
 		return Package{p, debianChangelog("/usr/share/doc/" + name + "/changelog.Debian.gz")}
 	}
 	if p := said(ctx, "rpm", "-qf", runtime); p != "" {
 		return Package{p, said(ctx, "rpm", "-qf", "--changelog", runtime)}
 	}
 	return Package{}
+}
+
+// debianOwner reads which package a file is of from what dpkg-query -S says: lines
+// such as "runc: /usr/sbin/runc", and others of diversions, see dpkg-query(1).
+func debianOwner(said, file string) string {
+	for line := range strings.Lines(said) {
+		if name, ok := strings.CutSuffix(strings.TrimSpace(line), ": "+file); ok && !strings.Contains(name, " ") {
+			name, _, _ = strings.Cut(name, ":") // its architecture
+			return name
+		}
+	}
+	return ""
 }
 
 // debianChangelog reads a changelog as Debian and Ubuntu install it, see its

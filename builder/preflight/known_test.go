@@ -52,6 +52,17 @@ func TestKnownHolesOfAPackage(t *testing.T) {
 			t.Errorf("%q: %+v", text, f)
 		}
 	}
+	for said, want := range map[string]string{
+		"runc: /usr/sbin/runc":       "runc",
+		"runc:amd64: /usr/sbin/runc": "runc",
+		"diversion by x from: /usr/sbin/runc\nx, y: /usr/sbin/runc\nrunc: /usr/sbin/runc\n": "runc",
+		"runc: /usr/sbin/runc2": "",
+		"":                      "",
+	} {
+		if got := debianOwner(said, "/usr/sbin/runc"); got != want {
+			t.Errorf("%q: the package is %q, want %q", said, got, want)
+		}
+	}
 	file := filepath.Join(t.TempDir(), "changelog.Debian.gz")
 	if got := debianChangelog(file); got != "" {
 		t.Errorf("a changelog that is not there says %q", got)
