@@ -3,6 +3,7 @@ package objects
 import (
 	"archive/tar"
 	"bufio"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -121,7 +122,48 @@ func mountPoints(mounts []kube.Mount) []string {
 // generated returns where the state keeps what was left. It lies with the programs
 // in staging, and goes whenever they go: make judges both by times, so that
 // neither is worth anything without the other.
-func (s *State) generated() string { return filepath.Join(s.dir, "out", "generated.tar") }
+func (s *State) generated() string { return filepath.Join(s.dir, "out", generatedFile) }
+
+const generatedFile = "generated.tar"
+
+// shiftTimes moves the times in such a tar, and returns the sum it then has.
+func shiftTimes(file string, by time.Duration) (sum [sha256.Size]byte, err error) {
+	in, err := os.Open(file)
+	if err != nil {
+		return sum, err
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return sum, err
+	}
+	h, room := sha256.New(), info.Size()
+	err = files.WriteCache(file, 0o600, files.Self(), func(w io.Writer) error {
+		buffered := bufio.NewWriterSize(io.MultiWriter(w, h), 1<<20)
+		from, to := tar.NewReader(bufio.NewReaderSize(in, 1<<20)), tar.NewWriter(buffered)
+		for {
+			header, err := from.Next()
+			if err == io.EOF {
+				return errors.Join(to.Close(), buffered.Flush())
+			}
+			if err != nil {
+				return err
+			}
+			// A tar can say of a few bytes that they are many, with holes.
+			if room -= header.Size; room < 0 || !strings.ContainsRune("\x00025", rune(header.Typeflag)) {
+				return fmt.Errorf("%s: %s is not what kbuild keeps", generatedFile, header.Name)
+			}
+			header.ModTime = header.ModTime.Add(by)
+			if err := to.WriteHeader(header); err != nil {
+				return err
+			}
+			if _, err := io.Copy(to, from); err != nil {
+				return err
+			}
+		}
+	})
+	return [sha256.Size]byte(h.Sum(nil)), err
+}
 
 // Restore puts what the last command of the tree's own left back into the
 // working directory of a container, with its times. It is kept while sources,

@@ -67,15 +67,24 @@ func decodeRecord(data []byte) (compiledFrom, error) {
 }
 
 func (s *State) writeRecord(manifest sources.Manifest, version kube.Version) error {
-	data, err := manifest.MarshalBinary()
+	record, err := encodeRecord(manifest, version)
 	if err != nil {
 		return err
+	}
+	return files.WriteWhole(s.record(), 0o600, files.Self(), func(w io.Writer) error {
+		_, err := w.Write(record)
+		return err
+	})
+}
+
+// encodeRecord returns the only record that the sources and the version have.
+func encodeRecord(manifest sources.Manifest, version kube.Version) ([]byte, error) {
+	data, err := manifest.MarshalBinary()
+	if err != nil {
+		return nil, err
 	}
 	v := version.File()
 	record := fmt.Appendf(nil, recordHeader+" %d\n%s%s", len(v), v, data)
 	sum := sha256.Sum256(record)
-	return files.WriteWhole(s.record(), 0o600, files.Self(), func(w io.Writer) error {
-		_, err := w.Write(append(record, sum[:]...))
-		return err
-	})
+	return append(record, sum[:]...), nil
 }

@@ -33,6 +33,8 @@ type State struct {
 	lock    *os.File
 	held    inventory // what is kept, as far as it is known to be whole
 	spoilt  []string
+	key     Key
+	tracked time.Time // since when the use of cache entries shows, see TrackUse
 }
 
 // Key is everything, besides the sources, that decides what a command
@@ -56,7 +58,7 @@ func Open(dir string, recipe kube.Recipe, key Key, further ...string) (*State, e
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q %q %q", key.Base, key.Dockerfile, key.Environment, key.Flags, key.Command)
 	name := hex.EncodeToString(h.Sum(nil))[:16]
-	s := &State{dir: filepath.Join(dir, "kept", name), recipe: recipe, further: further}
+	s := &State{dir: filepath.Join(dir, "kept", name), recipe: recipe, further: further, key: key}
 	if err := os.MkdirAll(filepath.Dir(s.dir), 0o755); err != nil {
 		return nil, fmt.Errorf("kept state: %w", err)
 	}
@@ -108,6 +110,12 @@ func pruneStates(dir, current string) error {
 			return fmt.Errorf("kept state: %w", err)
 		}
 		if e.Name() == current {
+			continue
+		}
+		if strings.HasPrefix(e.Name(), ".") { // half a copy that a killed run left
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return fmt.Errorf("remove what a killed run left: %w", err)
+			}
 			continue
 		}
 		names, age[e.Name()] = append(names, e.Name()), info.ModTime()
@@ -169,6 +177,9 @@ func (s *State) Prepare(manifest sources.Manifest, version kube.Version) (mounts
 		// What was made with them goes, too.
 		change.Any = change.Any || len(s.spoilt) > 0
 		if err := s.removeStale(change); err != nil {
+			return nil, "", err
+		}
+		if err := s.expireUse(); err != nil {
 			return nil, "", err
 		}
 	}

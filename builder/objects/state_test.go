@@ -63,7 +63,12 @@ func (k keeper) open() *State {
 // run prepares, lets the compiler write objects, and ends unless killed.
 func (k keeper) run(m sources.Manifest, v kube.Version, killed bool, objects ...string) (cold string) {
 	k.t.Helper()
-	s := k.open()
+	return k.runIn(k.open(), m, v, killed, objects...)
+}
+
+// runIn is run in a state that is open.
+func (k keeper) runIn(s *State, m sources.Manifest, v kube.Version, killed bool, objects ...string) (cold string) {
+	k.t.Helper()
 	defer s.Close()
 	mounts, cold, err := s.Prepare(m, v)
 	if err != nil {

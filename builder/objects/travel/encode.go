@@ -35,7 +35,6 @@ func (t *Table) encode() ([]byte, error) {
 	b = appendBytes(b, t.Key)
 	b = binary.AppendUvarint(b, uint64(t.Generation))
 	b = binary.AppendUvarint(b, uint64(t.Cold))
-	b = append(b, t.Sources[:]...)
 	b = binary.AppendUvarint(b, uint64(len(t.Packs)))
 	for i := range t.Packs {
 		b = t.Packs[i].append(b)

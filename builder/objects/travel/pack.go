@@ -218,7 +218,7 @@ func (e *erring) Read(p []byte) (int, error) {
 
 // explain tells an error of the reader's from one of what it read.
 func (e *erring) explain(err error) error {
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
 	e.mu.Lock()
@@ -235,6 +235,10 @@ func (e *erring) read() int64 {
 	defer e.mu.Unlock()
 	return e.n
 }
+
+// An Opener opens a layer as it is stored. That the layer has the wrong digest is an
+// error at its end.
+type Opener func(context.Context, Layer) (io.ReadCloser, error)
 
 // A PackWriter writes chunks to a pack.
 type PackWriter struct {
@@ -288,10 +292,10 @@ func (p *Pack) Read(ctx context.Context, stored io.Reader, use func(chunk int, d
 		if err = context.Cause(ctx); err == nil {
 			_, err = io.ReadFull(r, data)
 		}
-		switch err {
-		case nil:
+		switch {
+		case err == nil:
 			more, err = use(i, data)
-		case io.EOF, io.ErrUnexpectedEOF: // of ReadFull: errors of what is read are explained
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			err = r.in.explain(errors.New("a pack is shorter than its table says"))
 		}
 	}

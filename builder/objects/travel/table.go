@@ -43,8 +43,6 @@ type Table struct {
 	Generation uint32
 	// Cold is how long it took the writer to compile from nothing; 0 is not known.
 	Cold time.Duration
-	// Sources identifies the sources and the version that the objects follow from.
-	Sources [sha256.Size]byte
 	// Packs are in the order in which they were added.
 	Packs []Pack
 	// Objects are sorted by path.

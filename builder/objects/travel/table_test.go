@@ -25,7 +25,7 @@ func layerOf(s string) Layer {
 func smallTable() *Table {
 	sum := sha256.Sum256([]byte("output"))
 	return &Table{
-		Key: []byte("key"), Generation: 7, Cold: time.Minute, Sources: sha256.Sum256([]byte("sources")),
+		Key: []byte("key"), Generation: 7, Cold: time.Minute,
 		Packs: []Pack{
 			{layerOf("first"), []Chunk{{1, MinChunk}, {2, MaxChunk}, {3, 5}}},
 			{layerOf("second"), []Chunk{{4, 6}}},
