@@ -93,6 +93,9 @@ func (k *kept) open(ctx context.Context, d digest.Digest, size int64) (*os.File,
 			return nil, 0
 		}
 	}
+	if k.dir == "" {
+		return nil, 0 // nothing is kept
+	}
 	if err := os.MkdirAll(k.dir, 0o700); err != nil {
 		return nil, 0
 	}

@@ -1,0 +1,176 @@
+package mirror
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/containers/image/v5/directory"
+	"github.com/containers/image/v5/docker"
+	"github.com/containers/image/v5/docker/reference"
+	"github.com/containers/image/v5/oci/layout"
+	"github.com/containers/image/v5/types"
+	"github.com/opencontainers/go-digest"
+)
+
+// A CachePlace is where images of compiled objects lie, each under a tag of its
+// own: a repository in a registry, or a directory. The zero CachePlace is no
+// place. One from [ParseCachePlace] is encoded as text, and decodes to the same
+// value.
+type CachePlace struct {
+	transport string          // docker, oci or dir
+	named     reference.Named // of docker, without tag or digest
+	dir       string          // of the others, absolute
+}
+
+// ParseCachePlace parses a place for caches: a repository with its registry's
+// host, oci:DIRECTORY or dir:DIRECTORY. It has neither tag nor digest, as each
+// cache has a tag of its own; in a dir:DIRECTORY that is the name of a directory.
+// The errors are [*SyntaxError]; none repeats a text that holds a password.
+func ParseCachePlace(s string) (CachePlace, error) {
+	const write = "a repository such as registry.example/team/kbuild, oci:DIRECTORY or dir:DIRECTORY"
+	transport, rest, _ := strings.Cut(s, ":")
+	switch transport {
+	case "":
+		return CachePlace{}, syntaxError(write, "the cache's name is empty")
+	case transportOCI, transportDir:
+		if rest == "" || transport == transportOCI && strings.Contains(rest, ":") {
+			return CachePlace{}, syntaxError(transport+":DIRECTORY, without a tag", "cache %q names no directory", s)
+		}
+		dir, err := filepath.Abs(rest)
+		if err != nil {
+			return CachePlace{}, fmt.Errorf("cache %s: %w", s, err)
+		}
+		return CachePlace{transport: transport, dir: dir}, nil
+	}
+	text := strings.TrimPrefix(s, transportDocker+"://")
+	host, path, _ := strings.Cut(text, "/")
+	switch {
+	case strings.Contains(text, "://"):
+		return CachePlace{}, syntaxError(write, "the cache is given as a URL")
+	case strings.Contains(text, "@"):
+		return CachePlace{}, syntaxError(write+"; credentials belong in a file of their own",
+			"the cache is given with a digest, or with credentials")
+	case path == "" || !strings.ContainsAny(host, ".:") && host != "localhost":
+		return CachePlace{}, syntaxError(write, "cache %q names no registry and repository", s)
+	}
+	named, err := reference.ParseNormalizedNamed(text)
+	if err != nil {
+		return CachePlace{}, syntaxError(write, "cache %q: %v", s, err)
+	}
+	if !reference.IsNameOnly(named) {
+		return CachePlace{}, syntaxError(named.Name(), "cache %q has a tag, and each cache gets one of its own", s)
+	}
+	return CachePlace{transport: transportDocker, named: named}, nil
+}
+
+// String returns the place as [ParseCachePlace] reads it.
+func (p CachePlace) String() string {
+	switch p.transport {
+	case "":
+		return ""
+	case transportDocker:
+		return p.named.Name()
+	}
+	return p.transport + ":" + p.dir
+}
+
+// MarshalText returns what String does.
+func (p CachePlace) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText decodes what [CachePlace.MarshalText] wrote.
+func (p *CachePlace) UnmarshalText(text []byte) (err error) {
+	*p = CachePlace{}
+	if len(text) > 0 {
+		*p, err = ParseCachePlace(string(text))
+	}
+	return err
+}
+
+// IsRegistry reports whether the place needs a connection.
+func (p CachePlace) IsRegistry() bool { return p.transport == transportDocker }
+
+// Host returns the registry's host, "" for a directory.
+func (p CachePlace) Host() string {
+	if p.named == nil {
+		return ""
+	}
+	return reference.Domain(p.named)
+}
+
+// Dir returns the directory, "" for a registry.
+func (p CachePlace) Dir() string { return p.dir }
+
+// With returns the name of one cache, as skopeo reads it.
+func (p CachePlace) With(tag string) string {
+	if p.transport == transportDir {
+		return p.String() + "/" + tag
+	}
+	return p.String() + ":" + tag
+}
+
+// source returns the place as a Source, with a tag.
+func (p CachePlace) source(tag string) (Source, error) {
+	if p.transport != transportDocker {
+		return Source{transport: p.transport, rest: strings.TrimPrefix(p.With(tag), p.transport+":")}, nil
+	}
+	named, err := reference.WithTag(p.named, tag)
+	if err != nil {
+		return Source{}, err
+	}
+	return Source{transport: transportDocker, named: named, rest: named.String()}, nil
+}
+
+// reference returns the library's reference for one cache.
+func (p CachePlace) reference(tag string) (types.ImageReference, error) {
+	switch p.transport {
+	case transportOCI:
+		return layout.NewReference(p.dir, tag)
+	case transportDir:
+		return directory.NewReference(filepath.Join(p.dir, tag))
+	}
+	source, err := p.source(tag)
+	if err != nil {
+		return nil, err
+	}
+	return docker.NewReference(source.named)
+}
+
+// A CacheLayer is one layer of a cache's image.
+type CacheLayer struct {
+	Digest digest.Digest
+	// DiffID is the digest of what is compressed; "" in a cache that was opened,
+	// since only its configuration has it.
+	DiffID digest.Digest
+	Size   int64
+	// File holds the layer's bytes. "" says that the place has them already.
+	File string
+}
+
+// NoCacheError reports that a place has no cache under a tag.
+type NoCacheError struct {
+	own
+	Place CachePlace
+	Tag   string
+}
+
+func (e *NoCacheError) Error() string {
+	return fmt.Sprintf("cache %s: there is none", e.Place.With(e.Tag))
+}
+
+// CacheMovedError reports that somebody else wrote a cache since it was read.
+type CacheMovedError struct {
+	own
+	Has digest.Digest // "" for none
+}
+
+func (e *CacheMovedError) Error() string { return "somebody else wrote it meanwhile" }
+
+// CacheLayerError reports that a place does not have a layer that it was said to
+// have.
+type CacheLayerError struct {
+	own
+	Digest digest.Digest
+}
+
+func (e *CacheLayerError) Error() string { return fmt.Sprintf("the layer %s is not there", e.Digest) }
