@@ -71,6 +71,12 @@ func (s *State) Export(ctx context.Context, dir string, prev *travel.Table, o Ex
 	if err := e.pack(ctx); err != nil {
 		return Exported{}, err
 	}
+	e.leaveOut()
+	if err := e.tooLarge(); err != nil && prev != nil {
+		return s.Export(ctx, dir, nil, o) // what other runs used goes
+	} else if err != nil {
+		return Exported{}, err
+	}
 	return e.finish()
 }
 

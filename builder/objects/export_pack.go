@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/kbuild/kbuild/builder/objects/travel"
 )
@@ -16,7 +17,9 @@ import (
 // A packer finds, or makes, the chunks of a table's objects.
 type packer struct {
 	*exporter
-	// chunks are those there are, by what they hold; and how many there are.
+	// old are those that are to be packed again.
+	old map[uint32]bool
+	// chunks are the others, by what they hold; and count is how many there are.
 	chunks map[travel.ID]uint32
 	count  uint32
 	out    *travel.PackWriter
@@ -27,7 +30,27 @@ type packer struct {
 // pack gives every object its chunks. What only the very same sources can use is in a
 // pack of its own, which is not read where the sources are others.
 func (e *exporter) pack(ctx context.Context) error {
-	p := &packer{exporter: e, chunks: map[travel.ID]uint32{}, buffer: make([]byte, 0, 4*travel.MaxChunk)}
+	if err := e.packWithout(ctx, nil); err != nil {
+		return err
+	}
+	old := e.outdated()
+	if len(old) == 0 {
+		return nil
+	}
+	e.table.Packs = nil
+	for i := range e.table.Objects {
+		e.table.Objects[i].Chunks = nil
+	}
+	return e.packWithout(ctx, old)
+}
+
+// packWithout is pack without some of the earlier table's packs: what of them is used
+// is packed again.
+func (e *exporter) packWithout(ctx context.Context, old map[int]bool) error {
+	p := &packer{
+		exporter: e, old: map[uint32]bool{}, chunks: map[travel.ID]uint32{},
+		buffer: make([]byte, 0, 4*travel.MaxChunk),
+	}
 	if e.prev != nil {
 		for _, was := range e.prev.Packs {
 			was.Layer.File = ""
@@ -37,7 +60,10 @@ func (e *exporter) pack(ctx context.Context) error {
 	asBuilt := e.asBuiltPacks()
 	for i := range e.table.Packs {
 		for _, c := range e.table.Packs[i].Chunks {
-			if !asBuilt[i] {
+			switch {
+			case old[i]:
+				p.old[p.count] = true
+			case !asBuilt[i]:
 				p.chunks[c.ID] = p.count
 			}
 			p.count++
@@ -49,7 +75,7 @@ func (e *exporter) pack(ctx context.Context) error {
 	n := uint32(0)
 	for i := range e.table.Packs {
 		for _, c := range e.table.Packs[i].Chunks {
-			if _, ok := p.chunks[c.ID]; !ok && asBuilt[i] {
+			if _, ok := p.chunks[c.ID]; !ok && asBuilt[i] && !old[i] {
 				p.chunks[c.ID] = n
 			}
 			n++
@@ -106,7 +132,8 @@ func (p *packer) packAll(ctx context.Context, name string, which func(path strin
 		if !which(o.Path) || o.Chunks != nil {
 			continue
 		}
-		if was, ok := p.known[o.Path]; ok && was.Sum == o.Sum {
+		if was, ok := p.known[o.Path]; ok && was.Sum == o.Sum &&
+			!slices.ContainsFunc(was.Chunks, func(c uint32) bool { return p.old[c] }) {
 			o.Chunks = was.Chunks
 			continue
 		}
@@ -189,44 +216,4 @@ func (p *packer) add(ctx context.Context, o *travel.Object, chunk []byte) error 
 	}
 	o.Chunks = append(o.Chunks, at)
 	return nil
-}
-
-// finish leaves out the packs of which nothing is used any more, and writes the
-// table.
-func (e *exporter) finish() (Exported, error) {
-	t := &e.table
-	live, packOf := make([]bool, len(t.Packs)), packOfChunk(t)
-	for i := range t.Objects {
-		for _, c := range t.Objects[i].Chunks {
-			live[packOf[c]] = true
-		}
-	}
-	var packs []travel.Pack
-	gone := make([]uint32, len(t.Packs)) // chunks of packs before that are left out
-	left := uint32(0)
-	for i := range t.Packs {
-		if gone[i] = left; live[i] {
-			packs = append(packs, t.Packs[i])
-		} else {
-			left += uint32(len(t.Packs[i].Chunks))
-		}
-	}
-	for i := range t.Objects {
-		chunks := make([]uint32, len(t.Objects[i].Chunks))
-		for j, c := range t.Objects[i].Chunks {
-			chunks[j] = c - gone[packOf[c]]
-		}
-		t.Objects[i].Chunks = chunks
-	}
-	t.Packs = packs
-	if err := travel.WriteTable(e.to, t); err != nil {
-		return Exported{}, err
-	}
-	done := Exported{Table: t, Layers: t.Layers(), Changed: true, Objects: len(t.Objects)}
-	for _, l := range done.Layers {
-		if l.File != "" {
-			done.New += l.Size
-		}
-	}
-	return done, nil
 }

@@ -153,7 +153,7 @@ func shiftTimes(file string, by time.Duration) (sum [sha256.Size]byte, err error
 			if room -= header.Size; room < 0 || !strings.ContainsRune("\x00025", rune(header.Typeflag)) {
 				return fmt.Errorf("%s: %s is not what kbuild keeps", generatedFile, header.Name)
 			}
-			header.ModTime = header.ModTime.Add(by)
+			header.ModTime, header.Format = header.ModTime.Add(by), tar.FormatPAX
 			if err := to.WriteHeader(header); err != nil {
 				return err
 			}

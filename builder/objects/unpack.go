@@ -66,13 +66,7 @@ func newUnpacker(t *travel.Table, want []bool, dir string) *unpacker {
 		u.starts[i+1] += u.starts[i]
 	}
 	u.places = make([]place, u.starts[chunks])
-	sizes := make([]uint32, 0, chunks)
-	for i := range t.Packs {
-		for _, c := range t.Packs[i].Chunks {
-			sizes = append(sizes, c.Size)
-		}
-	}
-	filled := slices.Clone(u.starts)
+	sizes, filled := sizesOf(t), slices.Clone(u.starts)
 	for i := range t.Objects {
 		if !want[i] {
 			continue

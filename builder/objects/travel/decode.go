@@ -49,7 +49,7 @@ func (r *tableReader) table() *Table {
 	t.Key = bytes.Clone(r.bytes(r.count(1, maxKey)))
 	t.Generation = uint32(r.number(math.MaxUint32))
 	t.Cold = time.Duration(r.number(math.MaxInt64))
-	packs := r.count(2*sha256.Size+2, maxPacks)
+	packs := r.count(2*sha256.Size+2, MaxPacks)
 	var sizes []uint32
 	for range packs {
 		p := r.pack(maxChunks - len(sizes))

@@ -140,7 +140,6 @@ var Roots = []string{"kept", "out"}
 // 15,000 objects in 180,000 chunks, of 2.9 GB.
 const (
 	maxKey     = 1 << 20
-	maxPacks   = 64
 	maxObjects = 1 << 19
 	maxChunks  = 1 << 21
 	maxTargets = 64
@@ -149,6 +148,8 @@ const (
 	maxTable = 64 << 20
 	// MaxBytes is the size of all objects together.
 	MaxBytes = 16 << 30
+	// MaxPacks is the number of packs.
+	MaxPacks = 64
 	// MaxPack is the size of all packs together, as they are stored.
 	MaxPack = 1 << 30
 )
@@ -179,7 +180,7 @@ func (t *Table) check() error {
 	switch {
 	case len(t.Key) > maxKey:
 		return errors.New("the key is too long")
-	case len(t.Packs) > maxPacks:
+	case len(t.Packs) > MaxPacks:
 		return errors.New("there are too many packs")
 	case len(t.Objects) > maxObjects:
 		return errors.New("there are too many objects")

@@ -95,7 +95,7 @@ func TestTableRefused(t *testing.T) {
 		"no size":        func(t *Table) { t.Packs[1].Layer.Size = 0 },
 		"a large pack":   func(t *Table) { t.Packs[1].Layer.Size = MaxPack + 1 },
 		"large packs":    func(t *Table) { t.Packs[0].Layer.Size, t.Packs[1].Layer.Size = MaxPack/2+1, MaxPack/2+1 },
-		"many packs":     func(t *Table) { t.Packs = append(t.Packs, make([]Pack, maxPacks)...) },
+		"many packs":     func(t *Table) { t.Packs = append(t.Packs, make([]Pack, MaxPacks)...) },
 		"targets":        func(t *Table) { t.Targets[1].Name = "cmd/a" },
 		"uses":           func(t *Table) { t.Targets[1].Uses = []byte{1, 2} },
 		"a long key":     func(t *Table) { t.Key = make([]byte, maxKey+1) },

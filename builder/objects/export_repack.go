@@ -1,0 +1,152 @@
+package objects
+
+import (
+	"fmt"
+
+	"github.com/kbuild/kbuild/builder/objects/travel"
+)
+
+// Each push of an increment adds a pack, and leaves bytes that nothing refers to in
+// those before. A reader opens each pack, and reads over what it does not want.
+const (
+	// mostPacks is how many packs a table has at most, if the writer has what is in them.
+	mostPacks = 8
+	// fewPacks is how many are left when there were too many.
+	fewPacks = 4
+	// mostDead is how much of all packs may be of no use, in percent.
+	mostDead = 30
+	// littleDead is how many bytes of no use nobody minds.
+	littleDead = 4 << 20
+)
+
+// outdated returns the packs that are to be packed again: the small ones that came
+// last, where there are too many, and those with much that is dead, where there is
+// too much of it in all. Of what the state does not have the packs stay.
+func (e *exporter) outdated() map[int]bool {
+	t := &e.table
+	live, pinned := e.liveBytes()
+	old, packs, raw, used := map[int]bool{}, 0, int64(0), int64(0)
+	for i := range t.Packs {
+		if live[i] > 0 {
+			packs, raw, used = packs+1, raw+t.Packs[i].Raw(), used+live[i]
+		}
+	}
+	if packs > mostPacks {
+		again := int64(0)
+		for i := len(t.Packs) - 1; i >= 0 && (packs > fewPacks || live[i] < 2*again); i-- {
+			if live[i] == 0 {
+				continue
+			}
+			if !pinned[i] && i < e.earlier() {
+				old[i] = true
+			}
+			again, packs = again+live[i], packs-1
+		}
+	}
+	if dead := raw - used; dead > littleDead && dead*100 > raw*mostDead {
+		for i := range e.earlier() {
+			if all := t.Packs[i].Raw(); live[i] > 0 && !pinned[i] && (all-live[i])*100 > all*mostDead {
+				old[i] = true
+			}
+		}
+	}
+	return old
+}
+
+// earlier is how many packs the earlier table has.
+func (e *exporter) earlier() int {
+	if e.prev == nil {
+		return 0
+	}
+	return len(e.prev.Packs)
+}
+
+// liveBytes returns, for each pack, how many bytes of it the objects consist of, and
+// whether it holds something of an object that the state does not have.
+func (e *exporter) liveBytes() (live []int64, pinned []bool) {
+	t := &e.table
+	live, pinned = make([]int64, len(t.Packs)), make([]bool, len(t.Packs))
+	packOf, sizes := packOfChunk(t), sizesOf(t)
+	seen := make([]bool, len(sizes))
+	for i := range t.Objects {
+		o := &t.Objects[i]
+		for _, c := range o.Chunks {
+			pack := packOf[c]
+			if !seen[c] {
+				seen[c], live[pack] = true, live[pack]+int64(sizes[c])
+			}
+			pinned[pack] = pinned[pack] || !e.local[o.Path]
+		}
+	}
+	return live, pinned
+}
+
+// sizesOf returns the sizes of the chunks of all packs.
+func sizesOf(t *travel.Table) (sizes []uint32) {
+	for i := range t.Packs {
+		for _, c := range t.Packs[i].Chunks {
+			sizes = append(sizes, c.Size)
+		}
+	}
+	return sizes
+}
+
+// A TooLargeError says that a state is larger than what is put into a repository.
+type TooLargeError struct{ Size int64 }
+
+// Error implements error.
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("the state has %d MB, more than %d", e.Size>>20, travel.MaxPack>>20)
+}
+
+// tooLarge returns an error if the packs are larger, or more, than a table may have.
+func (e *exporter) tooLarge() error {
+	size := int64(0)
+	for i := range e.table.Packs {
+		size += e.table.Packs[i].Layer.Size
+	}
+	if size > travel.MaxPack || len(e.table.Packs) > travel.MaxPacks {
+		return &TooLargeError{size}
+	}
+	return nil
+}
+
+// leaveOut leaves out the packs of which nothing is used any more.
+func (e *exporter) leaveOut() {
+	t := &e.table
+	packOf := packOfChunk(t)
+	live, _ := e.liveBytes()
+	var packs []travel.Pack
+	gone := make([]uint32, len(t.Packs)) // chunks of packs before that are left out
+	left := uint32(0)
+	for i := range t.Packs {
+		if gone[i] = left; live[i] > 0 {
+			packs = append(packs, t.Packs[i])
+		} else {
+			left += uint32(len(t.Packs[i].Chunks))
+		}
+	}
+	for i := range t.Objects {
+		chunks := make([]uint32, len(t.Objects[i].Chunks))
+		for j, c := range t.Objects[i].Chunks {
+			chunks[j] = c - gone[packOf[c]]
+		}
+		t.Objects[i].Chunks = chunks
+	}
+	t.Packs = packs
+}
+
+// finish writes the table.
+func (e *exporter) finish() (Exported, error) {
+	t := &e.table
+	if err := travel.WriteTable(e.to, t); err != nil {
+		return Exported{}, err
+	}
+	done := Exported{Table: t, Layers: t.Layers(), Changed: true, Objects: len(t.Objects)}
+	for _, l := range done.Layers {
+		if l.File != "" {
+			done.New += l.Size
+		}
+	}
+	return done, nil
+}
