@@ -29,6 +29,7 @@ const (
 	StepClean   Step = "clean"
 	StepPrune   Step = "prune"
 	StepFsck    Step = "fsck"
+	StepGoPath  Step = "gopath"
 )
 
 // A Reporter is the one way a step speaks. There are two in a run, that of the
@@ -97,17 +98,21 @@ type LeftOut struct{}
 // A Pushed notice says where an image is now that others can pull.
 type Pushed struct{ To mirror.Source }
 
+// A NotGenerated notice says that a tree lacks files that a compile generates.
+type NotGenerated struct{}
+
 // A Damaged notice says that something that is kept is wrong, and still there.
 type Damaged struct{}
 
-func (Damaged) notice()    {}
-func (Withheld) notice()   {}
-func (NoVersion) notice()  {}
-func (NotPinned) notice()  {}
-func (LockInTree) notice() {}
-func (InStore) notice()    {}
-func (LeftOut) notice()    {}
-func (Pushed) notice()     {}
+func (Damaged) notice()      {}
+func (Withheld) notice()     {}
+func (NoVersion) notice()    {}
+func (NotGenerated) notice() {}
+func (NotPinned) notice()    {}
+func (LockInTree) notice()   {}
+func (InStore) notice()      {}
+func (LeftOut) notice()      {}
+func (Pushed) notice()       {}
 
 // Published is what became of the files that a command left in the output
 // directories.

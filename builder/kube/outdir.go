@@ -28,10 +28,12 @@ func checkOutputRoot(root *files.Root, name string) error {
 	if err != nil {
 		return fmt.Errorf("read the output directory: %w", err)
 	}
-	// Left by kbuild and build/run.sh, by a make without a container, and by
-	// kbuild before its first compile.
-	if root.Exists(path.Join(name, "dockerized")) || root.Exists(path.Join(name, "local/bin")) {
-		return nil
+	// Left by kbuild and build/run.sh, by a make without a container, by GoPath, and
+	// by kbuild before its first compile.
+	for _, left := range []string{"dockerized", "local/bin", gopathDir + "/src/" + goPackage} {
+		if root.Exists(path.Join(name, left)) {
+			return nil
+		}
 	}
 	images, err := root.ReadDir(path.Join(name, "images"))
 	isContext := func(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), "kube-build:build-") }

@@ -19,6 +19,7 @@ const (
 	Dangling                     // a link to nothing
 	FileInTheWay                 // of a directory
 	DirectoryInTheWay            // of a file
+	NotLink                      // in the place of a link
 )
 
 // A PlaceError says that nothing can be put where it belongs.
@@ -36,6 +37,8 @@ func (e *PlaceError) Error() string {
 		return e.Path + " is a file where a directory should be"
 	case DirectoryInTheWay:
 		return e.Path + " is a directory where a file should be"
+	case NotLink:
+		return e.Path + " exists and is not a symbolic link"
 	}
 	return fmt.Sprintf("%s is not writable: %v", e.Path, e.Err)
 }

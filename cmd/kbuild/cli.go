@@ -83,7 +83,7 @@ func (a *app) root() *cobra.Command {
 		a.checkCommand(), a.mirrorCommand(), a.lockCommand(), a.bundleCommand(), a.imageCommand(), a.compileCommand(),
 		a.runCommand(), a.shellCommand(), a.crossCommand(), a.imagesCommand(), a.cleanCommand(), a.pruneCommand(),
 		a.fsckCommand(),
-		a.inspectCommand(), a.doctorCommand(), a.demoCommand(), a.versionCommand(), a.removeCommand(),
+		a.inspectCommand(), a.gopathCommand(), a.doctorCommand(), a.demoCommand(), a.versionCommand(), a.removeCommand(),
 	)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

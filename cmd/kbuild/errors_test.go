@@ -89,7 +89,7 @@ func everyError(t *testing.T, want reference.Named) []error {
 		t.Fatal(err)
 	}
 	list := append(treeErrors(cause), mirrorErrors(registry, want, cause, sum)...)
-	for why := range 4 {
+	for why := range 5 {
 		list = append(list, &output.PlaceError{Path: "/k/_output", Why: output.Why(why), Err: cause})
 	}
 	for why := range 3 {
@@ -144,7 +144,7 @@ func treeErrors(cause error) []error {
 		&kube.TargetError{Target: "x", Near: []string{"cmd/x", "plugin/cmd/x"}, Ambiguous: true},
 		&kube.TargetError{Target: "x", Listed: []string{"cmd/kubelet", "cmd/kubectl"}},
 		&kube.VersionFileError{Err: cause}, &kube.VersionError{Version: "one"}, &kube.VersionError{Version: "one", File: script},
-		&kube.PlatformError{Platform: "linux"}, &kube.NoPlatformsError{Script: "hack/build-go.sh"},
+		&kube.PlatformError{Platform: "linux"}, &kube.GoPathError{Root: "/a:b"}, &kube.NoPlatformsError{Script: "hack/build-go.sh"},
 		&kube.ContextFileError{Dockerfile: "build/build-image/Dockerfile", Instruction: "COPY", Name: "x"},
 		&kube.UnknownVersionError{Builtin: "v0.0.0-master+$Format:%H$", File: "pkg/version/base.go", Why: "there is no git repository"},
 		&dockerfile.SyntaxError{File: "Dockerfile", Err: cause},

@@ -25,7 +25,7 @@ func commandGroups() []helpGroup {
 		{"In the build container", []string{"run", "shell"}},
 		{"Images", []string{"images", "cross", "lock", "bundle"}},
 		{"Cleaning up", []string{"clean", "prune", "fsck"}},
-		{"Looking around", []string{"doctor", "inspect", "demo", "version", "completion", "help"}},
+		{"Looking around", []string{"doctor", "inspect", "gopath", "demo", "version", "completion", "help"}},
 	}
 }
 

@@ -27,6 +27,8 @@ func noticeHint(n builder.Notice) string {
 		return "to accept only this digest from now on: kbuild lock"
 	case builder.LockInTree:
 		return "to build an unmodified tag, keep it elsewhere: --lock FILE, or KBUILD_LOCK"
+	case builder.NotGenerated:
+		return "a compile generates it, such as kbuild cmd/kubectl"
 	case builder.Damaged:
 		return "to remove what is wrong: kbuild fsck --repair"
 	case builder.InStore:

@@ -84,6 +84,9 @@ func treeHints() []hint {
 		forType(func(*kube.NoPlatformsError) string {
 			return "this tree compiles for the platform of its container only"
 		}),
+		forType(func(*kube.GoPathError) string {
+			return "move the tree, or have a worktree of it at a path without one: git worktree add DIRECTORY"
+		}),
 		forType(func(*shell.FileError) string { return incomplete }),
 		forType(func(*shell.LineEndError) string { return "clone the tree again with git clone -c core.autocrlf=false" }),
 		forType(func(*shell.EnvironmentError) string {

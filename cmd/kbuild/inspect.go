@@ -198,11 +198,14 @@ func nonEmpty(s string) []string {
 
 // shellLine is a command as a person would type it.
 func shellLine(words []string) string {
-	quoted := make([]string, len(words))
+	line := make([]string, len(words))
 	for i, w := range words {
-		if quoted[i] = w; w == "" || strings.ContainsAny(w, " \t\n\"'$`\\*?[]{}();&|<>#~") {
-			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		if line[i] = w; w == "" || strings.ContainsAny(w, " \t\n\"'$`\\*?[]{}();&|<>#~") {
+			line[i] = quoted(w)
 		}
 	}
-	return strings.Join(quoted, " ")
+	return strings.Join(line, " ")
 }
+
+// quoted is a word in quotes of a shell.
+func quoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }

@@ -458,6 +458,34 @@ func (d *Dir) Link(name string, to *Dir) error {
 	return to.failed("link", name, unix.Linkat(d.fd(), name, to.fd(), name, 0))
 }
 
+// WriteLink makes a symbolic link, also in the place of another one. One that leads
+// to the target already is left alone; changed says whether it was made. Anything
+// else of its name stays, and is an error that wraps fs.ErrExist.
+func (d *Dir) WriteLink(name, target string, owner Owner) (changed bool, err error) {
+	st, err := d.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return false, err
+	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
+		held := make([]byte, len(target)+1) // one more than the right one has
+		n, err := unix.Readlinkat(d.fd(), name, held)
+		if err != nil {
+			return false, d.failed("readlink", name, err)
+		}
+		if string(held[:n]) == target {
+			return false, nil
+		}
+		if err := d.Remove(name); err != nil {
+			return false, err
+		}
+	}
+	if err := unix.Symlinkat(target, d.fd(), name); err != nil {
+		return false, d.failed("symlink", name, err)
+	}
+	return true, d.failed("chown", name, unix.Fchownat(d.fd(), name, owner.UID, owner.GID, unix.AT_SYMLINK_NOFOLLOW))
+}
+
 // Sync returns when everything on the directory's file system has been written to
 // its disk, see [SyncFileSystem].
 func (d *Dir) Sync() error { return d.failed("write to its disk", "", unix.Syncfs(d.fd())) }

@@ -412,3 +412,33 @@ func TestGiveMade(t *testing.T) {
 		t.Errorf("outside: %v", err)
 	}
 }
+
+func TestWriteLink(t *testing.T) {
+	at := t.TempDir()
+	d, err := OpenDir(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, step := range []struct {
+		target  string
+		changed bool
+	}{{"a", true}, {"a", false}, {"ab", true}, {"a", true}} {
+		changed, err := d.WriteLink("link", step.target, Self())
+		if err != nil || changed != step.changed {
+			t.Errorf("to %s: changed %t, %v", step.target, changed, err)
+		}
+		if to, err := os.Readlink(filepath.Join(at, "link")); err != nil || to != step.target {
+			t.Errorf("it leads to %q, %v", to, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(at, "file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.WriteLink("file", "a", Self()); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("over a file: %v", err)
+	}
+	if _, err := d.WriteLink("../out", "a", Self()); err == nil {
+		t.Error("made outside of the directory")
+	}
+}
