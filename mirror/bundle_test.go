@@ -370,6 +370,9 @@ func TestBundleTampered(t *testing.T) {
 
 // TestBundleEveryByte: no byte of a bundle can change without being noticed.
 func TestBundleEveryByte(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: every byte of a bundle flipped")
+	}
 	g := serve(t)
 	g.push(t, repo+":"+wantTag, img(t, "amd64", "one"))
 	file := save(t, storagetest.Open(t), g, map[string]string{wanted: repo})

@@ -163,6 +163,9 @@ func within(t *testing.T, root string, img v1.Image, script string) (string, err
 
 // TestCross builds the small tree in the image, with an old Go and this host's.
 func TestCross(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: whether a small kube-cross compiles by itself")
+	}
 	for _, c := range []struct {
 		name   string
 		goroot func(*testing.T) string

@@ -242,6 +242,9 @@ func TestVersion(t *testing.T) {
 
 // TestBuild compiles the tree with this host's Go.
 func TestBuild(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: whether the small tree compiles with its own scripts alone")
+	}
 	dir := tree(t, "")
 	if err := Commit(context.Background(), dir, "v1.2.3"); err != nil {
 		t.Fatal(err)
@@ -320,6 +323,9 @@ func TestBuild(t *testing.T) {
 
 // TestMake compiles the trees that make compiles, with what it generates.
 func TestMake(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: whether the small trees of make compile with their own scripts alone")
+	}
 	cache := goCache(t)
 	for _, release := range []string{"1.4", "1.35"} { // the first and the last
 		dir := filepath.Join(t.TempDir(), release)
