@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -37,7 +39,8 @@ type Exported struct {
 }
 
 // Export writes what the state holds as layers into a directory. The state is one in
-// which the tree's own command just succeeded, see [State.Done]. prev is the table
+// which the tree's own command just succeeded, see [State.Done]; of one whose next
+// run must not use what is kept, see [State.Forget], nothing is written. prev is the table
 // that is to be replaced, or nil; the layers refer to its packs.
 //
 // Of Go's build cache those entries are in the table that the command used, besides
@@ -50,6 +53,9 @@ func (s *State) Export(ctx context.Context, dir string, prev *travel.Table, o Ex
 		}
 	}()
 	record, err := os.ReadFile(s.record())
+	if errors.Is(err, fs.ErrNotExist) {
+		return Exported{}, nil // see Forget
+	}
 	if err == nil {
 		_, err = decodeRecord(record)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -336,4 +337,113 @@ func (f *flipper) Read(p []byte) (int, error) {
 	}
 	f.at -= n
 	return n, err
+}
+
+// Half of what an import left when it was killed is removed by the next run, and never
+// taken for a state. What no run may use is not exported.
+func TestTravelKilled(t *testing.T) {
+	k, shelf := newKeeper(t), newShelf(t)
+	shelf.pushed(k, travelling, objectA)
+	second := newKeeper(t)
+	killed := second.open()
+	if err := os.Mkdir(filepath.Join(second.dir, "kept", importing+"123"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := killed.Import(t.Context(), shelf.current(), shelf.open, ImportOptions{Sources: travelling}); err != nil {
+		t.Fatal(err)
+	}
+	killed.Close()
+	if got := second.objects(); got != nil {
+		t.Errorf("after a killed run %v are kept", got)
+	}
+	if beside := entriesBeside(t, second); len(beside) != 1 {
+		t.Errorf("beside the state lie %v", beside)
+	}
+
+	state := k.open()
+	defer state.Close()
+	if err := state.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	e, err := state.Export(t.Context(), t.TempDir(), nil, ExportOptions{})
+	if err != nil || e.Changed || e.Layers != nil {
+		t.Errorf("exported %+v, %v", e, err)
+	}
+}
+
+// An object that is not what its sources make is found by making it again.
+func TestTravelDifferences(t *testing.T) {
+	k, shelf := newKeeper(t), newShelf(t)
+	e := shelf.pushed(k, travelling, objectA, objectB)
+	state := k.open()
+	defer state.Close()
+	if differ := state.Differences(e.Table); differ != nil {
+		t.Errorf("%v differ", differ)
+	}
+	planted := *e.Table
+	planted.Objects = slices.Clone(planted.Objects)
+	find(&planted, objectB).Sum[7] ^= 1
+	if differ := state.Differences(&planted); !slices.Equal(differ, []string{objectB}) {
+		t.Errorf("%v differ", differ)
+	}
+}
+
+// benchState is a state of 32 MB in files that can be compressed as objects can.
+func benchState(b *testing.B) *State {
+	s, err := Open(filepath.Join(b.TempDir(), "trees", "h-level"), testRecipe, Key{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, _, err := s.Prepare(travelling, kube.Version{}); err != nil {
+		b.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 1))
+	for i := range 64 {
+		content := make([]byte, 512<<10)
+		for j := range content {
+			content[j] = byte(random.IntN(4 + j%13))
+		}
+		name := filepath.Join(s.kept(gopathIn), fmt.Sprintf("pkg/linux_amd64/p%d.a", i))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, content, 0o644)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := s.Done(); err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+func BenchmarkExport(b *testing.B) {
+	s := benchState(b)
+	defer s.Close()
+	b.SetBytes(32 << 20)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Export(b.Context(), b.TempDir(), nil, ExportOptions{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkImport(b *testing.B) {
+	s := benchState(b)
+	defer s.Close()
+	e, err := s.Export(b.Context(), b.TempDir(), nil, ExportOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	open := func(_ context.Context, l travel.Layer) (io.ReadCloser, error) { return os.Open(l.File) }
+	b.SetBytes(32 << 20)
+	b.ReportAllocs()
+	for b.Loop() {
+		to, err := Open(filepath.Join(b.TempDir(), "trees", "h-level"), testRecipe, Key{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if done, err := to.Import(b.Context(), e.Table, open, ImportOptions{}); err != nil || done.Bytes < 32<<20 {
+			b.Fatal(done, err)
+		}
+		to.Close()
+	}
 }

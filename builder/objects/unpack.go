@@ -25,6 +25,7 @@ type unpacker struct {
 	places []place
 	starts []uint32
 
+	made  map[string]bool  // directories
 	files map[int]*partial // objects that are begun
 	open  []int            // those with an open file, the one opened last at the end
 
@@ -49,7 +50,7 @@ type partial struct {
 }
 
 func newUnpacker(t *travel.Table, want []bool, dir string) *unpacker {
-	u := &unpacker{table: t, want: want, dir: dir, files: map[int]*partial{}, held: inventory{}}
+	u := &unpacker{table: t, want: want, dir: dir, made: map[string]bool{}, files: map[int]*partial{}, held: inventory{}}
 	chunks := 0
 	for i := range t.Packs {
 		chunks += len(t.Packs[i].Chunks)
@@ -198,8 +199,11 @@ func (u *unpacker) opened(object int) (*partial, error) {
 	o := &u.table.Objects[object]
 	file, flags := filepath.Join(u.dir, o.Path), os.O_RDWR
 	if p == nil {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			return nil, err
+		if parent := filepath.Dir(file); !u.made[parent] {
+			if err := os.MkdirAll(parent, 0o755); err != nil {
+				return nil, err
+			}
+			u.made[parent] = true
 		}
 		flags |= os.O_CREATE | os.O_EXCL
 		p = &partial{missing: len(o.Chunks), sum: sha256.New()}

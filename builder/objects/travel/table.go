@@ -136,16 +136,17 @@ const Record = "compiled-from"
 // Roots are the directories below which objects lie.
 var Roots = []string{"kept", "out"}
 
-// What a table may say at most. A table of Kubernetes' five largest programs has
-// 15,000 objects in 180,000 chunks, of 2.9 GB.
+// What a table may say at most, so that a stranger's takes less than 200 MB of memory.
+// A table of Kubernetes' five largest programs has 15,000 objects in 150,000 chunks, of
+// 2.9 GB.
 const (
 	maxKey     = 1 << 20
-	maxObjects = 1 << 19
-	maxChunks  = 1 << 21
+	maxObjects = 1 << 18
+	maxChunks  = 1 << 20
 	maxTargets = 64
 	maxName    = 4096
 	// maxTable is the size of a table that is not compressed, in bytes.
-	maxTable = 64 << 20
+	maxTable = 32 << 20
 	// MaxBytes is the size of all objects together.
 	MaxBytes = 16 << 30
 	// MaxPacks is the number of packs.
