@@ -158,8 +158,12 @@ func (w *world) off(s *State, by time.Duration) {
 // Whatever is edited, wherever the state was before, however the clocks go and
 // whatever is damaged on the way: what is compiled is what is compiled from nothing.
 func TestTravelRandom(t *testing.T) {
+	runs := 60
+	if testing.Short() {
+		runs = 10
+	}
 	for _, cached := range []bool{false, true} {
-		t.Run(fmt.Sprintf("cached=%v", cached), func(t *testing.T) { travelAround(t, cached, 40) })
+		t.Run(fmt.Sprintf("cached=%v", cached), func(t *testing.T) { travelAround(t, cached, runs) })
 	}
 }
 
