@@ -8,6 +8,7 @@ package builder
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/kbuild/kbuild/builder/container"
@@ -90,11 +91,16 @@ func (b *build) steps(ctx context.Context) (status int, err error) {
 	if err := b.findHost(ctx); err != nil {
 		return 0, err
 	}
+	c, err := b.begin(ctx, base)
+	defer func() { err = errors.Join(err, c.Close()) }()
+	if err != nil {
+		return 0, err
+	}
 	img, written, err := b.image(ctx, base)
 	// A run ends only when the archive is whole, or is no more.
 	defer func() { err = cmp.Or(err, written()) }()
 	if err != nil || b.Until == StepImage {
 		return 0, err
 	}
-	return b.compile(ctx, base, img, written)
+	return c.compile(ctx, img, written)
 }

@@ -133,6 +133,9 @@ func (c *checker) check(ctx context.Context) (plan Plan, err error) {
 	if plan.TreePlan, err = planTree(c.tree, c.Settings, c.Mirrors, c.Mirrors.Frozen); err != nil {
 		return Plan{}, err
 	}
+	if err := c.checkCaches(&plan.TreePlan); err != nil {
+		return Plan{}, err
+	}
 	if c.Mirrors.LockFile != "" { // that is meant to be there
 		if _, err := os.Stat(c.Mirrors.LockFile); err != nil {
 			return Plan{}, fmt.Errorf("read the lock: %w", err)

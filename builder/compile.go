@@ -20,21 +20,48 @@ import (
 	"github.com/kbuild/kbuild/storage"
 )
 
+// begin prepares the compile step. Where a cache is read, that begins here.
+func (b *build) begin(ctx context.Context, base base) (*compilation, error) {
+	c := &compilation{build: b, base: base, step: b.Work.step(), apart: func() error { return nil }}
+	if !b.does(StepCompile) || len(b.Caches.From) == 0 || !c.own() {
+		return c, nil
+	}
+	if err := c.open(); err != nil {
+		return c, err
+	}
+	c.readCache(ctx)
+	return c, nil
+}
+
+// Close ends what begin began, and the use of what is kept.
+func (c *compilation) Close() error {
+	if c.reading != nil {
+		c.reading.end(context.Canceled)
+	}
+	if c.state == nil {
+		return nil
+	}
+	return c.state.Close()
+}
+
 // compile is the compile step: the command runs in the image, and what it leaves
 // is published. If written, which waits for the rest of the image step, fails,
 // nothing is.
-func (b *build) compile(ctx context.Context, base base, img storage.Image, written func() error) (_ int, err error) {
-	c := &compilation{build: b, start: time.Now(), step: b.Work.step(), apart: func() error { return nil }}
-	environment, err := c.open(base)
-	if err != nil {
-		return 0, err
+func (c *compilation) compile(ctx context.Context, img storage.Image, written func() error) (_ int, err error) {
+	c.start = time.Now()
+	if c.state == nil {
+		if err := c.open(); err != nil {
+			return 0, err
+		}
 	}
-	defer func() { err = errors.Join(err, c.state.Close()) }()
+	if c.reading != nil {
+		c.reading.join(ctx)
+	}
 	defer func() { err = errors.Join(err, c.apart()) }()
-	if b.Plan.Tree.Recipe.Way == kube.WayMount && !c.own() { // of a compile nothing reaches the tree, see setApart
-		defer func() { err = errors.Join(err, output.GiveBack(b.Plan.Tree.Root, c.start)) }()
+	if c.Plan.Tree.Recipe.Way == kube.WayMount && !c.own() { // of a compile nothing reaches the tree, see setApart
+		defer func() { err = errors.Join(err, output.GiveBack(c.Plan.Tree.Root, c.start)) }()
 	}
-	status, err := c.runWatched(ctx, base, img, environment)
+	status, err := c.runWatched(ctx, img)
 	if err != nil {
 		return 0, err
 	}
@@ -43,21 +70,33 @@ func (b *build) compile(ctx context.Context, base base, img storage.Image, writt
 		if said := cmp.Or(c.stderr.text, c.stdout.text); said != "" {
 			why = ": " + said
 		}
-		b.done(c.step, c.start, "failed%s; the previous binaries are untouched", why)
+		c.done(c.step, c.start, "failed%s; the previous binaries are untouched", why)
 		return status, nil
 	}
 	if err := written(); err != nil {
 		return 0, err
 	}
-	return 0, c.publish()
+	if err := c.publish(); err != nil {
+		return 0, err
+	}
+	c.writeCache(ctx)
+	return 0, nil
 }
 
 // A compilation is one compile step.
 type compilation struct {
 	*build
+	base  base
 	start time.Time
 	step  Step
 	state *objects.State
+	// environment is the command's.
+	environment []string
+	reading     *cacheRead // nil where no cache is read
+	// cold is how long the command took with nothing to begin with, or 0; forgotten
+	// says that nothing is kept of it.
+	cold      time.Duration
+	forgotten bool
 	// apart takes away the view of a mounted tree, or does nothing.
 	apart func() error
 	// What the command writes goes through these.
@@ -69,12 +108,12 @@ type compilation struct {
 // own is whether the tree's own command runs, for targets.
 func (c *compilation) own() bool { return c.Work.Kind == OwnCommand }
 
-// open opens what is kept for such a run, and returns the environment of the
+// open opens what is kept for such a run, and decides the environment of the
 // command.
-func (c *compilation) open(base base) (environment []string, err error) {
-	r := c.Plan.Tree.Recipe
+func (c *compilation) open() (err error) {
+	r, base := c.Plan.Tree.Recipe, c.base
 	paths, further := objects.Further(base.Version, base.CgoStd)
-	environment = slices.Concat(r.Environment, further)
+	environment := slices.Concat(r.Environment, further)
 	if want := r.WantsGo; want != "" && base.Version != "go"+want {
 		c.warn(c.step,
 			"the image has %s, the tree wants %s and would download it: FORCE_HOST_GO=y makes it use what is there",
@@ -85,20 +124,26 @@ func (c *compilation) open(base base) (environment []string, err error) {
 	if !c.own() {
 		key.Command = c.Plan.Command
 	}
-	c.state, err = objects.Open(c.Plan.StateDir, r, key, paths...)
+	if c.state, err = objects.Open(c.Plan.StateDir, r, key, paths...); err != nil {
+		return err
+	}
 	// It is no part of the key: like the version, a commit's date makes nothing
 	// stale that was compiled before it.
 	if !c.Plan.Date.IsZero() {
 		date := strconv.FormatInt(c.Plan.Date.Unix(), 10)
 		environment = override(environment, []string{kube.BuildDateVariable + "=" + date})
 	}
-	return environment, err
+	c.environment = environment
+	return nil
 }
 
 // prepare makes everything ready that is mounted into the container. cold is why
 // nothing of what was compiled before can be used.
 func (c *compilation) prepare() (mounts []kube.Mount, cold string, err error) {
 	r := c.Plan.Tree.Recipe
+	if c.Caches.writes() && c.own() {
+		c.state.TrackUse()
+	}
 	mounts, cold, err = c.state.Prepare(c.Plan.Sources, c.Plan.Version)
 	if err != nil {
 		return nil, "", err
@@ -148,23 +193,26 @@ func (c *compilation) setApart(tree *kube.Mount) {
 // judges by times may have taken what is old for current, in the next run or, with
 // a second go command, in this one: nothing is kept, and the tree's own command runs
 // again, with nothing to begin with.
-func (c *compilation) runWatched(
-	ctx context.Context, base base, img storage.Image, environment []string,
-) (status int, err error) {
+func (c *compilation) runWatched(ctx context.Context, img storage.Image) (status int, err error) {
+	base := c.base
 	for {
 		mounts, cold, err := c.prepare()
 		if err != nil {
 			return 0, err
 		}
-		clock := objects.WatchClock()
-		status, err = c.run(ctx, img, environment, mounts, cold)
+		clock, start := objects.WatchClock(), time.Now()
+		status, err = c.run(ctx, img, c.environment, mounts, cold)
 		back := clock.Close() && objects.ByTimes(base.Version)
 		if err != nil {
 			return 0, err
 		}
 		if !back {
+			if cold != "" {
+				c.cold = time.Since(start)
+			}
 			return status, c.state.Done()
 		}
+		c.forgotten = true
 		if err := c.state.Forget(); err != nil {
 			return 0, err
 		}

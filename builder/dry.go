@@ -32,6 +32,7 @@ func (c *checker) dry(ctx context.Context) error {
 	if c.does(StepImage) && recipe.Way != kube.WayMount {
 		c.say(StepImage, "would write %s and assemble %s", filepath.Join(plan.Tree.Root, recipe.Context), plan.imageNames())
 	}
+	c.dryCaches()
 	if len(plan.Command) > 0 {
 		c.say(c.Work.step(), "would run %s in a container, network %s", strings.Join(plan.Command, " "), c.Network)
 	}

@@ -69,7 +69,7 @@ func (c *checker) proof(plan Plan, b *mirror.Bundle, bundle, dir string) (buildO
 		return buildOrder{}, err
 	}
 	req := c.Request
-	req.Offline = true
+	req.Offline, req.Caches = true, Caches{}
 	req.Store = storage.Options{Root: filepath.Join(dir, "store"), Driver: c.Store.Driver}
 	req.CacheDir = filepath.Join(dir, "cache")
 	req.Mirrors.Sources, req.Mirrors.Frozen = []mirror.Source{source}, true

@@ -30,6 +30,7 @@ const (
 	StepPrune   Step = "prune"
 	StepFsck    Step = "fsck"
 	StepGoPath  Step = "gopath"
+	StepCache   Step = "cache"
 )
 
 // A Reporter is the one way a step speaks. There are two in a run, that of the

@@ -99,6 +99,7 @@ type Request struct {
 	Settings
 	Tree    TreeRequest
 	Mirrors Mirrors
+	Caches  Caches
 	// From and Until are the first and the last step after check that are
 	// done: mirror, image, compile. What comes before From was done earlier.
 	From, Until Step
@@ -250,6 +251,8 @@ type TreePlan struct {
 	// LockFile is where that is read from, absolute. It need not exist.
 	LockFile string
 	Level    trust.Level // of trust, of the tree
+	// CacheLevels are those whose caches are read, the tree's own first.
+	CacheLevels []trust.Level
 	// RealRoot is the tree's root without links. StateDir is kbuild's own for this
 	// tree at this level; TempDir is for files that live as long as the run.
 	RealRoot, StateDir, TempDir string

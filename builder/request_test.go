@@ -109,8 +109,12 @@ func samples(t *testing.T) map[reflect.Type]any {
 	if err != nil {
 		t.Fatal(err)
 	}
+	cache, err := mirror.ParseCachePlace("cache.example/team/kbuild")
+	if err != nil {
+		t.Fatal(err)
+	}
 	list := []any{
-		Name{named}, source, preflight.Fatal, kube.Platform{OS: "linux", Arch: "arm64"},
+		Name{named}, source, cache, preflight.Fatal, kube.Platform{OS: "linux", Arch: "arm64"},
 		mirror.Platform{OS: "linux", Architecture: "arm", Variant: "v7"}, time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
 		sources.Manifest{{Path: "a", Kind: sources.Dir}, {Path: "a/b", Kind: sources.File, Exec: true, Size: 3, Sum: [32]byte{1, 2}}},
 	}

@@ -234,6 +234,14 @@ func (s Source) String() string {
 // which needs a connection.
 func (s Source) IsRegistry() bool { return s.transport == transportDocker }
 
+// Host returns the registry's host, "" for what is no registry.
+func (s Source) Host() string {
+	if !s.IsRegistry() {
+		return ""
+	}
+	return s.host()
+}
+
 // host returns the registry of a docker source.
 func (s Source) host() string {
 	if s.named == nil {

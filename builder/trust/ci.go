@@ -17,7 +17,7 @@ import (
 // still, none of them makes a level higher: what is not clear gets a level that
 // nothing else has.
 func ofCI(own Level, getenv func(string) string) Level {
-	if ci := getenv("CI"); ci == "" || ci == "false" || ci == "0" {
+	if !isCI(getenv) {
 		return own
 	}
 	github, gitlab := getenv("GITHUB_REPOSITORY"), getenv("CI_PROJECT_PATH")
@@ -30,6 +30,11 @@ func ofCI(own Level, getenv func(string) string) Level {
 		return ofGitLab(own, gitlab, getenv)
 	}
 	return own
+}
+
+func isCI(getenv func(string) string) bool {
+	ci := getenv("CI")
+	return ci != "" && ci != "false" && ci != "0"
 }
 
 // partSyntax is that of a repository's or a ref's name, as far as kbuild takes
@@ -49,13 +54,16 @@ func level(own Level, repository, kind, ref string) Level {
 	return Level{Name: name, Key: name}
 }
 
+// alonePrefix begins the keys of levels that nothing else has.
+const alonePrefix = "alone "
+
 // alone returns a level that nothing but this run in this tree has.
 func alone(own Level, repository, what string) Level {
 	if !isClear(repository) {
 		repository = "?"
 	}
 	name := "ci:" + repository + ":" + what
-	return Level{Name: name, Key: "alone " + name + " " + own.Key}
+	return Level{Name: name, Key: alonePrefix + name + " " + own.Key}
 }
 
 // pushed are the events of GitHub Actions whose GITHUB_REF is what was pushed to

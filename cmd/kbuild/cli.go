@@ -79,6 +79,7 @@ func (a *app) root() *cobra.Command {
 	a.outputFlag(root.Flags())
 	a.platformFlag(root.Flags())
 	a.upstreamFlag(root.Flags())
+	a.cacheFlag(root.Flags())
 	root.AddCommand(
 		a.checkCommand(), a.mirrorCommand(), a.lockCommand(), a.bundleCommand(), a.imageCommand(), a.compileCommand(),
 		a.runCommand(), a.shellCommand(), a.crossCommand(), a.imagesCommand(), a.cleanCommand(), a.pruneCommand(),

@@ -25,6 +25,8 @@ import (
 	"github.com/kbuild/kbuild/builder/kube/git"
 	"github.com/kbuild/kbuild/builder/kube/shell"
 	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/builder/objects"
+	"github.com/kbuild/kbuild/builder/objects/travel"
 	"github.com/kbuild/kbuild/builder/output"
 	"github.com/kbuild/kbuild/builder/preflight"
 	"github.com/kbuild/kbuild/mirror"
@@ -70,6 +72,15 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+func cachePlace(t *testing.T) mirror.CachePlace {
+	t.Helper()
+	place, err := mirror.ParseCachePlace("oci:/k/cache")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return place
+}
+
 func named(t *testing.T, name string) reference.Named {
 	t.Helper()
 	n, err := reference.ParseNormalizedNamed(name)
@@ -105,6 +116,8 @@ func everyError(t *testing.T, want reference.Named) []error {
 		&builder.NotLockedError{Image: want.String(), File: "/k/kbuild.lock"},
 		&builder.NotLockedError{Image: want.String(), File: "/k/kbuild.lock", Frozen: true},
 		&builder.OfflineError{What: "kbuild cross"}, &builder.OfflineError{What: "Go 1.15.15", Go: true},
+		&builder.CacheInTreeError{Place: cachePlace(t), Output: "/k/_output"},
+		&travel.InvalidError{Err: cause}, &travel.FormatError{Format: 2}, &objects.KeyError{}, &objects.TooLargeError{Size: 2 << 30},
 		&builder.ProofError{Status: 2}, &builder.NoGoError{Base: want.String()}, &builder.RootfsError{Path: "/rootfs"},
 		&builder.MadeWrongError{Reason: "has no gcc", Packages: []string{"gcc", "make"}},
 		&builder.SpaceError{Dir: "/store", Free: 2e6, Inodes: 9, Need: 655e6, NeedThem: 12345},
@@ -175,6 +188,8 @@ func mirrorErrors(registry mirror.Source, want reference.Named, cause error, sum
 		&mirror.FormError{Form: "an OCI archive", Path: "/x.tar"}, &mirror.FormError{Form: "an OCI archive", Rootfs: true, Path: "/x.tar"},
 		&mirror.ExistsError{Path: "/x.tar", Problem: "exists and is not a regular file"},
 		&mirror.VersionError{File: mirror.LockFile, Has: "2", Knows: "1"}, &mirror.StoreSourceError{},
+		&mirror.NoCacheError{Tag: "kbuild-default-0"}, &mirror.CacheMovedError{Has: "sha256:0"},
+		&mirror.CacheLayerError{Digest: "sha256:0"},
 		&mirror.SpaceError{Dir: "/store", Need: 655e6, Free: 200e6}, &mirror.SpaceError{Dir: "/store", Inodes: true},
 		// More than any host can give, so that the hint is the same on each.
 		&mirror.OwnerError{Path: "/x", UID: 1<<32 - 2, GID: 1<<32 - 2},

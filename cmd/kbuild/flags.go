@@ -42,6 +42,8 @@ type flags struct {
 	sources   []string // of mirrors
 	platform  string   // of the base image
 	tlsVerify bool
+
+	caches cacheFlags
 }
 
 func (f *flags) global(set *pflag.FlagSet) {
@@ -211,6 +213,9 @@ func (a *app) request(cmd *cobra.Command, work builder.Work) (req builder.Reques
 		return req, err
 	}
 	if req.Mirrors, err = a.mirrorsOf(cmd); err != nil {
+		return req, err
+	}
+	if req.Caches, err = a.cachesOf(cmd.Flags()); err != nil {
 		return req, err
 	}
 	if req.Network, err = container.ParseNetwork(a.network); err != nil {

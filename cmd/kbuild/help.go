@@ -40,6 +40,7 @@ func flagGroups() []helpGroup {
 			"mirror", "authfile", "creds", "cert-dir", "tls-verify", "platform", "registries-conf", "retry", "retry-delay",
 			"timeout", "force",
 		}},
+		{"Objects that other machines compiled", []string{"cache-from", "cache-to", "trust-from"}},
 		{"Trust", []string{"trust", "lock", "frozen", "policy", "registries.d", "require-signed"}},
 		{"Network", []string{"network", "offline"}},
 		{"Store and containers", []string{"root", "storage-driver", "isolation"}},

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
 	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/mirror"
 )
 
 // Libraries return typed errors and sentinels that name no flag and no command
@@ -37,6 +39,12 @@ func noticeHint(n builder.Notice) string {
 		return "to run them: --as-upstream"
 	case builder.Pushed:
 		return "to use it elsewhere: --mirror " + n.To.Text()
+	case builder.CacheUnused:
+		// One line: no policy that would be written fits in it.
+		var answer *mirror.SourceError
+		if errors.As(n.Err, &answer) && (answer.Problem == mirror.NoAccess || answer.Problem == mirror.Untrusted) {
+			return sourceHint(answer)
+		}
 	}
 	return ""
 }

@@ -30,6 +30,9 @@ func builderHints() []hint {
 			}
 			return "make it of files of this host: --rootfs ARCHIVE with --go DIRECTORY or --go FILE"
 		}),
+		forType(func(e *builder.CacheInTreeError) string {
+			return "name a directory outside of the tree, or one below " + e.Output
+		}),
 		forType(func(*builder.ProofError) string { return "the output of the build is above" }),
 		forType(func(*builder.NoGoError) string { return "name a release, such as --go 1.15.15" }),
 		forType(func(*builder.RootfsError) string {

@@ -22,7 +22,7 @@ func TestImports(t *testing.T) {
 		"storage/namespace":       {},
 		"storage":                 {"storage/files", "storage/namespace"},
 		"storage/storagetest":     {"storage"},
-		"mirror":                  {"storage"},
+		"mirror":                  {"storage", "storage/files"},
 		"mirror/mirrortest":       {},
 		"builder/kube": {
 			"builder/kube/dockerfile", "builder/kube/git", "builder/kube/golang", "builder/kube/shell", "builder/kube/sources",

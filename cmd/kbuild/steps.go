@@ -79,5 +79,6 @@ func (a *app) compileCommand() *cobra.Command {
 	a.platformFlag(cmd.Flags())
 	a.upstreamFlag(cmd.Flags())
 	a.frozenFlag(cmd.Flags())
+	a.cacheFlag(cmd.Flags())
 	return cmd
 }

@@ -1,0 +1,206 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/kbuild/kbuild/builder/objects/travel"
+	"github.com/kbuild/kbuild/mirror"
+	"github.com/opencontainers/go-digest"
+)
+
+// A cacheRead reads a cache into a state in which nothing is kept yet, while the
+// image step goes on.
+type cacheRead struct {
+	*compilation
+	began  time.Time
+	cancel context.CancelCauseFunc
+	over   chan struct{}
+
+	image atomic.Pointer[mirror.CacheImage]
+	table atomic.Pointer[travel.Table]
+	needs atomic.Int64 // bytes of packs
+
+	// Of these only what was before over is closed is read after it.
+	lines []Line
+	found foundCache
+}
+
+// A foundCache is a cache that was read, as far as it could be.
+type foundCache struct {
+	place  mirror.CachePlace
+	tag    string
+	digest digest.Digest
+	table  *travel.Table // nil where it is of no use
+}
+
+// readCache begins to read, unless something is kept here, which serves better.
+func (c *compilation) readCache(ctx context.Context) {
+	if len(c.Caches.From) == 0 || !c.own() || !c.state.Empty() {
+		return
+	}
+	r := &cacheRead{compilation: c, began: time.Now(), over: make(chan struct{})}
+	ctx, r.cancel = context.WithCancelCause(ctx)
+	c.reading = r
+	go func() {
+		defer close(r.over)
+		r.read(ctx)
+	}()
+}
+
+// read reads from the first place that has a cache of one of the levels.
+func (r *cacheRead) read(ctx context.Context) {
+	var asked []string
+	for _, place := range r.Caches.From {
+		asked = append(asked, place.String())
+		for _, level := range r.Plan.CacheLevels {
+			if ctx.Err() != nil {
+				return
+			}
+			var missing *mirror.NoCacheError
+			done, err := r.from(ctx, place, cacheTag(level, r.state))
+			if done {
+				return
+			}
+			if errors.As(err, &missing) {
+				continue
+			}
+			asked = asked[:len(asked)-1]
+			r.warned(err, "%v; going on without it", err)
+			break
+		}
+	}
+	if len(asked) > 0 {
+		r.lines = append(r.lines, Line{Step: StepCache, Text: "nothing for this build in " + strings.Join(asked, ", ")})
+	}
+}
+
+func (r *cacheRead) warned(err error, format string, args ...any) {
+	r.lines = append(r.lines, Line{
+		Step: StepCache, Warning: true, Text: fmt.Sprintf(format, args...), About: CacheUnused{err},
+	})
+}
+
+// from reads one cache. done says that something came of it.
+func (r *cacheRead) from(ctx context.Context, place mirror.CachePlace, tag string) (done bool, err error) {
+	c, t, err := openTable(ctx, place, tag, r.cacheOptions(place))
+	if c != nil {
+		defer c.Close()
+		r.found = foundCache{place: place, tag: tag, digest: c.Digest}
+	}
+	if err != nil {
+		return false, err
+	}
+	r.image.Store(c)
+	needs, err := r.state.Needs(t, r.Plan.importOptions())
+	if err != nil {
+		return false, err
+	}
+	r.needs.Store(needs)
+	r.table.Store(t)
+	took, err := r.state.Import(ctx, t, opener(c), r.Plan.importOptions())
+	if err == nil && len(took.Damaged) == 0 {
+		r.found.table = t
+	}
+	if took.Objects > 0 {
+		r.lines = append(r.lines, Line{Step: StepCache, Took: time.Since(r.began), Text: fmt.Sprintf(
+			"%d objects read from %s, %s", took.Objects, place.With(tag), size(c.Read()))})
+	}
+	if n := len(took.Damaged); n > 0 {
+		r.warned(nil, "cache %s: %d objects are not what its table says, and are left out", place.With(tag), n)
+	}
+	if err != nil && took.Objects > 0 {
+		r.warned(err, "%v; the rest is compiled", err)
+		err = nil
+	}
+	return took.Objects > 0, err
+}
+
+// size is a number of bytes for people.
+func size(n int64) string {
+	if n < 10_000_000 {
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%d MB", (n+500_000)/1_000_000)
+}
+
+// Reading never makes a build slower than by a second and a twentieth of what it
+// takes from nothing. As long as that is not known it is quickest: no release of
+// Kubernetes compiles in less.
+const quickest = 20 * time.Second
+
+// join waits for the reading as long as that is quicker than to compile, and says
+// what came of it.
+func (r *cacheRead) join(ctx context.Context) {
+	defer r.Mark("reading the cache")
+	start := time.Now()
+	last, since := int64(-1), start
+	for waiting := true; waiting; {
+		select {
+		case <-r.over:
+			waiting = false
+		case <-ctx.Done():
+			r.end(context.Cause(ctx))
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+		if n := r.arrived(); n != last {
+			last, since = n, time.Now()
+		}
+		if why := r.hopeless(time.Now(), start, since); waiting && why != "" {
+			r.end(errors.New(why))
+			waiting = false
+		}
+	}
+	for _, l := range r.lines {
+		r.Line(l)
+	}
+}
+
+// end ends the reading. What has arrived, and passed its checks, stays.
+func (r *cacheRead) end(why error) {
+	r.cancel(why)
+	<-r.over
+}
+
+// arrived is how many bytes have.
+func (r *cacheRead) arrived() int64 {
+	if c := r.image.Load(); c != nil {
+		return c.Read()
+	}
+	return 0
+}
+
+// hopeless says why nothing more is waited for, or "". The waiting began at start, and
+// nothing arrived since the last time.
+func (r *cacheRead) hopeless(now, start, last time.Time) string {
+	t, cold := r.table.Load(), quickest
+	if t != nil && t.Cold > 0 {
+		cold = t.Cold
+	}
+	most, waited := time.Second+cold/20, now.Sub(start)
+	read, needs := r.arrived(), r.needs.Load()
+	switch {
+	case t == nil && waited > most:
+		return fmt.Sprintf("no answer in %.1f s", now.Sub(r.began).Seconds())
+	case t == nil:
+		return ""
+	case read >= needs:
+		// It is being written to the disk.
+		if waited > cold {
+			return "the disk is slower than compiling"
+		}
+	case now.Sub(last) > most:
+		return fmt.Sprintf("nothing arrived for %.1f s", now.Sub(last).Seconds())
+	case waited > 0 && now.Sub(r.began) > time.Second:
+		left := float64(needs-read) / float64(needs)
+		if took := now.Sub(r.began).Seconds(); took*float64(needs-read)/float64(max(read, 1)) > 0.8*left*cold.Seconds() {
+			return fmt.Sprintf("%s in %.1f s, which is slower than compiling", size(read), took)
+		}
+	}
+	return ""
+}

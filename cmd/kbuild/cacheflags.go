@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/trust"
+	"github.com/kbuild/kbuild/mirror"
+	"github.com/spf13/pflag"
+)
+
+// The variables that stand for flags of the same names.
+const (
+	cacheFromVariable = "KBUILD_CACHE_FROM"
+	cacheToVariable   = "KBUILD_CACHE_TO"
+)
+
+// cacheFlags are those that say where compiled objects come from, and go, that
+// travel between machines.
+type cacheFlags struct {
+	from, trustFrom []string
+	to              string
+}
+
+func (f *flags) cacheFlag(set *pflag.FlagSet) {
+	c := &f.caches
+	set.StringArrayVar(&c.from, "cache-from", nil, "`place` to read objects from that another machine compiled: "+
+		"a repository, oci:DIRECTORY or dir:DIRECTORY; repeatable, tried in order (default: $"+cacheFromVariable+")")
+	set.StringVar(&c.to, "cache-to", "",
+		"`place` to write the compiled objects to after a build that succeeds (default: $"+cacheToVariable+")")
+	set.StringArrayVar(&c.trustFrom, "trust-from", nil,
+		"`level` of trust whose caches are read, too; repeatable (default: the tree's own; in CI, its base branch's, too)")
+}
+
+// cachesOf are the caches that the flags name, else the variables. A command
+// without the flags has none.
+func (a *app) cachesOf(set *pflag.FlagSet) (c builder.Caches, err error) {
+	if set.Lookup("cache-from") == nil {
+		return c, nil
+	}
+	from, to := a.caches.from, a.caches.to
+	if !set.Changed("cache-from") {
+		from = strings.FieldsFunc(os.Getenv(cacheFromVariable), func(r rune) bool { return r == ' ' || r == ',' })
+	}
+	for _, text := range from {
+		place, err := mirror.ParseCachePlace(text)
+		if err != nil {
+			return c, &usageError{fmt.Errorf("--cache-from: %w", err)}
+		}
+		c.From = append(c.From, place)
+	}
+	if !set.Changed("cache-to") {
+		to = strings.TrimSpace(os.Getenv(cacheToVariable))
+	}
+	if to != "" || set.Changed("cache-to") {
+		if c.To, err = mirror.ParseCachePlace(to); err != nil {
+			return c, &usageError{fmt.Errorf("--cache-to: %w", err)}
+		}
+	}
+	for _, name := range a.caches.trustFrom {
+		level, err := trust.Parse(name)
+		if err != nil {
+			return c, &usageError{fmt.Errorf("--trust-from: %w", err)}
+		}
+		c.TrustFrom = append(c.TrustFrom, level)
+	}
+	return c, nil
+}
