@@ -31,6 +31,7 @@ type options struct {
 	rounds int
 	work   string
 	old    bool // with the Go that judges by times
+	cold   bool // each round begins without compiled objects
 	keep   bool
 	only   []string
 }
@@ -61,6 +62,8 @@ func main() {
 		"`directory` to make and work in (default: one below TMPDIR or /var/tmp); removed at the end")
 	flag.BoolVar(&o.old, "old", false,
 		"compile with Go 1.4, from the module proxy, which judges by times, instead of the go command's")
+	flag.BoolVar(&o.cold, "cold", false,
+		"begin each round with nothing compiled, not with what another tree of the same level of trust compiled")
 	flag.BoolVar(&o.keep, "keep", false, "stop at the first fault, and keep the directory")
 	flag.Func("only", "commands that the power part cuts, `names` separated by commas (default: all)",
 		func(s string) error {

@@ -55,8 +55,8 @@ type power struct {
 	bundle   string
 	pictures string
 	took     map[string]time.Duration // by a step that nothing happened to
-	want     map[string][]byte        // the program, by edit
-	held     map[string]string        // what the image holds, by edit
+	want     map[bool][]byte          // the program, before and after the edit
+	held     map[bool]string          // what the image holds, likewise
 }
 
 func runPower(ctx context.Context, s *soak) error {
@@ -87,7 +87,11 @@ func (p *power) rehearse(ctx context.Context) error {
 	if err := p.disk.mount(ctx, "noatime"); err != nil {
 		return err
 	}
-	if err := errors.Join(p.place.make(ctx), p.disk.unmount()); err != nil {
+	err := p.place.make(ctx)
+	if err == nil && !p.cold {
+		p.want, err = p.fromNothing(ctx, everything(p))
+	}
+	if err := errors.Join(err, p.disk.unmount()); err != nil {
 		return err
 	}
 	if err := copySparse(p.image, p.picture("empty")); err != nil {
@@ -106,13 +110,12 @@ func (p *power) rehearse(ctx context.Context) error {
 		_, err := p.kbuild(ctx, t.args(p)...)
 		p.took[t.name] = time.Since(start)
 		if err == nil && t.last {
-			key := fmt.Sprint(t.edit)
 			var program []byte
 			if program, err = os.ReadFile(p.kubelet()); err == nil {
-				if known := p.want[key]; known != nil && !bytes.Equal(known, program) {
+				if known := p.want[t.edit]; known != nil && !bytes.Equal(known, program) {
 					err = errors.New("two builds gave different programs")
 				}
-				p.want[key] = program
+				p.want[t.edit] = program
 			}
 		}
 		if err := errors.Join(err, p.disk.unmount()); err != nil {
@@ -125,7 +128,7 @@ func (p *power) rehearse(ctx context.Context) error {
 		if t.last {
 			err := p.disk.mount(ctx, "noatime")
 			if err == nil {
-				p.held[fmt.Sprint(t.edit)], err = p.holdings(ctx)
+				p.held[t.edit], err = p.holdings(ctx)
 				err = errors.Join(err, p.disk.unmount())
 			}
 			if err != nil {
@@ -150,7 +153,7 @@ func (p *power) begin(ctx context.Context, t step, options string) error {
 	}
 	var err error
 	if t.edit {
-		err = p.edit(1)
+		err = p.edit(p.tree(), true)
 	}
 	if err = errors.Join(err, p.disk.unmount()); err != nil {
 		return err
@@ -223,6 +226,8 @@ func (p *power) verdict(where string, err error) error {
 	switch {
 	case err == nil:
 		p.tell(false, "right", "%s", where)
+	case errors.Is(err, context.Canceled):
+		return err // somebody ends the soak
 	case errors.As(err, &f):
 		p.tell(true, f.kind, "%s: %v", where, err)
 	default:
@@ -306,7 +311,7 @@ func (p *power) judge(ctx context.Context, t step) error {
 	if err != nil {
 		return &fault{"wrong", fmt.Errorf("%w, and kbuild said\n%s", err, indent(strings.Join(said, "")))}
 	}
-	if !bytes.Equal(program, p.want[fmt.Sprint(t.edit)]) {
+	if !bytes.Equal(program, p.want[t.edit]) {
 		return &fault{"wrong", fmt.Errorf("the program, %d bytes, is not that of a build from nothing; kbuild said\n%s",
 			len(program), indent(strings.Join(said, "")))}
 	}
@@ -314,7 +319,7 @@ func (p *power) judge(ctx context.Context, t step) error {
 	if err != nil {
 		return &fault{"stuck", err}
 	}
-	if held != p.held[fmt.Sprint(t.edit)] {
+	if held != p.held[t.edit] {
 		return &fault{"wrong", fmt.Errorf("the image does not hold what it should: %q", held)}
 	}
 	return nil

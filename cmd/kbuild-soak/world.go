@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -159,10 +160,16 @@ type place struct {
 
 func (p place) tree() string { return filepath.Join(p.dir, "tree") }
 
-// kubelet is the published program.
-func (p place) kubelet() string {
-	return filepath.Join(p.tree(), "_output/dockerized/bin/linux/amd64/kubelet")
+// twin is a worktree of the tree's repository, and so of its level of trust.
+func (p place) twin() string { return filepath.Join(p.dir, "twin") }
+
+// kubeletOf is what is published in a tree.
+func kubeletOf(tree string) string {
+	return filepath.Join(tree, "_output/dockerized/bin/linux/amd64/kubelet")
 }
+
+// kubelet is the published program.
+func (p place) kubelet() string { return kubeletOf(p.tree()) }
 
 // make makes the directories and the tree.
 func (p place) make(ctx context.Context) error {
@@ -174,13 +181,40 @@ func (p place) make(ctx context.Context) error {
 	if err := kubetest.Release12(p.tree(), p.tag); err != nil {
 		return err
 	}
-	return kubetest.Commit(ctx, p.tree(), "v1.2.3")
+	if err := kubetest.Commit(ctx, p.tree(), "v1.2.3"); err != nil {
+		return err
+	}
+	_, err := output(ctx, exec.Command("git", "-C", p.tree(), "worktree", "add", "--quiet", "--detach", p.twin()))
+	return err
 }
 
-// command prepares a run of kbuild.
-func (p place) command(args ...string) *exec.Cmd {
+// fromNothing builds the tree in its twin, with nothing to begin with, as it is after
+// the edit and then as it is before, and leaves what was compiled as all that there
+// is: whatever else is done begins with a copy of that. The standard library of
+// today's Go comes as sources, and would be compiled in every round.
+func (p place) fromNothing(ctx context.Context, args []string) (programs map[bool][]byte, err error) {
+	programs = map[bool][]byte{}
+	for _, edit := range []bool{true, false} {
+		if err := p.edit(p.twin(), edit); err != nil {
+			return nil, err
+		}
+		if _, err := p.kbuildIn(ctx, p.twin(), args...); err != nil {
+			return nil, err
+		}
+		if programs[edit], err = os.ReadFile(kubeletOf(p.twin())); err != nil {
+			return nil, err
+		}
+	}
+	store := filepath.Join(p.dir, "store")
+	return programs, errors.Join(os.RemoveAll(filepath.Join(store, "graph")), os.RemoveAll(filepath.Join(store, "run")))
+}
+
+// command prepares a run of kbuild in the tree.
+func (p place) command(args ...string) *exec.Cmd { return p.commandIn(p.tree(), args...) }
+
+func (p place) commandIn(tree string, args ...string) *exec.Cmd {
 	cmd := exec.Command(p.program, slices.Insert(slices.Clone(args), 0, "--root", filepath.Join(p.dir, "store"))...)
-	cmd.Dir = p.tree()
+	cmd.Dir = tree
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(p.dir, "home"), "TMPDIR=" + filepath.Join(p.dir, "tmp"),
 		"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "LANG=C.UTF-8",
@@ -189,14 +223,18 @@ func (p place) command(args ...string) *exec.Cmd {
 }
 
 // patience is how long a run of kbuild may take before it counts as stuck.
-const patience = 3 * time.Minute
+const patience = 5 * time.Minute
 
 var errStuck = fmt.Errorf("it has not ended after %v", patience)
 
 // kbuild runs it to its end; what it said is in the error, and returned.
 func (p place) kbuild(ctx context.Context, args ...string) (string, error) {
+	return p.kbuildIn(ctx, p.tree(), args...)
+}
+
+func (p place) kbuildIn(ctx context.Context, tree string, args ...string) (string, error) {
 	var said bytes.Buffer
-	cmd := p.command(args...)
+	cmd := p.commandIn(tree, args...)
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
 		return "", err
@@ -208,16 +246,22 @@ func (p place) kbuild(ctx context.Context, args ...string) (string, error) {
 	if !late.Stop() {
 		err = errStuck
 	}
+	if ctx.Err() != nil {
+		return "", ctx.Err() // it was not kbuild that failed
+	}
 	if err != nil {
 		err = fmt.Errorf("kbuild %s: %w\n%s", strings.Join(args, " "), err, indent(said.String()))
 	}
 	return said.String(), err
 }
 
-// edit changes what kubelet prints, to something of the same size.
-func (p place) edit(n int) error {
-	file := filepath.Join(p.tree(), "pkg/kubelet/soak.go")
-	return os.WriteFile(file, fmt.Appendf(nil, "package kubelet\n\nfunc init() { println(\"%08d\") }\n", n), 0o644)
+// edit changes what kubelet prints, or takes that back.
+func (p place) edit(tree string, edited bool) error {
+	file := filepath.Join(tree, "pkg/kubelet/soak.go")
+	if !edited {
+		return os.Remove(file)
+	}
+	return os.WriteFile(file, []byte("package kubelet\n\nfunc init() { println(\"soak\") }\n"), 0o644)
 }
 
 // holdings is the sum of every file in the image that the tree is built in, but
@@ -239,7 +283,7 @@ func (p place) holdings(ctx context.Context) (string, error) {
 	sum, errSum := sumArchive(out)
 	_, errRest := io.Copy(io.Discard, out)
 	if err := cmd.Wait(); err != nil {
-		return "", fmt.Errorf("kbuild run: %w\n%s", err, indent(stderr.String()))
+		return "", cmp.Or(ctx.Err(), fmt.Errorf("kbuild run: %w\n%s", err, indent(stderr.String())))
 	}
 	return sum, errors.Join(errSum, errRest)
 }
