@@ -20,6 +20,7 @@ import (
 	"github.com/kbuild/kbuild/builder/preflight"
 	"github.com/kbuild/kbuild/builder/trust"
 	"github.com/kbuild/kbuild/storage"
+	"github.com/kbuild/kbuild/storage/namespace"
 )
 
 // The check step happens outside the user namespace, with the user's rights and
@@ -350,7 +351,7 @@ func (p *TreePlan) placeIn(cacheDir string) error {
 		// Nobody else can have made it before.
 		p.TempDir = filepath.Join(dir, "kbuild-"+rand.Text())
 	}
-	return nil
+	return namespace.CheckText(p.StateDir, p.TempDir)
 }
 
 // treeDir is kbuild's own directory for the tree.

@@ -158,7 +158,7 @@ func reached(ctx context.Context, req DoctorRequest, v voice) []preflight.Findin
 // doctorDir makes a directory, where a build would have its own if it can.
 func doctorDir(cache string) (dir string, err error) {
 	for _, place := range []string{os.Getenv("TMPDIR"), existing(cache), "/tmp", "/var/tmp"} {
-		if place == "" {
+		if place == "" || namespace.CheckText(place) != nil { // containers are described in UTF-8
 			continue
 		}
 		if dir, err = os.MkdirTemp(place, "kbuild-doctor-"); err == nil {

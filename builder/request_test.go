@@ -2,7 +2,6 @@ package builder
 
 import (
 	"encoding"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/builder/preflight"
 	"github.com/kbuild/kbuild/mirror"
+	"github.com/kbuild/kbuild/storage/namespace"
 )
 
 // TestOrders fills every field of every order, sends it through JSON as it goes
@@ -29,11 +29,11 @@ func roundTrip(t *testing.T, of reflect.Type) {
 	want, got := reflect.New(of), reflect.New(of)
 	n := 0
 	fill(t, want.Elem(), of.Name(), &n)
-	data, err := json.Marshal(want.Interface())
+	data, err := namespace.Marshal(want.Interface())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(data, got.Interface()); err != nil {
+	if err := namespace.Unmarshal(data, got.Interface()); err != nil {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(got.Interface(), want.Interface()) {
@@ -57,7 +57,7 @@ func fill(t *testing.T, v reflect.Value, path string, n *int) {
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.String:
-		v.SetString(fmt.Sprint("text ", *n))
+		v.SetString(fmt.Sprint("caf\xe9 ", *n)) // a path is bytes
 	case reflect.Int, reflect.Int64:
 		v.SetInt(int64(*n))
 	case reflect.Uint8:

@@ -11,6 +11,7 @@ import (
 	"github.com/kbuild/kbuild/builder/objects"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/kbuild/kbuild/storage/files"
+	"github.com/kbuild/kbuild/storage/namespace"
 )
 
 // A tree has two locks, each beside what it guards: [lockTree]'s for the tree and
@@ -30,6 +31,10 @@ import (
 func lockTree(ctx context.Context, cacheDir, root string, waiting func()) (*os.File, error) {
 	if !filepath.IsAbs(cacheDir) {
 		return nil, fmt.Errorf("lock the tree %s: no directory for the lock: %q", root, cacheDir)
+	}
+	// Of a run that cannot be, not even the lock is left.
+	if err := namespace.CheckText(cacheDir, os.Getenv("TMPDIR")); err != nil {
+		return nil, err
 	}
 	path, err := filepath.EvalSymlinks(root)
 	if err != nil {

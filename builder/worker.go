@@ -47,7 +47,7 @@ type verb struct {
 func does[Order interface{ settings() Settings }](do func(context.Context, *worker, Order) (int, error)) verb {
 	return verb{reflect.TypeFor[Order](), func(ctx context.Context, w *worker, data json.RawMessage) (int, error) {
 		var o Order
-		if err := json.Unmarshal(data, &o); err != nil {
+		if err := namespace.Unmarshal(data, &o); err != nil {
 			return 0, fmt.Errorf("read the worker's order: %w", err)
 		}
 		status, err := do(ctx, w, o)
@@ -75,7 +75,7 @@ func Worker(newReporter func(Reporting) Reporter) namespace.Worker {
 		// A umask of 077 would make a container's / unreadable for its users.
 		syscall.Umask(0o022)
 		var m message[json.RawMessage]
-		err := json.Unmarshal(raw, &m)
+		err := namespace.Unmarshal(raw, &m)
 		report := newReporter(m.Report)
 		if err != nil {
 			return report.Failed(fmt.Errorf("read the worker's order: %w", err))

@@ -46,6 +46,7 @@ func ReadOrigin(store *storage.Store, id string) (Origin, bool, error) {
 	if err := json.Unmarshal(data, &origin); err != nil {
 		return Origin{}, false, fmt.Errorf("origin of image %s: %w", id, err)
 	}
+	origin.Source = fromText(origin.Source)
 	return origin, true, nil
 }
 
@@ -58,6 +59,7 @@ func RecordOrigin(store *storage.Store, img storage.Image, name reference.Named,
 }
 
 func writeOrigin(store *storage.Store, id string, origin Origin) error {
+	origin.Source = toText(origin.Source)
 	data, err := json.Marshal(origin)
 	if err != nil {
 		return fmt.Errorf("origin of image %s: %w", id, err)

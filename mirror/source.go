@@ -3,7 +3,9 @@ package mirror
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	dockerarchive "github.com/containers/image/v5/docker/archive"
 	"github.com/containers/image/v5/docker/reference"
@@ -180,6 +182,22 @@ func parseStored(text string) (name reference.Named, id string, err error) {
 	return reference.TagNameOnly(name), "", nil
 }
 
+// toText quotes what is not UTF-8, as a path may be: JSON has no such text.
+func toText(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return strconv.Quote(s)
+}
+
+// fromText reads what toText wrote.
+func fromText(s string) string {
+	if unquoted, err := strconv.Unquote(s); err == nil {
+		return unquoted
+	}
+	return s
+}
+
 // MarshalText returns the source in the form in which it was written.
 func (s Source) MarshalText() ([]byte, error) {
 	switch s.transport {
@@ -188,20 +206,21 @@ func (s Source) MarshalText() ([]byte, error) {
 	case transportDocker:
 		return []byte("docker://" + s.rest), nil
 	}
-	return []byte(s.transport + ":" + s.rest), nil
+	return []byte(toText(s.transport + ":" + s.rest)), nil
 }
 
 // UnmarshalText decodes what [Source.MarshalText] wrote.
 func (s *Source) UnmarshalText(text []byte) error {
-	transport, rest, _ := strings.Cut(string(text), ":")
+	written := fromText(string(text))
+	transport, rest, _ := strings.Cut(written, ":")
 	var err error
 	switch {
-	case len(text) == 0:
+	case written == "":
 		*s = Source{}
 	case transport == transportBundle:
 		*s = Source{transport: transport, rest: rest}
 	default:
-		*s, err = parseSource(string(text))
+		*s, err = parseSource(written)
 	}
 	return err
 }

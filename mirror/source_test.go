@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/containers/image/v5/docker/reference"
 )
@@ -173,15 +174,15 @@ func TestShortestText(t *testing.T) {
 		"m.example", "127.0.0.1:5000",
 		"localhost", "localhost/", "r.example/x/y@sha256:0123456789012345678901234567890123456789012345678901234567890123",
 		"oci:/tmp/x:name", "oci-archive:x.tar", "docker-archive:x.tar:r.example/a:b", "dir:/x",
-		"containers-storage:kube-cross:v1", "bundle:/x/y",
+		"containers-storage:kube-cross:v1", "bundle:/x/y", "oci:/caf\xe9/x", "bundle:/caf\xe9", "dir:/\"é\"",
 	} {
 		want, err := ParseSource(text)
 		if err != nil {
 			t.Fatal(err)
 		}
 		data, err := want.MarshalText()
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || !utf8.Valid(data) {
+			t.Fatalf("%q, %v", data, err)
 		}
 		var got Source
 		if err := got.UnmarshalText(data); err != nil || !reflect.DeepEqual(got, want) {

@@ -85,7 +85,9 @@ func Run(ctx context.Context, store *storage.Store, opts Options) (status int, e
 				return fmt.Errorf("look into the container: %w", err)
 			}
 		}
-		said, err := start(ctx, settingsOf(b), root, wrap(opts.Command), opts)
+		var command []string
+		command, opts.Environment = inWrapper(opts.Command, opts.Environment)
+		said, err := start(ctx, settingsOf(b), root, command, opts)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -141,6 +143,12 @@ func start(ctx context.Context, image settings, root string, command []string, o
 	if opts.Stderr == nil {
 		opts.Stderr = io.Discard
 	}
+	mounts, forget, err := spelled(opts.Mounts, opts.Host.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, forget()) }()
+	opts.Mounts = mounts
 	spec, err := containerSpec(image, root, command, opts)
 	if err != nil {
 		return nil, err
@@ -197,15 +205,6 @@ func New(ctx context.Context, store *storage.Store, opts Options) (*buildah.Buil
 		return nil, fmt.Errorf("create a container of image %s: %w", opts.Image, err)
 	}
 	return b, nil
-}
-
-// wrap lets the image's bash run the command and write its status to a pipe,
-// descriptor 3, the first that a runtime hands on: a runtime's own failure has
-// a status, too, and a signal that ends the container is not one that ends the
-// command. The command does not have the pipe, and no file lies where it could
-// put a link to another one.
-func wrap(command []string) []string {
-	return append([]string{"bash", "-c", `"$@" 3>&-; echo $? >&3`, "kbuild"}, command...)
 }
 
 // statusLimit bounds what the wrapper, or who takes its place, may write.

@@ -48,6 +48,8 @@ func testRun(t *testing.T, store *storage.Store, how Options) {
 	ctx := context.Background()
 	script := filepath.Join(t.TempDir(), "script")
 	filestest.Write(t, script, "#!/bin/bash\nexit 3\n") // not executable
+	latin := filepath.Join(t.TempDir(), "caf\xe9")
+	filestest.Write(t, filepath.Join(latin, "file\xe4"), "x")
 
 	for _, test := range []struct {
 		name           string
@@ -71,6 +73,14 @@ func testRun(t *testing.T, store *storage.Store, how Options) {
 		{
 			name: "arguments as they are", command: []string{"printf", "<%s>", "a b", "", "$HOME", "*", "'", "\\", "x\ny"},
 			stdout: "<a b><><$HOME><*><'><\\><x\ny>",
+		},
+		{name: "bytes", command: []string{"printf", "<%s>", "a\xe4b", "\xff'\n\\"}, stdout: "<a\xe4b><\xff'\n\\>"},
+		{
+			name: "bytes in the environment", env: []string{"A=\xe4", "A=1", "B=2", "B=\xe4'", "GOPATH=\xff"},
+			command: []string{"bash", "-c", `printf %s "$A,$B,$GOPATH,$1"`, "", "\xe4"}, stdout: "1,\xe4',\xff,\xe4",
+		},
+		{
+			name: "bytes of a mount", command: []string{"cat", "/mnt/file\xe4"}, mounts: []Mount{{latin, "/mnt", true}}, stdout: "x",
 		},
 		{
 			name: "environment", env: []string{"KUBE_FASTBUILD=true", "EMPTY=", "ODD=a b=c\"$x"},

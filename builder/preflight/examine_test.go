@@ -198,9 +198,10 @@ func TestExamine(t *testing.T) {
 				}
 			}, "limits", Warning, "64 open files", "ulimit -n $(ulimit -H -n)",
 		},
-		"no git":        {func(h *Host) { h.LookPath = programs("apk", "newuidmap", "newgidmap") }, "git", Warning, "not installed", "sudo apk add git"},
-		"an old clock":  {func(h *Host) { h.Now = time.Unix(0, 0) }, "clock", Warning, "1970-01-01", "date -s"},
-		"an old kernel": {func(h *Host) { h.Kernel = "4.19.0" }, "kernel", Warning, "cannot mount overlay", "sudo apt-get install -y fuse-overlayfs"},
+		"no git":           {func(h *Host) { h.LookPath = programs("apk", "newuidmap", "newgidmap") }, "git", Warning, "not installed", "sudo apk add git"},
+		"a cache of bytes": {func(h *Host) { h.Cache = "/caf\xe9/kbuild" }, "cache", Fatal, `the name of "/caf\xe9/kbuild" is not UTF-8`, "export XDG_CACHE_HOME="},
+		"an old clock":     {func(h *Host) { h.Now = time.Unix(0, 0) }, "clock", Warning, "1970-01-01", "date -s"},
+		"an old kernel":    {func(h *Host) { h.Kernel = "4.19.0" }, "kernel", Warning, "cannot mount overlay", "sudo apt-get install -y fuse-overlayfs"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := faked(t)

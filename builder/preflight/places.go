@@ -36,6 +36,9 @@ const (
 // place looks at a directory that is written to.
 func (h Host) place(dir, variable string) (Severity, string, string) {
 	move := "export " + variable + "=DIRECTORY"
+	if err := namespace.CheckText(dir); err != nil {
+		return Fatal, err.Error(), move
+	}
 	there, st, err := h.nearest(dir)
 	if err != nil {
 		return Fatal, fmt.Sprintf("%s cannot be looked at: %v", dir, err), move

@@ -138,7 +138,7 @@ func everyError(t *testing.T, want reference.Named) []error {
 		&storage.DriverError{Root: "/store", Held: "vfs", Asked: "overlay"}, &storage.BrokenError{Root: "/store", Why: cause},
 		&files.LinkError{Path: "/k/_output"}, &files.OutsideError{Root: "/k", Path: "build/x"},
 		&namespace.MapError{Tool: "newuidmap", Said: "not permitted", Cause: "it has no capability"},
-		&namespace.TextError{Quoted: `"\xff"`}, &storage.PathError{Path: "/a:b", Why: "its name has a colon in it"},
+		&namespace.TextError{Path: "/caf\xe9"}, &storage.PathError{Path: "/a:b", Why: "its name has a colon in it"},
 	)
 }
 

@@ -30,7 +30,9 @@ func hostHints() []hint {
 			return "free some space in " + e.Dir +
 				"; --root moves the store, XDG_CACHE_HOME what is kept, TMPDIR temporary files"
 		}),
-		forType(func(*namespace.TextError) string { return "rename it, or its directory" }),
+		forType(func(*namespace.TextError) string {
+			return "use different directories: --root DIRECTORY for the store and what is kept, TMPDIR for temporary files"
+		}),
 		forType(func(*container.LevelError) string { return "levels are fatal, error, warn, info, debug and trace" }),
 		forType(func(e *container.SignalError) string {
 			if !e.Killed() {

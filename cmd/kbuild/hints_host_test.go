@@ -35,7 +35,7 @@ func TestHostHints(t *testing.T) {
 		{err: &container.SignalError{Signal: syscall.SIGTERM}, not: "dmesg"},
 		{err: &mirror.OwnerError{Path: "/x", UID: 4294967295, GID: 1}, want: "ignore_chown_errors in containers-storage.conf(5)"},
 		{err: &storage.PathError{Path: "/a:b"}, want: "--root"},
-		{err: &namespace.TextError{Quoted: "x"}, want: "rename it"},
+		{err: &namespace.TextError{Path: "/x"}, want: "--root DIRECTORY"},
 	} {
 		got := hintFor(fmt.Errorf("outer: %w", c.err))
 		if !strings.Contains(got, c.want) || c.not != "" && strings.Contains(got, c.not) {

@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"regexp"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -25,7 +24,7 @@ import (
 )
 
 // A Worker does what must happen inside the namespaces. It gets the request
-// that [Enter] was given and the files, and returns its exit status. Its
+// that [Enter] was given, for [Unmarshal], and the files, and returns its exit status. Its
 // context ends when the outer process asks it to stop, or is gone.
 type Worker func(ctx context.Context, request json.RawMessage, files []*os.File) (status int)
 
@@ -57,7 +56,7 @@ func Register(work Worker) {
 }
 
 // Enter starts the worker in its namespaces, hands it the request (anything
-// encoding/json takes) and the files, and returns its exit status. When ctx
+// encoding/json takes, see [Marshal]) and the files, and returns its exit status. When ctx
 // ends the worker is asked to stop, and killed with everything it started if
 // it has not within some seconds. Should this process be killed, the kernel
 // kills the worker, and with it, being the first process of its PID namespace,
@@ -104,28 +103,15 @@ func Begin(ctx context.Context, own Options, files ...*os.File) *Waiting {
 
 // Do hands the worker its request, the only one, and waits for its exit status.
 func (w *Waiting) Do(request any) (status int, err error) {
-	data, err := json.Marshal(request)
+	data, err := Marshal(request)
 	if err != nil {
 		return 0, fmt.Errorf("encode the worker's request: %w", err)
-	}
-	if text := replaced.Find(data); text != nil {
-		return 0, &TextError{string(text)}
 	}
 	// A number has no end of its own, and the pipe ends only with the run.
 	w.request <- append(data, '\n')
 	<-w.done
 	return w.status, w.err
 }
-
-// replaced finds a string in which encoding/json could not keep a byte: that
-// becomes this escape, while the character itself is written as it is.
-var replaced = regexp.MustCompile(`"(?:[^"\\]|\\.)*?\\ufffd(?:[^"\\]|\\.)*"`)
-
-// A TextError says that a path or an argument is not UTF-8: it would reach the
-// worker as another one.
-type TextError struct{ Quoted string }
-
-func (e *TextError) Error() string { return e.Quoted + " is not UTF-8" }
 
 // Close ends a worker that was given no request.
 func (w *Waiting) Close() {

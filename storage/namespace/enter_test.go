@@ -313,16 +313,3 @@ func TestBegin(t *testing.T) {
 	w.Close()
 	ends(t, r)
 }
-
-// What encoding would change is refused, and nothing is done.
-func TestEnterText(t *testing.T) {
-	for name, want := range map[string]string{"a\xe4b": `"a\ufffdb" is not UTF-8`, "a\ufffdb \\ufffd \\": ""} {
-		waiting := namespace.Begin(context.Background(), namespace.Options{})
-		_, err := waiting.Do([]string{"x", name})
-		waiting.Close()
-		var text *namespace.TextError
-		if errors.As(err, &text) != (want != "") || text != nil && err.Error() != want {
-			t.Errorf("%q: %v, want %s", name, err, want)
-		}
-	}
-}
