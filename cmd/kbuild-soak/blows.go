@@ -33,7 +33,7 @@ func (s *soak) stage(ctx context.Context) (*power, error) {
 	p := &power{
 		soak: s, disk: d, place: place{s, d.at},
 		bundle: filepath.Join(s.dir, "bundle.tar"), pictures: filepath.Join(s.dir, "pictures"),
-		took: map[string]time.Duration{}, want: map[bool][]byte{}, held: map[bool]string{},
+		took: map[string]time.Duration{}, want: map[bool][]byte{}, held: map[string]string{},
 	}
 	if err := os.Mkdir(p.pictures, 0o755); err != nil {
 		return nil, err

@@ -21,7 +21,12 @@ type step struct {
 	args func(*power) []string // of the command
 	next func(*power) []string // after the cut; nil: args
 	last bool                  // whether next builds the program
+	// makes is whether a kube-cross is made, which has more in it than the mirror's.
+	makes bool
 }
+
+// image tells images that hold different things apart.
+func (t step) image() string { return fmt.Sprint(t.edit, t.makes) }
 
 // everything has the mirror at hand; alone has what the store has.
 func everything(p *power) []string { return []string{"--mirror", p.mirror(), "cmd/kubelet"} }
@@ -34,7 +39,7 @@ var steps = []step{
 		next: alone, last: true},
 	{name: "publish", from: "compile", edit: true, args: alone, last: true},
 	{name: "build", args: everything, last: true},
-	{name: "cross", args: func(p *power) []string {
+	{name: "cross", makes: true, args: func(p *power) []string {
 		return []string{"cross", "--offline", "--rootfs", p.rootfs, "--go", p.goroot}
 	}},
 	{name: "bundle load", args: func(p *power) []string { return []string{"bundle", "load", "--offline", p.bundle} }},
@@ -56,7 +61,7 @@ type power struct {
 	pictures string
 	took     map[string]time.Duration // by a step that nothing happened to
 	want     map[bool][]byte          // the program, before and after the edit
-	held     map[bool]string          // what the image holds, likewise
+	held     map[string]string        // what the image holds, by [step.image]
 }
 
 func runPower(ctx context.Context, s *soak) error {
@@ -124,19 +129,30 @@ func (p *power) rehearse(ctx context.Context) error {
 		if err := copySparse(p.image, p.picture(t.name)); err != nil {
 			return err
 		}
-		// What the image holds is asked of a copy.
-		if t.last {
-			err := p.disk.mount(ctx, "noatime")
-			if err == nil {
-				p.held[t.edit], err = p.holdings(ctx)
-				err = errors.Join(err, p.disk.unmount())
-			}
-			if err != nil {
-				return err
-			}
+		if err := p.note(ctx, t); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// note notes what the image holds that comes of a step. It is asked of a copy of
+// the disk.
+func (p *power) note(ctx context.Context, t step) (err error) {
+	if !t.last && !t.makes {
+		return nil
+	}
+	if err := p.disk.mount(ctx, "noatime"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.disk.unmount()) }()
+	if !t.last {
+		if _, err := p.kbuild(ctx, alone(p)...); err != nil {
+			return err
+		}
+	}
+	p.held[t.image()], err = p.holdings(ctx)
+	return err
 }
 
 // begin makes the disk what it is before a step, with everything written.
@@ -319,7 +335,7 @@ func (p *power) judge(ctx context.Context, t step) error {
 	if err != nil {
 		return &fault{"stuck", err}
 	}
-	if held != p.held[t.edit] {
+	if held != p.held[t.image()] {
 		return &fault{"wrong", fmt.Errorf("the image does not hold what it should: %q", held)}
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/kbuild/kbuild/builder/kube/kubetest"
 	"github.com/kbuild/kbuild/mirror/mirrortest"
 	"golang.org/x/sys/unix"
@@ -90,11 +91,14 @@ func (s *soak) prepare(ctx context.Context) (err error) {
 	if err := s.registry.Push("xuxinkun/kubernetes:"+s.tag, img); err != nil {
 		return err
 	}
-	bare, err := mirrortest.Cross(mirrortest.CrossOptions{Without: []string{"go"}})
-	if err != nil {
-		return err
-	}
-	layers, err := bare.Layers()
+	s.rootfs = filepath.Join(s.dir, "rootfs.tar")
+	return writeRootfs(s.rootfs, img)
+}
+
+// writeRootfs writes an archive of a kube-cross without its Go, but with the shared
+// libraries that this needs.
+func writeRootfs(file string, img v1.Image) (err error) {
+	layers, err := img.Layers()
 	if err != nil {
 		return err
 	}
@@ -103,13 +107,30 @@ func (s *soak) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	defer content.Close()
-	s.rootfs = filepath.Join(s.dir, "rootfs.tar")
-	f, err := os.Create(s.rootfs)
+	f, err := os.Create(file)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, content)
-	return errors.Join(err, f.Close())
+	defer func() { err = errors.Join(err, f.Close()) }()
+	from, to := tar.NewReader(content), tar.NewWriter(f)
+	for {
+		h, err := from.Next()
+		if err == io.EOF {
+			return to.Close()
+		}
+		if err != nil {
+			return err
+		}
+		if strings.Contains(h.Name+"/", "usr/local/go/") {
+			continue
+		}
+		if err := to.WriteHeader(h); err != nil {
+			return err
+		}
+		if _, err := io.Copy(to, from); err != nil {
+			return err
+		}
+	}
 }
 
 func (s *soak) mirror() string { return s.registry.Host() + "/xuxinkun/kubernetes" }
