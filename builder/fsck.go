@@ -182,15 +182,39 @@ func (c *keptCheck) tree(ctx context.Context, d objects.TreeDir) (err error) {
 	return c.unfinished(d.Path)
 }
 
+// lists checks the lists of what is in the store, without which nobody can open it.
+func (c *keptCheck) lists() (spoilt bool, err error) {
+	found, err := storage.SpoiltLists(c.Store)
+	if err != nil {
+		return false, err
+	}
+	for _, l := range found {
+		why := fmt.Sprintf("%v: the %d entries that can be read stay", l.Why, len(l.Whole))
+		if err := c.fault(l.File, why, l.Repair); err != nil {
+			return true, err
+		}
+	}
+	return len(found) > 0, nil
+}
+
 // store checks the images that kbuild pulled or made, and what lies beside them in
 // the store. The library's own check (Check in containers/storage) is of all that is
 // in a store, podman's images included, and its repair removes those, too.
 func (c *keptCheck) store(ctx context.Context) (err error) {
+	spoilt, err := c.lists()
+	if err != nil || spoilt && !c.Repair { // it cannot be opened
+		return err
+	}
 	store, err := storage.Open(c.Store)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	if spoilt {
+		if err := store.RemoveUnlisted(); err != nil {
+			return err
+		}
+	}
 	if c.Repair {
 		in, err := store.OpenIncoming(ctx, func() { c.say(StepFsck, "waiting for another kbuild that pulls an image") })
 		if err != nil {

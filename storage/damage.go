@@ -344,8 +344,8 @@ func (s *Store) discard(
 	var gone []Discarded
 	for _, img := range images {
 		if err := why(img.TopLayer); err != nil {
-			if _, e := s.store.DeleteImage(img.ID, true); e != nil {
-				return nil, fmt.Errorf("remove damaged image %s (%w): %w", img.ID, err, e)
+			if e := s.Delete(img.ID); e != nil {
+				return nil, fmt.Errorf("remove damaged image (%w): %w", err, e)
 			}
 			gone = append(gone, Discarded{img.ID, img.Names, err})
 		}

@@ -65,7 +65,7 @@ func (g *guarded) call(do func() error) (err error) {
 		}
 		err = broken
 	}()
-	return do()
+	return listError(g.root, do())
 }
 
 func one[T any](g *guarded, do func() (T, error)) (value T, err error) {

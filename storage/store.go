@@ -274,13 +274,15 @@ func (s *Store) RemoveName(id string, name reference.Named) error {
 // when a container was made from it.
 func (s *Store) Delete(id string) error {
 	_, err := s.store.DeleteImage(id, true)
-	if errors.Is(err, cstorage.ErrImageUsedByContainer) {
+	switch {
+	case err == nil || errors.Is(gone(err), ErrGone):
+		return nil
+	case errors.Is(err, cstorage.ErrImageUsedByContainer):
 		return fmt.Errorf("delete image %s: %w: %w", id, ErrInUse, err)
+	case errors.Is(err, cstorage.ErrLayerUnknown) && !s.store.Exists(id):
+		return nil // it is gone by then, and had a layer that is in no list
 	}
-	if err != nil && !errors.Is(gone(err), ErrGone) {
-		return fmt.Errorf("delete image %s: %w", id, err)
-	}
-	return nil
+	return fmt.Errorf("delete image %s: %w", id, err)
 }
 
 // DeleteContainer removes a container that nobody uses any longer.

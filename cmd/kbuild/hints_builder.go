@@ -91,6 +91,9 @@ func builderHints() []hint {
 		forType(func(*storage.BrokenError) string {
 			return "the file system of the store failed or became read-only: see dmesg; --root DIRECTORY uses a different store"
 		}),
+		forType(func(*storage.ListError) string {
+			return "kbuild fsck --repair leaves in the store what can still be read; the next build makes the rest again"
+		}),
 		forType(func(*output.GitLinkError) string { return "put the repository itself in the place of the link" }),
 		forType(func(*container.RootError) string { return "the image is damaged or hostile: try a different --mirror" }),
 		forValue(storage.ErrInUse, "another kbuild uses it: try again when that has finished"),

@@ -1,0 +1,178 @@
+package storage_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kbuild/kbuild/storage"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// A store of which a list was spoilt opens again, with what could still be read.
+func TestSpoiltLists(t *testing.T) {
+	root, err := os.MkdirTemp("", "kbuild-store-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(root) })
+	inWorker(t, "lists", root)
+}
+
+// spoilings are what disks do to a file, each with how many entries it may cost.
+func spoilings(data []byte) map[string]struct {
+	data []byte
+	cost int
+} {
+	all := map[string]struct {
+		data []byte
+		cost int
+	}{
+		"nothing": {data, 0}, "emptied": {nil, 9}, "zeros": {make([]byte, len(data)), 9}, "not JSON": {[]byte("x"), 9},
+		"another kind": {[]byte(`{"id":"x"}`), 9}, "of numbers": {[]byte("[1,2]"), 9}, "spaced": {bytes.ReplaceAll(data, []byte(","), []byte(" ,\n")), 0},
+	}
+	for i := range 4 {
+		at := len(data) * (2*i + 1) / 8
+		all[fmt.Sprint("cut at ", at)] = struct {
+			data []byte
+			cost int
+		}{data[:at], 9}
+		flipped := slices.Clone(data)
+		flipped[at] ^= 1
+		all[fmt.Sprint("flipped at ", at)] = struct {
+			data []byte
+			cost int
+		}{flipped, 1}
+	}
+	return all
+}
+
+// spoiltLists is TestSpoiltLists inside the namespaces.
+func spoiltLists(root string) error {
+	whole := filepath.Join(root, "whole")
+	s, err := storage.Open(storage.Options{Root: whole, Driver: "overlay"})
+	if err != nil {
+		return err
+	}
+	for _, text := range []string{"a", "b", "c"} {
+		img, err := s.Compose(context.Background(), "tree", ocispec.Image{}, time.Unix(9, 0), layerOf("lower", text), layerOf("upper", text))
+		name, e := storage.LocalName(text)
+		if err := errors.Join(err, e, s.AddNames(img.ID, name)); err != nil {
+			return err
+		}
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	n := 0
+	for _, file := range []string{"graph/overlay-layers/layers.json", "graph/overlay-images/images.json"} {
+		data, err := os.ReadFile(filepath.Join(whole, file))
+		if err != nil {
+			return err
+		}
+		for what, spoilt := range spoilings(data) {
+			n++
+			dir := filepath.Join(root, fmt.Sprint(n))
+			if out, err := exec.Command("cp", "-a", whole, dir).CombinedOutput(); err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			if err := os.WriteFile(filepath.Join(dir, file), spoilt.data, 0o600); err != nil {
+				return err
+			}
+			if err := opensAgain(dir, file, bytes.Count(data, []byte(`{"id":"`)), spoilt.cost); err != nil {
+				return fmt.Errorf("%s, %s: %w", file, what, err)
+			}
+			if err := os.RemoveAll(dir); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func opensAgain(root, file string, entries, cost int) error {
+	opts := storage.Options{Root: root}
+	look := func(s *storage.Store) (images, layers int, err error) {
+		list, err := s.Images()
+		if err == nil {
+			var all []string
+			for _, img := range list {
+				all = append(all, img.ID)
+			}
+			_, err = s.CheckImages(context.Background(), all, true)
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		found, err := s.Unwrap().Layers()
+		return len(list), len(found), err
+	}
+	spoilt, err := storage.SpoiltLists(opts)
+	if err != nil {
+		return err
+	}
+	if cost == 0 && len(spoilt) > 0 {
+		return fmt.Errorf("%v is spoilt", spoilt)
+	}
+	if err := saysWhy(opts, len(spoilt) > 0); err != nil {
+		return err
+	}
+	for _, l := range spoilt {
+		if l.File != filepath.Join(root, file) {
+			return fmt.Errorf("%s is spoilt", l.File)
+		}
+		if len(l.Whole) < entries-cost {
+			return fmt.Errorf("%d of %d entries can be read: %w", len(l.Whole), entries, l.Why)
+		}
+		if err := l.Repair(); err != nil {
+			return err
+		}
+	}
+	s, err := storage.Open(opts)
+	if err != nil {
+		return err
+	}
+	if len(spoilt) > 0 {
+		if err := s.RemoveUnlisted(); err != nil {
+			return err
+		}
+	}
+	if _, _, err := look(s); err != nil {
+		return err
+	}
+	// What was lost is made again.
+	img, err := s.Compose(context.Background(), "tree", ocispec.Image{}, time.Unix(9, 0), layerOf("lower", "a"), layerOf("upper", "a"))
+	if err == nil {
+		err = s.CheckImage(context.Background(), img.ID)
+	}
+	if err != nil {
+		return fmt.Errorf("make one again: %w", err)
+	}
+	if spoilt, err = storage.SpoiltLists(opts); err != nil || len(spoilt) > 0 {
+		return fmt.Errorf("spoilt afterwards: %v, %w", spoilt, err)
+	}
+	return s.Close()
+}
+
+// saysWhy opens a store of which a list is spoilt. An empty one the library takes for
+// none.
+func saysWhy(opts storage.Options, spoilt bool) error {
+	s, err := storage.Open(opts)
+	if err == nil {
+		_, err = s.Images()
+		_, errLayers := s.Unwrap().Layers()
+		err = errors.Join(err, errLayers)
+	}
+	var list *storage.ListError
+	if err != nil && (!spoilt || !errors.As(err, &list)) {
+		return fmt.Errorf("spoilt is %t: %w", spoilt, err)
+	}
+	return nil
+}
