@@ -33,7 +33,7 @@ type world struct {
 
 func (w *world) imports(p int) (list []int) {
 	for i := range p {
-		if (p*7+i*3)%4 == 0 {
+		if (p*7+i*3)%4 != 1 {
 			list = append(list, i)
 		}
 	}
@@ -171,7 +171,7 @@ func travelAround(t *testing.T, cached bool, runs int) {
 	seed := uint64(time.Now().UnixNano())
 	random := rand.New(rand.NewPCG(seed, 1))
 	t.Logf("seed %d", seed)
-	branches := [][]byte{make([]byte, 12), make([]byte, 12)}
+	branches := [][]byte{make([]byte, 8), make([]byte, 8)}
 	repository := newShelf(t)
 	runners := []keeper{newKeeper(t), newKeeper(t)}
 	var further []string
@@ -180,8 +180,8 @@ func travelAround(t *testing.T, cached bool, runs int) {
 	}
 	compiled, all := 0, 0
 	for range runs {
-		branch := branches[random.IntN(2)]
-		if random.IntN(3) > 0 {
+		branch := branches[random.IntN(8)/7]
+		if random.IntN(2) == 0 {
 			branch[random.IntN(len(branch))] = byte(random.IntN(5))
 		}
 		w := &world{t: t, random: random, source: branch, cached: cached}
@@ -193,7 +193,7 @@ func travelAround(t *testing.T, cached bool, runs int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		target := random.IntN(12)
+		target := random.IntN(8)
 		version := kube.Version{GitVersion: fmt.Sprint(random.IntN(2))}
 		repository.spoil = nil
 		if random.IntN(8) == 0 {
@@ -221,14 +221,18 @@ func travelAround(t *testing.T, cached bool, runs int) {
 		}
 		compiled, all = compiled+w.compiled, all+1
 		if random.IntN(10) > 0 { // else it is killed
-			off := time.Duration(random.IntN(3)-1) * time.Hour
-			for _, by := range []time.Duration{off, -off} {
-				w.off(s, by)
+			off := time.Duration([]int{-1, 0, 0, 0, 1}[random.IntN(5)]) * time.Hour
+			w.off(s, off)
+			if err := s.Done(); err != nil {
+				t.Fatal(err)
+			}
+			if random.IntN(4) > 0 {
+				repository.push(s, targets...)
+			}
+			if off != 0 {
+				w.off(s, -off)
 				if err := s.Done(); err != nil {
 					t.Fatal(err)
-				}
-				if by == off && random.IntN(2) == 0 {
-					repository.push(s, targets...)
 				}
 			}
 		}
