@@ -167,9 +167,13 @@ func (e *exporter) union() {
 	slices.SortFunc(e.table.Objects, func(a, b travel.Object) int { return strings.Compare(a.Path, b.Path) })
 }
 
-// targetName is the name of a set of targets.
+// targetName is the name of a set of targets, "" where nothing is noted of it.
 func targetName(targets []string) string {
-	return strings.Join(slices.Compact(slices.Sorted(slices.Values(targets))), " ")
+	name := strings.Join(slices.Compact(slices.Sorted(slices.Values(targets))), " ")
+	if len(name) > travel.MaxName {
+		return ""
+	}
+	return name
 }
 
 // noteTargets notes which objects this run's targets used, and which those of earlier

@@ -132,8 +132,7 @@ func (p *packer) packAll(ctx context.Context, name string, which func(path strin
 		if !which(o.Path) || o.Chunks != nil {
 			continue
 		}
-		if was, ok := p.known[o.Path]; ok && was.Sum == o.Sum &&
-			!slices.ContainsFunc(was.Chunks, func(c uint32) bool { return p.old[c] }) {
+		if was, ok := p.known[o.Path]; ok && was.Sum == o.Sum && !(p.local[o.Path] && p.isOld(was)) {
 			o.Chunks = was.Chunks
 			continue
 		}
@@ -148,6 +147,11 @@ func (p *packer) packAll(ctx context.Context, name string, which func(path strin
 	p.out = nil
 	p.table.Packs = append(p.table.Packs, pack)
 	return err
+}
+
+// isOld reports whether an object of the earlier table is to be packed again.
+func (p *packer) isOld(o *travel.Object) bool {
+	return slices.ContainsFunc(o.Chunks, func(c uint32) bool { return p.old[c] })
 }
 
 // packObject cuts one file of the state.

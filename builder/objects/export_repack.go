@@ -2,6 +2,7 @@ package objects
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/kbuild/kbuild/builder/objects/travel"
 )
@@ -17,11 +18,15 @@ const (
 	mostDead = 30
 	// littleDead is how many bytes of no use nobody minds.
 	littleDead = 4 << 20
+	// mostForeign is how much of a pack a set of targets uses at least, in percent,
+	// unless all of it is less than littleWaste bytes: with 100 Mbit/s, a second.
+	mostForeign = 50
+	littleWaste = 64 << 20
 )
 
 // outdated returns the packs that are to be packed again: the small ones that came
 // last, where there are too many, and those with much that is dead, where there is
-// too much of it in all. Of what the state does not have the packs stay.
+// too much of it in all. What the state does not have stays where it is.
 func (e *exporter) outdated() map[int]bool {
 	t := &e.table
 	live, pinned := e.liveBytes()
@@ -43,6 +48,7 @@ func (e *exporter) outdated() map[int]bool {
 			again, packs = again+live[i], packs-1
 		}
 	}
+	maps.Copy(old, e.wasteful())
 	if dead := raw - used; dead > littleDead && dead*100 > raw*mostDead {
 		for i := range e.earlier() {
 			if all := t.Packs[i].Raw(); live[i] > 0 && !pinned[i] && (all-live[i])*100 > all*mostDead {
@@ -51,6 +57,35 @@ func (e *exporter) outdated() map[int]bool {
 		}
 	}
 	return old
+}
+
+// wasteful returns the packs of which the last command used little, where it will have
+// to read much for that: others wrote them, for more targets. What it used is packed
+// again. What it did not stays where it is.
+func (e *exporter) wasteful() map[int]bool {
+	t := &e.table
+	packOf, sizes := packOfChunk(t), sizesOf(t)
+	used, seen := make([]int64, len(t.Packs)), make([]bool, len(sizes))
+	for i := range t.Objects {
+		if !e.local[t.Objects[i].Path] {
+			continue
+		}
+		for _, c := range t.Objects[i].Chunks {
+			if !seen[c] {
+				seen[c], used[packOf[c]] = true, used[packOf[c]]+int64(sizes[c])
+			}
+		}
+	}
+	waste, little := int64(0), map[int]bool{}
+	for i := range e.earlier() {
+		if all := t.Packs[i].Raw(); used[i] > 0 && used[i]*100 < all*mostForeign {
+			little[i], waste = true, waste+all-used[i]
+		}
+	}
+	if waste < littleWaste {
+		return nil
+	}
+	return little
 }
 
 // earlier is how many packs the earlier table has.

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -155,6 +156,43 @@ func TestTravelCache(t *testing.T) {
 			t.Errorf("after %d other tables the entry is there: %v", i, got)
 		}
 	}
+}
+
+// A runner that uses little of what others wrote reads that little from the second time
+// on, and neither they nor it pay for that again.
+func TestTravelLittle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: whether a target of many reads what is its own, of 80 MB")
+	}
+	shelf := newShelf(t)
+	dir := func() string { return newKeeper(t).dir }
+	own, all := entryOf(big("own")), []entry{entryOf(big("own"))}
+	for i := range 8 {
+		all = append(all, entryOf(fmt.Sprint(i)+huge(uint64(i))))
+	}
+	cacheRun(t, shelf, dir(), "cmd/a cmd/b", all...)
+	e, first, made := cacheRun(t, shelf, dir(), "cmd/a", own)
+	if made != 0 || first < 80<<20 || e.New > 1<<20 {
+		t.Errorf("made %d, read %d, wrote %d", made, first, e.New)
+	}
+	e, read, made := cacheRun(t, shelf, dir(), "cmd/a", own)
+	if made != 0 || read > 1<<20 || e.Changed {
+		t.Errorf("made %d, read %d, changed %v", made, read, e.Changed)
+	}
+	e, read, made = cacheRun(t, shelf, dir(), "cmd/a cmd/b", all...)
+	if made != 0 || read < first || read > first+1<<20 || e.Changed {
+		t.Errorf("made %d, read %d of %d, changed %v", made, read, first, e.Changed)
+	}
+}
+
+// huge is 10 MB that no compressor makes small.
+func huge(seed uint64) string {
+	b := make([]byte, 10<<20)
+	random := rand.New(rand.NewPCG(seed, seed))
+	for i := 0; i < len(b); i += 8 {
+		binary.LittleEndian.PutUint64(b[i:], random.Uint64())
+	}
+	return string(b)
 }
 
 // What is not what its name says is not taken over, nor is what lies where a link does.

@@ -71,7 +71,7 @@ func (r *tableReader) table() *Table {
 	}
 	for range r.count(3, maxTargets) {
 		t.Targets = append(t.Targets, Target{
-			Name:       string(r.bytes(r.count(1, maxName))),
+			Name:       string(r.bytes(r.count(1, MaxName))),
 			Generation: uint32(r.number(math.MaxUint32)),
 			Uses:       bytes.Clone(r.bytes(r.count(1, maxObjects/8))),
 		})
@@ -101,7 +101,7 @@ func (r *tableReader) digest() digest.Digest {
 
 func (r *tableReader) object(before string, next *uint32, sizes []uint32) (o Object) {
 	shared := r.number(uint64(len(before)))
-	rest := r.bytes(r.count(1, maxName))
+	rest := r.bytes(r.count(1, MaxName))
 	if r.err != nil {
 		return o
 	}

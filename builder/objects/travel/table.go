@@ -144,11 +144,12 @@ const (
 	maxObjects = 1 << 18
 	maxChunks  = 1 << 20
 	maxTargets = 64
-	maxName    = 4096
 	// maxTable is the size of a table that is not compressed, in bytes.
 	maxTable = 32 << 20
 	// MaxBytes is the size of all objects together.
 	MaxBytes = 16 << 30
+	// MaxName is the length of a path, and of a target's name.
+	MaxName = 4096
 	// MaxPacks is the number of packs.
 	MaxPacks = 64
 	// MaxPack is the size of all packs together, as they are stored.
@@ -208,7 +209,7 @@ func (t *Table) check() error {
 	before = ""
 	for i := range t.Targets {
 		target := &t.Targets[i]
-		if target.Name <= before && i > 0 || len(target.Name) > maxName || len(target.Uses) > (len(t.Objects)+7)/8 {
+		if target.Name <= before && i > 0 || len(target.Name) > MaxName || len(target.Uses) > (len(t.Objects)+7)/8 {
 			return fmt.Errorf("target %.200q is not in order, or uses more than there is", target.Name)
 		}
 		before = target.Name
@@ -278,6 +279,6 @@ func validPath(p string) bool {
 		return true
 	}
 	root, rest, ok := strings.Cut(p, "/")
-	return ok && rest != "" && (root == Roots[0] || root == Roots[1]) && len(p) <= maxName &&
+	return ok && rest != "" && (root == Roots[0] || root == Roots[1]) && len(p) <= MaxName &&
 		path.Clean(p) == p && strings.IndexByte(p, 0) < 0
 }

@@ -80,7 +80,7 @@ func TestTableRefused(t *testing.T) {
 		"NUL":            func(t *Table) { t.Objects[4].Path = "out/a\x00b" },
 		"elsewhere":      func(t *Table) { t.Objects[4].Path = "lock" },
 		"the inventory":  func(t *Table) { t.Objects[4].Path = "outventory/x" },
-		"long":           func(t *Table) { t.Objects[4].Path = "out/" + strings.Repeat("x", maxName) },
+		"long":           func(t *Table) { t.Objects[4].Path = "out/" + strings.Repeat("x", MaxName) },
 		"no path":        func(t *Table) { t.Objects[0].Path = "" },
 		"out of order":   func(t *Table) { t.Objects[4].Path = "kept/a" },
 		"twice":          func(t *Table) { t.Objects[4].Path = t.Objects[3].Path },
