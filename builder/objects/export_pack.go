@@ -132,7 +132,7 @@ func (p *packer) packAll(ctx context.Context, name string, which func(path strin
 		if !which(o.Path) || o.Chunks != nil {
 			continue
 		}
-		if was, ok := p.known[o.Path]; ok && was.Sum == o.Sum && !(p.local[o.Path] && p.isOld(was)) {
+		if was, ok := p.known[o.Path]; ok && was.Sum == o.Sum && (!p.local[o.Path] || !p.isOld(was)) {
 			o.Chunks = was.Chunks
 			continue
 		}
