@@ -103,17 +103,3 @@ func (s *State) isAsBuilt(name string) bool {
 func isNote(name string) bool {
 	return strings.HasPrefix(name, "kept/"+escape(goCache)+"/") && !isCache(name)
 }
-
-// Differences compares the objects of the state with those of a table, and lists
-// those that both have and that are not the same. What a command does not make again
-// in the same bytes differs, too.
-func (s *State) Differences(t *travel.Table) []string {
-	var differ []string
-	for i := range t.Objects {
-		o := &t.Objects[i]
-		if held, ok := s.held[o.Path]; ok && held.sum != o.Sum {
-			differ = append(differ, o.Path)
-		}
-	}
-	return differ
-}

@@ -371,23 +371,6 @@ func TestTravelKilled(t *testing.T) {
 	}
 }
 
-// An object that is not what its sources make is found by making it again.
-func TestTravelDifferences(t *testing.T) {
-	k, shelf := newKeeper(t), newShelf(t)
-	e := shelf.pushed(k, travelling, objectA, objectB)
-	state := k.open()
-	defer state.Close()
-	if differ := state.Differences(e.Table); differ != nil {
-		t.Errorf("%v differ", differ)
-	}
-	planted := *e.Table
-	planted.Objects = slices.Clone(planted.Objects)
-	find(&planted, objectB).Sum[7] ^= 1
-	if differ := state.Differences(&planted); !slices.Equal(differ, []string{objectB}) {
-		t.Errorf("%v differ", differ)
-	}
-}
-
 // benchState is a state of 32 MB in files that can be compressed as objects can.
 func benchState(b *testing.B) *State {
 	s, err := Open(filepath.Join(b.TempDir(), "trees", "h-level"), testRecipe, Key{})

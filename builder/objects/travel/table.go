@@ -141,7 +141,7 @@ var Roots = []string{"kept", "out"}
 // 2.9 GB.
 const (
 	maxKey     = 1 << 20
-	maxObjects = 1 << 18
+	maxObjects = 1 << 17
 	maxChunks  = 1 << 20
 	maxTargets = 64
 	// maxTable is the size of a table that is not compressed, in bytes.
