@@ -197,6 +197,9 @@ func (c *compilation) runWatched(ctx context.Context, img storage.Image) (status
 	base := c.base
 	for {
 		mounts, cold, err := c.prepare()
+		if err == nil {
+			err = c.checkRoom(cold)
+		}
 		if err != nil {
 			return 0, err
 		}

@@ -4,11 +4,15 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/kbuild/kbuild/builder/image"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/builder/output"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
 	"golang.org/x/sys/unix"
@@ -38,7 +42,7 @@ func (e *SpaceError) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("no space left in %s, where %s are free: %v", e.Dir, free, e.Err)
 	}
-	return fmt.Sprintf("no space in %s: the tree's image needs %d MB and %d inodes, %s are free",
+	return fmt.Sprintf("no space in %s: the build needs %d MB and %d inodes, %s are free",
 		e.Dir, (e.Need+999_999)/1e6, e.NeedThem, free)
 }
 
@@ -92,16 +96,22 @@ func (s Settings) dirs() []string {
 	return list
 }
 
-// checkRoom returns a [*SpaceError] where a tree's first image does not fit: its
-// sources become a layer, and an archive that is written twice. What changes
-// later is little, and what a compile leaves is not known before. The base image
-// is the mirror step's, which knows its size when it sees it.
+// checkRoom returns a [*SpaceError] where what the image step writes does not fit. A
+// tree's first sources become a layer, and an archive that is written twice; later the
+// layer has what changed, which is little, and the archive is written anew beside the
+// one that is there. The base image is the mirror step's, which knows its size when it
+// sees it, and what is compiled that of [compilation.checkRoom].
 func (b *build) checkRoom() error {
 	p := b.Plan
 	if !b.does(StepImage) || p.Tree.Recipe.Way == kube.WayMount {
 		return nil
 	}
-	if _, err := image.Assembled(b.store, p.maker(), p.Names[len(p.Names)-1].Ref); !errors.Is(err, storage.ErrNotFound) {
+	_, err := image.Assembled(b.store, p.maker(), p.Names[len(p.Names)-1].Ref)
+	if err == nil {
+		again := image.OtherArchive(p.StateDir, p.Sources.Digest())
+		return checkRooms([]string{p.Tree.Root}, []room{{bytes: again}})
+	}
+	if !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
 	need := room{inodes: uint64(len(p.Sources))}
@@ -113,6 +123,51 @@ func (b *build) checkRoom() error {
 	// Text becomes a fourth to a sixth.
 	archive := room{bytes: need.bytes / 6}
 	return checkRooms([]string{b.store.Root(), p.StateDir, p.Tree.Root}, []room{need, archive, archive})
+}
+
+// checkRoom returns a [*SpaceError] where what a compile leaves does not fit, as far
+// as that is known before. What is compiled from nothing is taken for a quarter of the
+// sources of the language at least. A program that is published, and not kept any more
+// because something changed, is made again, and copied beside the one that is there.
+func (c *compilation) checkRoom(cold string) error {
+	if !c.own() {
+		return nil
+	}
+	kept, published := room{}, []room{}
+	if cold != "" {
+		for _, e := range c.Plan.Sources {
+			if e.Kind == sources.File && strings.HasSuffix(e.Path, ".go") && !strings.HasSuffix(e.Path, "_test.go") {
+				kept.bytes += e.Size
+			}
+		}
+		kept.bytes /= 4
+	}
+	dirs := []string{c.Plan.StateDir}
+	for i, o := range c.Plan.Tree.Recipe.Outputs {
+		to := output.Of(c.Plan.Tree, o).Path()
+		size := remade(to, c.state.Staging(o), c.wanted[i])
+		kept.bytes += size
+		dirs, published = append(dirs, to), append(published, room{bytes: size})
+	}
+	return checkRooms(dirs, append([]room{kept}, published...))
+}
+
+// remade is the size, in bytes, of the wanted files of an output directory, those of
+// <os>/<arch>, that staging does not hold.
+func remade(published, staging string, wanted func(file string) bool) (size int64) {
+	found, _ := fs.Glob(os.DirFS(published), "*/*/*") //nolint:errcheck // of the pattern
+	for _, rel := range found {
+		if wanted != nil && !wanted(rel) {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(staging, rel)); err == nil {
+			continue
+		}
+		if info, err := os.Lstat(filepath.Join(published, rel)); err == nil && info.Mode().IsRegular() {
+			size += info.Size()
+		}
+	}
+	return size
 }
 
 // checkRooms adds up what is needed of each file system, and looks whether it is

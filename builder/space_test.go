@@ -3,10 +3,15 @@ package builder
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/builder/objects"
+	"github.com/kbuild/kbuild/storage/files/filestest"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,6 +34,65 @@ func TestCheckRooms(t *testing.T) {
 	} {
 		var full *SpaceError
 		if err := checkRooms(two, test.needs); errors.As(err, &full) != test.full || full != nil && full.Dir != dir {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A compile is looked at before it begins: what is compiled from nothing, and programs
+// that are made again; where nothing changed no room is needed.
+func TestCheckRoomCompile(t *testing.T) {
+	dir := t.TempDir()
+	st, err := left(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	much := 8 * int64(st.Bavail) * st.Bsize
+	recipe := kube.Recipe{Outputs: []kube.Output{{Host: filepath.Join(dir, "[out]"), Container: "/out"}}}
+	state, err := objects.Open(filepath.Join(dir, "state"), recipe, objects.Key{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer state.Close()
+	program := filepath.Join(recipe.Outputs[0].Host, "linux/amd64/kubelet")
+	filestest.Write(t, program, "x")
+	if err := os.Truncate(program, much); err != nil {
+		t.Skipf("NOT TESTED: the file system has no sparse files of %d bytes: %v", much, err)
+	}
+	filestest.Write(t, filepath.Join(recipe.Outputs[0].Host, "linux/amd64/other"), "x")
+	kept := filepath.Join(state.Staging(recipe.Outputs[0]), "linux/amd64/kubelet")
+	for name, test := range map[string]struct {
+		sources string
+		cold    string
+		kept    bool
+		wanted  string
+		kind    Kind
+		full    bool
+	}{
+		"nothing changed":         {"a.go", "", true, "kubelet", OwnCommand, false},
+		"the program is stale":    {"a.go", "", false, "kubelet", OwnCommand, true},
+		"another program":         {"a.go", "", false, "other", OwnCommand, false},
+		"everything":              {"a.go", "", false, "", OwnCommand, true},
+		"from nothing":            {"a.go", "why", true, "kubelet", OwnCommand, true},
+		"nothing that is Go":      {"a.md", "why", true, "kubelet", OwnCommand, false},
+		"nothing but tests of Go": {"a_test.go", "why", true, "kubelet", OwnCommand, false},
+		"another command":         {"a.go", "why", false, "kubelet", OtherCommand, false},
+	} {
+		if err := os.RemoveAll(kept); err != nil {
+			t.Fatal(err)
+		}
+		if test.kept {
+			filestest.Write(t, kept, "x")
+		}
+		c := &compilation{build: &build{}, state: state}
+		c.Work.Kind, c.Plan.StateDir, c.Plan.Tree.Recipe = test.kind, dir, recipe
+		c.Plan.Sources = sources.Manifest{{Path: test.sources, Kind: sources.File, Size: much}}
+		c.wanted = []func(string) bool{nil}
+		if test.wanted != "" {
+			c.wanted[0] = func(file string) bool { return filepath.Base(file) == test.wanted }
+		}
+		var full *SpaceError
+		if err := c.checkRoom(test.cold); errors.As(err, &full) != test.full {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/containers/image/v5/docker/reference"
 
@@ -30,6 +31,9 @@ func LoadBundle(ctx context.Context, store *storage.Store, path string, opts Opt
 	}
 	defer b.Close()
 	if err := b.Verify(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.checkSpace(store); err != nil {
 		return nil, err
 	}
 	images, err := store.Images()
@@ -90,4 +94,26 @@ func LoadBundle(ctx context.Context, store *storage.Store, path string, opts Opt
 		})
 	}
 	return loaded, nil
+}
+
+// checkSpace returns a [*SpaceError] where the images do not fit into a store that has
+// none of them, before any is there. Of a store that has some, each of the others is
+// looked at when it is its turn.
+func (b *Bundle) checkSpace(store *storage.Store) error {
+	need := int64(0)
+	for _, i := range b.Index.Images {
+		name, err := reference.ParseNormalizedNamed(i.Name)
+		if err != nil {
+			return err
+		}
+		if _, err := store.Lookup(name); !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+	}
+	for _, m := range b.Index.Members {
+		if strings.HasPrefix(m.Name, bundleDirs[0]) {
+			need += m.Size
+		}
+	}
+	return checkSpace(store.Root(), need)
 }

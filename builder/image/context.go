@@ -79,6 +79,18 @@ type archiveStamp struct {
 	Time    time.Time
 }
 
+const archiveStampFile = "archive.json" // in kbuild's own directory for the tree
+
+// OtherArchive returns the size of the archive that was written last, if it is one of
+// other sources, and so is to be written again beside that.
+func OtherArchive(state string, of digest.Digest) (size int64) {
+	var stamp archiveStamp
+	if files.ReadJSON(filepath.Join(state, archiveStampFile), &stamp) != nil || stamp.Sources == of {
+		return 0
+	}
+	return stamp.Size
+}
+
 // WriteContext writes the build context of a tree: to a directory of kbuild's
 // own, from which the image is made, and to the tree. Files that already hold
 // what they should are left alone; each of the others appears whole or not at
@@ -131,7 +143,7 @@ func WriteContext(
 	if err := c.show(place, added, owner); err != nil {
 		return Context{}, errors.Join(err, place.Close())
 	}
-	stampFile := filepath.Join(state, "archive.json")
+	stampFile := filepath.Join(state, archiveStampFile)
 	if r.Archive == "" || stamped(place, r.Archive, stampFile, manifest.Digest()) {
 		close(c.archive)
 		return c, place.Close()
