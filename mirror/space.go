@@ -41,6 +41,10 @@ func megabytes(n int64) string { return fmt.Sprintf("%d MB", n/1_000_000) }
 // of thousands of files, but how many is known only when it is unpacked.
 const fewestInodes = 1000
 
+// enoughBlocks, in bytes, are more than a full file system has after an unpacking
+// that failed was undone in part.
+const enoughBlocks = 256 << 20
+
 // checkSpace returns a [*SpaceError] where so many bytes do not fit.
 func checkSpace(dir string, need int64) error {
 	var st unix.Statfs_t
@@ -79,7 +83,8 @@ func full(err error, need int64, dirs ...string) error {
 			continue
 		}
 		free := int64(st.Bavail) * st.Bsize
-		inodes := st.Files > 0 && st.Ffree == 0
+		// Some are back when what was half unpacked is gone, and blocks are no matter then.
+		inodes := st.Files > 0 && (st.Ffree == 0 || st.Ffree < fewestInodes && free > max(need, enoughBlocks))
 		if e.Dir == "" || free < e.Free || inodes {
 			e.Dir, e.Free, e.Inodes = dir, free, inodes
 		}
