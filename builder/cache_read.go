@@ -70,7 +70,7 @@ func (r *cacheRead) read(ctx context.Context) {
 				continue
 			}
 			asked = asked[:len(asked)-1]
-			r.warned(err, "%v; going on without it", err)
+			r.warned(err, "%s; going on without it", withoutCache(err))
 			break
 		}
 	}
@@ -84,6 +84,9 @@ func (r *cacheRead) warned(err error, format string, args ...any) {
 		Step: StepCache, Warning: true, Text: fmt.Sprintf(format, args...), About: CacheUnused{err},
 	})
 }
+
+// withoutCache is an error's text, for a line that is about caches anyway.
+func withoutCache(err error) string { return strings.TrimPrefix(err.Error(), "cache ") }
 
 // from reads one cache. done says that something came of it.
 func (r *cacheRead) from(ctx context.Context, place mirror.CachePlace, tag string) (done bool, err error) {
@@ -111,10 +114,10 @@ func (r *cacheRead) from(ctx context.Context, place mirror.CachePlace, tag strin
 			"%d objects read from %s, %s", took.Objects, place.With(tag), size(c.Read()))})
 	}
 	if n := len(took.Damaged); n > 0 {
-		r.warned(nil, "cache %s: %d objects are not what its table says, and are left out", place.With(tag), n)
+		r.warned(nil, "%s: %d objects are not what its table says, and are left out", place.With(tag), n)
 	}
 	if err != nil && took.Objects > 0 {
-		r.warned(err, "%v; the rest is compiled", err)
+		r.warned(err, "%s; the rest is compiled", withoutCache(err))
 		err = nil
 	}
 	return took.Objects > 0, err

@@ -43,7 +43,7 @@ func (c *compilation) writeCache(ctx context.Context) {
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		c.warnOf(CacheUnused{err}, StepCache, "%v; nothing is written", err)
+		c.warnOf(CacheUnused{err}, StepCache, "%s; nothing is written", withoutCache(err))
 	case written.New == 0 && !written.Changed:
 		c.done(StepCache, start, "%s has all of this already", place)
 	default:

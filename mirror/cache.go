@@ -75,14 +75,14 @@ func (p CachePlace) String() string {
 	return p.transport + ":" + p.dir
 }
 
-// MarshalText returns what String does.
-func (p CachePlace) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+// MarshalText returns what String does; of a path that is not UTF-8 as a [Source] does.
+func (p CachePlace) MarshalText() ([]byte, error) { return []byte(toText(p.String())), nil }
 
 // UnmarshalText decodes what [CachePlace.MarshalText] wrote.
 func (p *CachePlace) UnmarshalText(text []byte) (err error) {
 	*p = CachePlace{}
 	if len(text) > 0 {
-		*p, err = ParseCachePlace(string(text))
+		*p, err = ParseCachePlace(fromText(string(text)))
 	}
 	return err
 }

@@ -107,6 +107,7 @@ func TestParseCachePlace(t *testing.T) {
 		"oci:/var/cache/kbuild":            "oci:/var/cache/kbuild",
 		"dir:/var/cache/with:colon":        "dir:/var/cache/with:colon",
 		"localhost/x":                      "localhost/x",
+		"oci:/var/cache/\xff":              "oci:/var/cache/\xff",
 		"":                                 "",
 		"x/y":                              "",
 		"r.example":                        "",

@@ -82,8 +82,8 @@ func (a *app) root() *cobra.Command {
 	a.cacheFlag(root.Flags())
 	root.AddCommand(
 		a.checkCommand(), a.mirrorCommand(), a.lockCommand(), a.bundleCommand(), a.imageCommand(), a.compileCommand(),
-		a.runCommand(), a.shellCommand(), a.crossCommand(), a.imagesCommand(), a.cleanCommand(), a.pruneCommand(),
-		a.fsckCommand(),
+		a.runCommand(), a.shellCommand(), a.crossCommand(), a.imagesCommand(), a.cacheCommand(), a.cleanCommand(),
+		a.pruneCommand(), a.fsckCommand(),
 		a.inspectCommand(), a.gopathCommand(), a.doctorCommand(), a.demoCommand(), a.versionCommand(), a.removeCommand(),
 	)
 	root.InitDefaultHelpCmd()

@@ -79,11 +79,23 @@ func (f *flags) mirrorFlags(set *pflag.FlagSet) {
 	set.StringArrayVar(&f.sources, "mirror", nil, "`source` of the base image: "+
 		"a registry, a repository, or transport:reference; repeatable, tried in order "+
 		"(default: $KBUILD_MIRROR, then the original registry)")
+	f.connectionFlags(set)
+	set.StringVar(&f.platform, "platform", "", "`platform` of the base image, as os/arch (default: this host's)")
+	set.DurationVar(&m.Timeout, "timeout", time.Hour,
+		"`duration` allowed for pulling an image, retries included; 0 for no limit")
+	set.BoolVar(&m.Force, "force", false, "use the base image although it failed the check of its Go version and tools")
+	f.frozenFlag(set)
+}
+
+// connectionFlags say what lies between kbuild and a registry, and whose images are
+// taken.
+func (f *flags) connectionFlags(set *pflag.FlagSet) {
+	m := &f.mirrors
+	set.SortFlags = false
 	set.StringVar(&m.Authfile, "authfile", os.Getenv("REGISTRY_AUTH_FILE"), "`file` with registry credentials")
 	set.StringVar(&m.Creds, "creds", "", "`username:password` for the registry; give a mirror with it")
 	set.StringVar(&m.CertDir, "cert-dir", "", "`directory` with the registry's certificates")
 	set.BoolVar(&f.tlsVerify, "tls-verify", true, "require HTTPS and verify certificates")
-	set.StringVar(&f.platform, "platform", "", "`platform` of the base image, as os/arch (default: this host's)")
 	f.policyFlag(set)
 	set.StringVar(&m.RegistriesConf, "registries-conf", "",
 		"`file` that says which registries are mirrored, blocked or insecure")
@@ -91,10 +103,6 @@ func (f *flags) mirrorFlags(set *pflag.FlagSet) {
 	set.BoolVar(&m.RequireSigned, "require-signed", false, "refuse images whose signature the policy does not verify")
 	set.IntVar(&m.Retries, "retry", 3, "`number` of retries for transient failures")
 	set.DurationVar(&m.RetryDelay, "retry-delay", 0, "`duration` to wait before a retry (default 1s, doubled each time)")
-	set.DurationVar(&m.Timeout, "timeout", time.Hour,
-		"`duration` allowed for pulling an image, retries included; 0 for no limit")
-	set.BoolVar(&m.Force, "force", false, "use the base image although it failed the check of its Go version and tools")
-	f.frozenFlag(set)
 }
 
 func (f *flags) policyFlag(set *pflag.FlagSet) {

@@ -23,7 +23,7 @@ func commandGroups() []helpGroup {
 	return []helpGroup{
 		{"The steps of a build, one by one", []string{"check", "mirror", "image", "compile"}},
 		{"In the build container", []string{"run", "shell"}},
-		{"Images", []string{"images", "cross", "lock", "bundle"}},
+		{"Images", []string{"images", "cross", "lock", "bundle", "cache"}},
 		{"Cleaning up", []string{"clean", "prune", "fsck"}},
 		{"Looking around", []string{"doctor", "inspect", "gopath", "demo", "version", "completion", "help"}},
 	}

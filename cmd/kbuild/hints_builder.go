@@ -30,9 +30,7 @@ func builderHints() []hint {
 			}
 			return "make it of files of this host: --rootfs ARCHIVE with --go DIRECTORY or --go FILE"
 		}),
-		forType(func(e *builder.CacheInTreeError) string {
-			return "name a directory outside of the tree, or one below " + e.Output
-		}),
+		forType(cacheInTreeHint),
 		forType(func(*builder.ProofError) string { return "the output of the build is above" }),
 		forType(func(*builder.NoGoError) string { return "name a release, such as --go 1.15.15" }),
 		forType(func(*builder.RootfsError) string {
@@ -52,10 +50,7 @@ func builderHints() []hint {
 			return "programs are expected in <os>/<arch>/ of the tree's output directory; " +
 				"kbuild run -- COMMAND runs anything else"
 		}),
-		forType(func(*files.LinkError) string {
-			return "remove the link, or say yourself where output goes: OUT_DIR=DIRECTORY for one in the tree, " +
-				"--output DIRECTORY for binaries anywhere"
-		}),
+		forType(linkHint),
 		forType(wrongBaseHint),
 		forType(func(*image.PlatformsError) string {
 			return "leave --build-platform out, or pull upstream's kube-cross with --mirror: its Go was made for more platforms"
@@ -153,4 +148,13 @@ func wrongBaseHint(e *image.WrongBaseError) string {
 	}
 	return text + "\na root file system with what it lacks, for kbuild cross --rootfs:\n" +
 		cross.Mmdebstrap(cross.Packages(e.Missing))
+}
+
+func cacheInTreeHint(e *builder.CacheInTreeError) string {
+	return "name a directory outside of the tree, or one below " + e.Output
+}
+
+func linkHint(*files.LinkError) string {
+	return "remove the link, or say yourself where output goes: OUT_DIR=DIRECTORY for one in the tree, " +
+		"--output DIRECTORY for binaries anywhere"
 }

@@ -1,0 +1,86 @@
+package builder
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kbuild/kbuild/builder/objects/travel"
+	"github.com/kbuild/kbuild/builder/trust"
+)
+
+// A tree reads its own level's caches first, a request its base branch's, and nobody
+// another's that was not named.
+func TestReadLevels(t *testing.T) {
+	variables := map[string]string{"CI": "1", "GITHUB_REPOSITORY": "o/r", "GITHUB_BASE_REF": "main"}
+	getenv := func(name string) string { return variables[name] }
+	parse := func(name string) trust.Level {
+		l, err := trust.Parse(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	own, named := trust.Level{Name: "ci:o/r:pull/7", Key: "ci:o/r:pull/7"}, parse("mine")
+	for what, c := range map[string]struct {
+		got  []trust.Level
+		want string
+	}{
+		"a request":     {readLevels(own, trust.Level{}, nil, getenv), "ci:o/r:pull/7 ci:o/r:refs/heads/main"},
+		"a named level": {readLevels(named, named, []trust.Level{parse("other"), named}, getenv), "mine other"},
+		"a tree":        {readLevels(trust.Level{Key: "tree /k"}, trust.Level{}, nil, func(string) string { return "" }), ""},
+	} {
+		var names []string
+		for _, l := range c.got {
+			names = append(names, l.Name)
+		}
+		if strings.Join(names, " ") != c.want {
+			t.Errorf("%s reads %q, want %q", what, names, c.want)
+		}
+	}
+}
+
+// What is waited for is quicker than to compile.
+func TestHopeless(t *testing.T) {
+	now := time.Now()
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	for _, c := range []struct {
+		what               string
+		table              *travel.Table
+		needs              int64
+		began, start, last time.Duration // ago
+		want               string
+	}{
+		{"just begun", nil, 0, 0, 0, 0, ""},
+		{"no table yet, beside the image step", nil, 0, 5 * time.Second, time.Second, time.Second, ""},
+		{"no answer", nil, 0, 5 * time.Second, 2100 * time.Millisecond, 2100 * time.Millisecond, "no answer"},
+		{"silent", &travel.Table{}, 1, 5 * time.Second, 5 * time.Second, 2100 * time.Millisecond, "nothing arrived"},
+		{"silent, and slow to compile", &travel.Table{Cold: time.Hour}, 1, time.Minute, time.Second, 30 * time.Second, ""},
+		{"all there", &travel.Table{}, 0, time.Minute, 10 * time.Second, 10 * time.Second, ""},
+		{"all there, on a slow disk", &travel.Table{}, 0, time.Minute, 21 * time.Second, 21 * time.Second, "the disk"},
+		{"nothing in a minute", &travel.Table{}, 1, time.Minute, time.Second, 0, "slower than compiling"},
+	} {
+		r := &cacheRead{began: ago(c.began)}
+		r.table.Store(c.table)
+		r.needs.Store(c.needs)
+		got := r.hopeless(now, ago(c.start), ago(c.last))
+		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.what, got, c.want)
+		}
+	}
+}
+
+func TestRealPath(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(dir, filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if got := realPath(filepath.Join(dir, "link", "link", "a", "b")); got != filepath.Join(dir, "a", "b") {
+		t.Error(got)
+	}
+}
