@@ -9,6 +9,7 @@ import (
 
 	"github.com/kbuild/kbuild/builder/cross"
 	"github.com/kbuild/kbuild/builder/cross/toolchain"
+	"github.com/kbuild/kbuild/builder/kube/golang"
 	"github.com/kbuild/kbuild/storage"
 )
 
@@ -90,7 +91,29 @@ func (o *crossOrder) checkRootfs() (would string, err error) {
 	case toolchain.IsVersion(version) && o.Offline:
 		return "", &OfflineError{What: "Go " + version + " from the module proxy", Go: true}
 	}
+	if err := o.checkPorts(version); err != nil {
+		return "", err
+	}
 	return fmt.Sprintf("would make %s of %s and Go %s", tree.Recipe.BaseImage, o.Rootfs, version), nil
+}
+
+// checkPorts refuses platforms that a release of Go does not know. What is a path says
+// nothing yet.
+func (o *crossOrder) checkPorts(version string) error {
+	release, ok := golang.Parse(version)
+	if !ok {
+		return nil
+	}
+	wrong := &PortError{Version: release.String(), Ports: release.Ports()}
+	for _, p := range o.For {
+		if !release.HasPort(p.String()) {
+			wrong.Platforms = append(wrong.Platforms, p)
+		}
+	}
+	if wrong.Platforms != nil {
+		return wrong
+	}
+	return nil
 }
 
 // goVersion is the toolchain asked for, or the one that the tree's tag promises,
@@ -112,8 +135,10 @@ func (o *crossOrder) findToolchain(ctx context.Context, v voice) (err error) {
 	}
 	version, exact, _ := o.goVersion()
 	if !toolchain.IsVersion(version) {
-		o.Toolchain, err = toolchain.Local(ctx, version, opts)
-		return err
+		if o.Toolchain, err = toolchain.Local(ctx, version, opts); err != nil {
+			return err
+		}
+		return o.checkPorts(o.Toolchain.Version)
 	}
 	t, err := toolchain.Find(ctx, version, exact, opts)
 	if err != nil {

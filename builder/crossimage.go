@@ -14,6 +14,7 @@ import (
 	"github.com/kbuild/kbuild/builder/cross"
 	"github.com/kbuild/kbuild/builder/cross/toolchain"
 	"github.com/kbuild/kbuild/builder/image"
+	"github.com/kbuild/kbuild/builder/kube/golang"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/opencontainers/go-digest"
@@ -86,9 +87,13 @@ func (m maker) provide(ctx context.Context) (storage.Image, error) {
 // isWrong reports whether an image of the store is not what this tree wants: the
 // one of another tree, or a mirror's.
 func (m maker) isWrong(name reference.Named, img storage.Image) bool {
-	_, _, err := m.look(name, img)
+	found, _, err := m.look(name, img)
+	if err == nil {
+		err = image.CheckPlatforms(m.store, name, found, m.For)
+	}
 	var wrong *image.WrongBaseError
-	if errors.As(err, &wrong) {
+	var lacking *image.PlatformsError
+	if errors.As(err, &wrong) || errors.As(err, &lacking) {
 		m.warn(StepCross, "the image in the store cannot be used: %v", err)
 		return true
 	}
@@ -146,17 +151,57 @@ func (m maker) making(ctx context.Context) (way making, err error) {
 	if way.inputs, err = parts.Inputs(ctx); err != nil {
 		return making{}, err
 	}
+	add, inputs := m.libraries(), way.inputs
+	if add != nil {
+		way.inputs = add.Inputs(inputs)
+	}
 	name := filepath.Base(parts.Archive)
 	way.source = "kbuild cross --rootfs " + name + " --go " + strings.TrimPrefix(t.Version, "go")
-	way.make = func(ctx context.Context) (storage.Image, error) {
+	if add != nil {
+		way.source += " --for " + add.Names()
+	}
+	way.make = func(ctx context.Context) (made storage.Image, err error) {
 		m.sayOutfit()
-		img, dropped, err := parts.Assemble(ctx, m.store, way.inputs)
+		before, err := m.store.Images()
+		if err != nil {
+			return storage.Image{}, err
+		}
+		img, dropped, err := parts.Assemble(ctx, m.store, inputs)
 		if dropped > 0 {
 			m.say(StepCross, "%d devices and pipes of %s are left out: a container has its own", dropped, name)
 		}
-		return img, err
+		if err != nil || add == nil {
+			return img, err
+		}
+		if !slices.ContainsFunc(before, func(b storage.Image) bool { return b.ID == img.ID }) {
+			defer func() { err = errors.Join(err, m.store.Delete(img.ID)) }()
+		}
+		return m.addLibraries(ctx, *add, img, way.inputs)
 	}
 	return way, nil
+}
+
+// libraries is what the toolchain has to be made for, or nil.
+func (m maker) libraries() *cross.Libraries {
+	release, ok := golang.ParseVersion(m.Toolchain.Version)
+	if !ok || !release.MakesPorts() || len(m.For) == 0 {
+		return nil
+	}
+	return &cross.Libraries{
+		Platforms: m.For, TreeID: m.Plan.treeDir().ID(),
+		Step: func(title string) { m.say(StepCross, "%s", shortTitle(title)) },
+	}
+}
+
+// addLibraries makes an image of another one.
+func (m maker) addLibraries(
+	ctx context.Context, add cross.Libraries, img storage.Image, inputs digest.Digest,
+) (made storage.Image, err error) {
+	if add.Host, err = findHost(ctx, m.worker, m.Settings, m.plan); err != nil {
+		return storage.Image{}, err
+	}
+	add.Image = img.ID
+	return add.Assemble(ctx, m.store, inputs)
 }
 
 // sayOutfit says what stands in the place of each step of the tree's Dockerfile.

@@ -3,6 +3,8 @@ package builder
 import (
 	"fmt"
 	"strings"
+
+	"github.com/kbuild/kbuild/builder/kube"
 )
 
 // An Input is a value of the user's that is checked against the tree.
@@ -84,6 +86,21 @@ func (e *ProofError) Error() string {
 type NoGoError struct{ Base string }
 
 func (e *NoGoError) Error() string { return e.Base + " does not say which Go it holds" }
+
+// A PortError says that a Go cannot compile for platforms.
+type PortError struct {
+	Version   string // of Go
+	Platforms []kube.Platform
+	Ports     []string // that it compiles for
+}
+
+func (e *PortError) Error() string {
+	var names []string
+	for _, p := range e.Platforms {
+		names = append(names, p.String())
+	}
+	return fmt.Sprintf("Go %s does not compile for %s", e.Version, strings.Join(names, ", "))
+}
 
 // A RootfsError says that a root file system is not a file.
 type RootfsError struct{ Path string }

@@ -187,6 +187,8 @@ type CrossRequest struct {
 	// Go is a release, a directory or a file; "": the release that the tree's
 	// tag promises. Sum is what its hash has to be, or a go.sum file.
 	Go, Sum string
+	// For are platforms that its Go is made for besides its own, if it has to be.
+	For []kube.Platform
 	// Push is where the image is put, too.
 	Push []mirror.Source
 }

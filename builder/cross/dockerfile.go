@@ -63,7 +63,7 @@ func (c Dockerfile) Assemble(ctx context.Context, store *storage.Store, inputs d
 		return storage.Image{}, ctx.Err()
 	}
 	if err != nil {
-		return storage.Image{}, c.explain(err, output)
+		return storage.Image{}, explain(c.Tree.Recipe.CrossDockerfile, err, output)
 	}
 	return store.LookupID(id)
 }

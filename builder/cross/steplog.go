@@ -64,13 +64,13 @@ func (l *stepLog) line(line string) {
 // longestTitle is how much of a step is shown, in bytes; some run over a screen.
 const longestTitle = 200
 
-// explain says which step failed, how it ended, what it could not get, and what
-// it printed last.
-func (c Dockerfile) explain(err error, output *stepLog) error {
+// explain says which step of a file failed, how it ended, what it could not get, and
+// what it printed last.
+func explain(file string, err error, output *stepLog) error {
 	output.mu.Lock()
 	defer output.mu.Unlock()
 	if output.title == "" {
-		return fmt.Errorf("run %s: %w", c.Tree.Recipe.CrossDockerfile, container.ShortError(err))
+		return fmt.Errorf("run %s: %w", file, container.ShortError(err))
 	}
 	lines := output.lines
 	if output.part != "" {
@@ -80,7 +80,7 @@ func (c Dockerfile) explain(err error, output *stepLog) error {
 	if len(title) > longestTitle {
 		title = strings.ToValidUTF8(title[:longestTitle], "") + " ..."
 	}
-	text := fmt.Sprintf("run %s: %s: %s", c.Tree.Recipe.CrossDockerfile, title, lastCause(err))
+	text := fmt.Sprintf("run %s: %s: %s", file, title, lastCause(err))
 	lost := notGot(output.title, lines)
 	if len(lost) > 0 {
 		text += "\n  it could not get " + strings.Join(lost, ", ")

@@ -43,6 +43,8 @@ type PlatformsError struct {
 	Name      reference.Named
 	Version   string // of Go
 	Platforms []kube.Platform
+	// Unknown are those of them that this Go cannot be made for.
+	Unknown []kube.Platform
 }
 
 // Error implements error.
@@ -60,7 +62,7 @@ func (e *PlatformsError) Error() string {
 // What is missing is a [*PlatformsError].
 func CheckPlatforms(store *storage.Store, name reference.Named, b Base, platforms []kube.Platform) error {
 	release, ok := b.Go()
-	if len(platforms) == 0 || !ok || release.Major > 1 || release.Minor >= 5 {
+	if len(platforms) == 0 || !ok || !release.MakesPorts() {
 		return nil
 	}
 	wrong := &PlatformsError{Name: name, Version: b.Version}
@@ -68,6 +70,9 @@ func CheckPlatforms(store *storage.Store, name reference.Named, b Base, platform
 		for _, p := range platforms {
 			if !isDirectory(root, path.Join(b.GoRoot, "pkg", p.OS+"_"+p.Arch)) {
 				wrong.Platforms = append(wrong.Platforms, p)
+				if !release.HasPort(p.String()) {
+					wrong.Unknown = append(wrong.Unknown, p)
+				}
 			}
 		}
 		return nil

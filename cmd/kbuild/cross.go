@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/kbuild/kbuild/builder"
+	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/spf13/cobra"
 )
@@ -11,7 +12,7 @@ import (
 // crossFlags are those of kbuild cross alone.
 type crossFlags struct {
 	rootfs, golang, sum string
-	push                []string
+	platforms, push     []string
 }
 
 const crossLong = `cross builds the tree's base image, kube-cross, locally, under the name the tree
@@ -43,6 +44,8 @@ func (a *app) crossCommand() *cobra.Command {
 		"(default: the release in the tree's tag, or its nearest patch release)")
 	f.StringVar(&own.sum, "go-sum", "",
 		"`hash` that the toolchain must have: h1:..., or a go.sum file (default: as GOSUMDB says)")
+	f.StringSliceVar(&own.platforms, "for", nil, "`platform` to make Go for, as os/arch; repeatable, or separated by commas: "+
+		"with --rootfs, where Go is older than 1.5; newer ones compile for all they know")
 	f.StringArrayVar(&own.push, "push", nil,
 		"`reference` to push the image to, as a mirror for others: a repository, or transport:reference")
 	a.mirrorFlags(f)
@@ -71,6 +74,12 @@ func (a *app) cross(cmd *cobra.Command, own crossFlags) (err error) {
 			return &hinted{&builder.OfflineError{What: "--push " + p}, "push to an archive, as oci-archive:FILE, and carry it"}
 		}
 		req.Push = append(req.Push, to)
+	}
+	if req.For, err = kube.ParsePlatforms(own.platforms); err != nil {
+		return &usageError{fmt.Errorf("--for: %w", err)}
+	}
+	if own.rootfs == "" && len(req.For) > 0 {
+		return wrongUsage("the tree's own Dockerfile says which platforms its Go is made for", "--for is for --rootfs")
 	}
 	if own.rootfs == "" && (own.golang != "" || own.sum != "") {
 		return wrongUsage("the tree's own Dockerfile brings its own Go", "--go and --go-sum are for --rootfs")

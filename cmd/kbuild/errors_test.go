@@ -119,6 +119,8 @@ func everyError(t *testing.T, want reference.Named) []error {
 		&builder.CacheInTreeError{Place: cachePlace(t), Output: "/k/_output"},
 		&travel.InvalidError{Err: cause}, &travel.FormatError{Format: 2}, &objects.KeyError{}, &objects.TooLargeError{Size: 2 << 30},
 		&builder.ProofError{Status: 2}, &builder.NoGoError{Base: want.String()}, &builder.RootfsError{Path: "/rootfs"},
+		&builder.PortError{Version: "1.4.2", Platforms: []kube.Platform{{OS: "linux", Arch: "arm64"}}, Ports: []string{"linux/386", "linux/arm"}},
+		&image.PlatformsError{Name: want, Version: "go1.4.2", Platforms: []kube.Platform{{OS: "linux", Arch: "arm64"}}, Unknown: []kube.Platform{{OS: "linux", Arch: "arm64"}}},
 		&builder.MadeWrongError{Reason: "has no gcc", Packages: []string{"gcc", "make"}},
 		&builder.SpaceError{Dir: "/store", Free: 2e6, Inodes: 9, Need: 655e6, NeedThem: 12345},
 		&builder.SpaceError{Dir: "/store", Free: 2e6, Unlimited: true, Err: cause},

@@ -8,6 +8,7 @@ import (
 	"github.com/kbuild/kbuild/builder/cross"
 	"github.com/kbuild/kbuild/builder/cross/toolchain"
 	"github.com/kbuild/kbuild/builder/image"
+	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/output"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/kbuild/kbuild/storage/files"
@@ -52,9 +53,8 @@ func builderHints() []hint {
 		}),
 		forType(linkHint),
 		forType(wrongBaseHint),
-		forType(func(*image.PlatformsError) string {
-			return "leave --build-platform out, or pull upstream's kube-cross with --mirror: its Go was made for more platforms"
-		}),
+		forType(platformsHint),
+		forType(func(e *builder.PortError) string { return "it compiles for " + strings.Join(e.Ports, ", ") }),
 		forType(placeHint),
 		forType(func(*image.NoWorkdirError) string { return "upstream's Dockerfile sets it with WORKDIR" }),
 		forType(func(e *image.DockerfileError) string {
@@ -93,6 +93,23 @@ func builderHints() []hint {
 		forType(func(*container.RootError) string { return "the image is damaged or hostile: try a different --mirror" }),
 		forValue(storage.ErrInUse, "another kbuild uses it: try again when that has finished"),
 	}
+}
+
+// platformsHint says how to come by a Go that was made for the platforms.
+func platformsHint(e *image.PlatformsError) string {
+	if e.Unknown != nil {
+		return "leave out " + platformList(e.Unknown) + ": no " + e.Version + " compiles for that"
+	}
+	return "to make it for that: kbuild cross --rootfs rootfs.tar --for " + platformList(e.Platforms) +
+		"; or pull upstream's kube-cross with --mirror, whose Go was made for more platforms"
+}
+
+func platformList(platforms []kube.Platform) string {
+	var names []string
+	for _, p := range platforms {
+		names = append(names, p.String())
+	}
+	return strings.Join(names, ",")
 }
 
 func placeHint(e *output.PlaceError) string {

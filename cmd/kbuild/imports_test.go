@@ -46,7 +46,7 @@ func TestImports(t *testing.T) {
 		"builder/trust":                   {},
 		"builder/preflight":               {"builder/container", "storage/namespace"},
 		"builder": {
-			"builder/container", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube", "builder/kube/sources", "builder/objects", "builder/objects/travel",
+			"builder/container", "builder/cross", "builder/cross/toolchain", "builder/image", "builder/kube", "builder/kube/golang", "builder/kube/sources", "builder/objects", "builder/objects/travel",
 			"builder/output", "builder/preflight", "builder/trust", "mirror", "storage", "storage/files", "storage/namespace",
 		},
 		"cmd/kbuild-bench": {"builder/kube", "builder/kube/kubetest", "mirror/mirrortest"},
