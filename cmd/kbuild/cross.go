@@ -44,8 +44,9 @@ func (a *app) crossCommand() *cobra.Command {
 		"(default: the release in the tree's tag, or its nearest patch release)")
 	f.StringVar(&own.sum, "go-sum", "",
 		"`hash` that the toolchain must have: h1:..., or a go.sum file (default: as GOSUMDB says)")
-	f.StringSliceVar(&own.platforms, "for", nil, "`platform` to make Go for, as os/arch; repeatable, or separated by commas: "+
-		"with --rootfs, where Go is older than 1.5; newer ones compile for all they know")
+	f.StringSliceVar(&own.platforms, "for", nil,
+		"`platform` to make Go for, as os/arch; repeatable, or separated by commas: "+
+			"with --rootfs, where Go is older than 1.5; newer ones compile for all they know")
 	f.StringArrayVar(&own.push, "push", nil,
 		"`reference` to push the image to, as a mirror for others: a repository, or transport:reference")
 	a.mirrorFlags(f)

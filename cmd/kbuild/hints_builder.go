@@ -37,13 +37,8 @@ func builderHints() []hint {
 		forType(func(*builder.RootfsError) string {
 			return "write a tar archive of it: tar -cf rootfs.tar -C DIRECTORY ."
 		}),
-		forType(func(e *builder.MadeWrongError) string {
-			const force = "to use it anyway: --force"
-			if e.Packages == nil {
-				return force
-			}
-			return "to make a root file system with all that the tree needs:\n" + cross.Mmdebstrap(e.Packages) + "\n" + force
-		}),
+		forType(func(e *builder.PortError) string { return "it compiles for " + strings.Join(e.Ports, ", ") }),
+		forType(madeWrongHint),
 		forType(func(*builder.TempDirError) string {
 			return "TMPDIR names its parent directory: unset it, or mkdir -p \"$TMPDIR\""
 		}),
@@ -54,7 +49,6 @@ func builderHints() []hint {
 		forType(linkHint),
 		forType(wrongBaseHint),
 		forType(platformsHint),
-		forType(func(e *builder.PortError) string { return "it compiles for " + strings.Join(e.Ports, ", ") }),
 		forType(placeHint),
 		forType(func(*image.NoWorkdirError) string { return "upstream's Dockerfile sets it with WORKDIR" }),
 		forType(func(e *image.DockerfileError) string {
@@ -93,6 +87,15 @@ func builderHints() []hint {
 		forType(func(*container.RootError) string { return "the image is damaged or hostile: try a different --mirror" }),
 		forValue(storage.ErrInUse, "another kbuild uses it: try again when that has finished"),
 	}
+}
+
+// madeWrongHint says how to make one that serves.
+func madeWrongHint(e *builder.MadeWrongError) string {
+	const force = "to use it anyway: --force"
+	if e.Packages == nil {
+		return force
+	}
+	return "to make a root file system with all that the tree needs:\n" + cross.Mmdebstrap(e.Packages) + "\n" + force
 }
 
 // platformsHint says how to come by a Go that was made for the platforms.

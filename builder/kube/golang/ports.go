@@ -6,8 +6,9 @@ import (
 )
 
 // What Go 1.4 compiles for, as its "Installing Go from source" lists it.
-const ports14 = "darwin/386 darwin/amd64 dragonfly/386 dragonfly/amd64 freebsd/386 freebsd/amd64 freebsd/arm linux/386 " +
-	"linux/amd64 linux/arm netbsd/386 netbsd/amd64 netbsd/arm openbsd/386 openbsd/amd64 plan9/386 plan9/amd64 " +
+const ports14 = "darwin/386 darwin/amd64 dragonfly/386 dragonfly/amd64 freebsd/386 freebsd/amd64 freebsd/arm " +
+	"linux/386 linux/amd64 linux/arm netbsd/386 netbsd/amd64 netbsd/arm openbsd/386 openbsd/amd64 plan9/386 " +
+	"plan9/amd64 " +
 	"solaris/amd64 windows/386 windows/amd64"
 
 // What releases since then compile for, one or another of them: go tool dist list of
