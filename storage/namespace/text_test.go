@@ -18,7 +18,6 @@ func TestMarshal(t *testing.T) {
 		Text  named
 		Next  *inner
 		Bytes []byte
-		none  string
 	}
 	type request struct {
 		inner
