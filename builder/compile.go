@@ -315,7 +315,7 @@ func isOutput(r kube.Recipe, m kube.Mount) bool {
 }
 
 // wants says which files of a staging directory are to be published: those
-// this command wrote, and the programs that were asked for. Others may be older
+// this command made, and the programs that were asked for. Others may be older
 // than what is published by now, with other flags; nil is all.
 func (c *compilation) wants(staging string) (func(file string) bool, error) {
 	if c.own() && len(c.Plan.Programs) == 0 {
@@ -325,8 +325,13 @@ func (c *compilation) wants(staging string) (func(file string) bool, error) {
 	if err != nil {
 		return nil, err
 	}
+	programs, err := c.state.Programs()
+	if err != nil {
+		return nil, err
+	}
 	return func(file string) bool {
 		name := strings.TrimSuffix(filepath.Base(file), ".exe")
-		return slices.Contains(c.Plan.Programs, name) || watched.Wrote(file)
+		return slices.Contains(c.Plan.Programs, name) ||
+			watched.Wrote(file) && (!c.own() || !programs.Placed(filepath.Join(staging, file)))
 	}, nil
 }
