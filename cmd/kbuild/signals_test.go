@@ -83,11 +83,16 @@ func (s *started) gone(t *testing.T) {
 
 func TestSignals(t *testing.T) {
 	long(t, "signals")
-	// Under nohup(1) SIGHUP is ignored, which kbuild would leave so: what a process
-	// has a handler for is at its default in the programs that it starts.
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
+	// Under nohup(1) SIGHUP is ignored, and SIGINT and SIGQUIT are in the background of
+	// a script, which kbuild would leave so: what a process has a handler for is at its
+	// default in the programs that it starts.
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+		if signal.Ignored(s) {
+			handled := make(chan os.Signal, 1)
+			signal.Notify(handled, s)
+			defer signal.Stop(handled)
+		}
+	}
 	w := smallWorld(t)
 	for _, isolation := range [][]string{nil, {"--isolation", "chroot"}} {
 		for _, test := range []struct {
