@@ -1,10 +1,11 @@
-package mirror
+package mirror_test
 
 import (
 	"errors"
 	"testing"
 	"time"
 
+	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
 	"github.com/kbuild/kbuild/storage/storagetest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -14,14 +15,15 @@ import (
 // store has in part each image is looked at by itself.
 func TestBundleCheckSpace(t *testing.T) {
 	store := storagetest.Open(t)
-	big := []BundleMember{{Name: "blobs/sha256/x", Size: 1 << 50}, {Name: BundleProgram, Size: 1}}
-	b := &Bundle{Index: BundleIndex{Images: []BundleImage{{Name: "localhost/one:1"}, {Name: "localhost/two:1"}}, Members: big}}
-	var full *SpaceError
-	if err := b.checkSpace(store); !errors.As(err, &full) || full.Need != 1<<50 {
+	big := []mirror.BundleMember{{Name: "blobs/sha256/x", Size: 1 << 50}, {Name: mirror.BundleProgram, Size: 1}}
+	two := []mirror.BundleImage{{Name: "localhost/one:1"}, {Name: "localhost/two:1"}}
+	b := &mirror.Bundle{Index: mirror.BundleIndex{Images: two, Members: big}}
+	var full *mirror.SpaceError
+	if err := b.CheckSpace(store); !errors.As(err, &full) || full.Need != 1<<50 {
 		t.Errorf("%v", err)
 	}
-	b.Index.Members = []BundleMember{{Name: BundleProgram, Size: 1 << 50}} // stays in the bundle
-	if err := b.checkSpace(store); err != nil {
+	b.Index.Members = []mirror.BundleMember{{Name: mirror.BundleProgram, Size: 1 << 50}} // stays in the bundle
+	if err := b.CheckSpace(store); err != nil {
 		t.Error(err)
 	}
 	b.Index.Members = big
@@ -30,7 +32,7 @@ func TestBundleCheckSpace(t *testing.T) {
 	if err := errors.Join(err, e, store.AddNames(img.ID, name)); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.checkSpace(store); err != nil {
+	if err := b.CheckSpace(store); err != nil {
 		t.Error(err)
 	}
 }
