@@ -1,8 +1,6 @@
 package files
 
 import (
-	"bytes"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +8,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -160,124 +157,6 @@ func (d *Dir) Open(name string) (*os.File, error) {
 	return f, nil
 }
 
-// An Entry is a name in a directory and what kind of thing has it.
-type Entry struct {
-	Name string
-	Stat unix.Stat_t
-}
-
-// Kind is the entry's kind, as of fs.FileMode.Type.
-func (e Entry) Kind() fs.FileMode {
-	switch e.Stat.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		return 0
-	case unix.S_IFDIR:
-		return fs.ModeDir
-	case unix.S_IFLNK:
-		return fs.ModeSymlink
-	}
-	return fs.ModeIrregular
-}
-
-// Entries lists the directory in order of the names.
-func (d *Dir) Entries() ([]Entry, error) {
-	if _, err := d.f.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
-	names, err := d.f.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(names)
-	list := make([]Entry, 0, len(names))
-	for _, name := range names {
-		st, err := d.Stat(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // gone meanwhile
-		}
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, Entry{name, st})
-	}
-	return list, nil
-}
-
-// Walk calls visit for everything below the directory, parents first, with the
-// directory that an entry is in and its path from this one. Where visit returns
-// fs.SkipDir for a directory, what is below that is left out.
-func (d *Dir) Walk(visit func(at *Dir, entry Entry, path string) error) error {
-	return d.walk("", visit)
-}
-
-func (d *Dir) walk(above string, visit func(*Dir, Entry, string) error) error {
-	entries, err := d.Entries()
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		p := path.Join(above, e.Name)
-		err := visit(d, e, p)
-		if e.Kind().IsDir() && err == nil {
-			err = d.walkInto(e.Name, p, visit)
-		}
-		if err != nil && (!e.Kind().IsDir() || !errors.Is(err, fs.SkipDir)) {
-			return err
-		}
-	}
-	return nil
-}
-
-func (d *Dir) walkInto(name, p string, visit func(*Dir, Entry, string) error) error {
-	sub, err := d.Dir(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // gone meanwhile
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(sub.walk(p, visit), sub.Close())
-}
-
-// CreateUnfinished makes a file of a random name, to be renamed when it is
-// whole. While it is open it is not taken for what a killed run left.
-func (d *Dir) CreateUnfinished() (*os.File, string, error) { return d.unfinished(d.Create) }
-
-// unfinished makes something of a random name and locks it. A run that removes
-// what killed ones left may come in between; then it is made again.
-func (d *Dir) unfinished(create func(name string) (*os.File, error)) (f *os.File, name string, err error) {
-	for range 16 {
-		name = Unfinished + rand.Text()
-		if f, err = create(name); err == nil {
-			if err = d.claim(f, name); err == nil {
-				return f, name, nil
-			}
-			err = errors.Join(err, f.Close(), d.RemoveAll(name))
-		}
-		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EWOULDBLOCK) {
-			break
-		}
-	}
-	return nil, "", err
-}
-
-// claim locks what was just made under a name. It fails where another run is
-// removing it, or has done so.
-func (d *Dir) claim(f *os.File, name string) error {
-	if err := Flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return d.failed("lock", name, err)
-	}
-	var own unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &own); err != nil {
-		return d.failed("stat", name, err)
-	}
-	st, err := d.Stat(name)
-	if err == nil && (st.Dev != own.Dev || st.Ino != own.Ino) {
-		err = d.failed("lock", name, fs.ErrNotExist)
-	}
-	return err
-}
-
 // Create makes a file. There may be nothing of its name, not even a link.
 func (d *Dir) Create(name string) (*os.File, error) {
 	if err := d.element("create", name); err != nil {
@@ -288,106 +167,6 @@ func (d *Dir) Create(name string) (*os.File, error) {
 		return nil, d.failed("create", name, err)
 	}
 	return os.NewFile(uintptr(fd), d.join(name)), nil
-}
-
-// MakeUnfinished is [Dir.CreateUnfinished] for a directory.
-func (d *Dir) MakeUnfinished() (*Dir, string, error) {
-	f, name, err := d.unfinished(func(name string) (*os.File, error) {
-		if err := unix.Mkdirat(d.fd(), name, 0o755); err != nil {
-			return nil, d.failed("create", name, err)
-		}
-		made, err := d.Dir(name)
-		if err != nil {
-			return nil, err
-		}
-		return made.f, nil
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	return &Dir{f}, name, nil
-}
-
-// Unfinished lists what killed runs left unfinished: what nobody has locked.
-func (d *Dir) Unfinished() ([]string, error) {
-	entries, err := d.Entries()
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name, Unfinished) {
-			continue
-		}
-		err := d.ifUnheld(e, func() error {
-			names = append(names, e.Name)
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return names, nil
-}
-
-// RemoveUnfinished removes what [Dir.Unfinished] lists.
-func (d *Dir) RemoveUnfinished() error {
-	entries, err := d.Entries()
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name, Unfinished) {
-			continue
-		}
-		if err := d.ifUnheld(e, func() error { return d.RemoveAll(e.Name) }); err != nil {
-			return fmt.Errorf("remove what a killed run left: %w", err)
-		}
-	}
-	return nil
-}
-
-// ifUnheld does something with an entry, unless a run is writing it. Its lock lasts
-// until then, so that no run takes meanwhile what it made for its own.
-func (d *Dir) ifUnheld(e Entry, do func() error) error {
-	if kind := e.Kind(); kind.IsDir() || kind == 0 {
-		fd, err := OpenAt(d.fd(), e.Name, unix.O_RDONLY)
-		if err != nil {
-			return nil //nolint:nilerr // it is gone, or another user's, who may be writing it
-		}
-		f := os.NewFile(uintptr(fd), d.join(e.Name))
-		defer f.Close()
-		if Flock(f, unix.LOCK_SH|unix.LOCK_NB) != nil {
-			return nil
-		}
-	}
-	return do()
-}
-
-// WriteWhole writes a file beside its place and renames it there, so that
-// nobody sees half of it. It is on the disk before it has its name: a file that
-// is not would be empty after a power cut.
-func (d *Dir) WriteWhole(name string, mode os.FileMode, owner Owner, write func(io.Writer) error) error {
-	return d.writeBeside(name, mode, owner, write, (*os.File).Sync)
-}
-
-// WriteCache is [Dir.WriteWhole] for a large file that is made again where its
-// size is not the one on record: it does not wait for the disk.
-func (d *Dir) WriteCache(name string, mode os.FileMode, owner Owner, write func(io.Writer) error) error {
-	return d.writeBeside(name, mode, owner, write, func(*os.File) error { return nil })
-}
-
-// WriteChanged is [Dir.WriteWhole] for a file that may be there already. One
-// that holds these bytes is left alone, whatever its mode and its owner; changed
-// says whether anything was written.
-func (d *Dir) WriteChanged(name string, mode os.FileMode, owner Owner, data []byte) (changed bool, err error) {
-	if held, err := d.Read(name, int64(len(data))); err == nil && bytes.Equal(held, data) {
-		return false, nil
-	}
-	return true, d.WriteWhole(name, mode, owner, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
 }
 
 // Read reads a regular file of at most limit bytes.
@@ -405,32 +184,6 @@ func (d *Dir) Read(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	return data, nil
-}
-
-func (d *Dir) writeBeside(
-	name string, mode os.FileMode, owner Owner, write func(io.Writer) error, sync func(*os.File) error,
-) (err error) {
-	if err := d.element("write", name); err != nil {
-		return err
-	}
-	f, unfinished, err := d.CreateUnfinished()
-	if err != nil {
-		return err
-	}
-	// It is closed last, since its lock lasts until then. A network's file system
-	// may tell only now that it could not be written.
-	defer func() { err = errors.Join(err, f.Close()) }()
-	err = write(f)
-	if err == nil {
-		err = errors.Join(f.Chown(owner.UID, owner.GID), f.Chmod(mode), sync(f))
-	}
-	if err == nil {
-		err = d.Rename(unfinished, d, name)
-	}
-	if err != nil {
-		return errors.Join(err, d.Remove(unfinished))
-	}
-	return nil
 }
 
 // Rename moves an entry to a name in another directory of the same file
@@ -523,78 +276,6 @@ func (d *Dir) GiveMade(name string, owner Owner, since time.Time) error {
 		return d.failed("chmod", name, unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), uint32(st.Mode)&0o777))
 	}
 	return d.failed("chown", name, unix.Fchownat(fd, "", owner.UID, owner.GID, unix.AT_EMPTY_PATH))
-}
-
-// Remove removes an entry that is no directory.
-func (d *Dir) Remove(name string) error {
-	if err := d.element("remove", name); err != nil {
-		return err
-	}
-	return d.failed("remove", name, unix.Unlinkat(d.fd(), name, 0))
-}
-
-// RemoveAll removes an entry and all that is below it; a link is removed and
-// what is behind it stays. What is a mount stays, empty, and so do the
-// directories above it. There need not be such an entry.
-func (d *Dir) RemoveAll(name string) error {
-	_, err := d.removeAll(name)
-	return err
-}
-
-// removeAll is RemoveAll, and tells whether a mount stays.
-func (d *Dir) removeAll(name string) (stays bool, err error) {
-	if err := d.element("remove", name); err != nil {
-		return false, err
-	}
-	err = unix.Unlinkat(d.fd(), name, 0)
-	if err == nil || errors.Is(err, unix.ENOENT) {
-		return false, nil
-	}
-	st, e := d.Stat(name)
-	switch {
-	case errors.Is(e, fs.ErrNotExist):
-		return false, nil // another removes it, too
-	case e == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR:
-	case errors.Is(err, unix.EBUSY):
-		return true, nil // a file may be a mount, too
-	default:
-		return false, d.failed("remove", name, err)
-	}
-	if stays, err = d.empty(name); stays || err != nil {
-		return stays, err
-	}
-	err = unix.Unlinkat(d.fd(), name, unix.AT_REMOVEDIR)
-	if errors.Is(err, unix.EBUSY) {
-		return true, nil
-	}
-	if errors.Is(err, unix.ENOENT) {
-		return false, nil
-	}
-	return false, d.failed("remove", name, err)
-}
-
-// empty removes what is in a directory, and tells whether a mount stays.
-func (d *Dir) empty(name string) (stays bool, err error) {
-	sub, err := d.Dir(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer sub.Close()
-	entries, err := sub.Entries()
-	if err != nil {
-		return false, err
-	}
-	for _, e := range entries {
-		stayed, err := sub.removeAll(e.Name)
-		if err != nil {
-			return false, err
-		}
-		stays = stays || stayed
-	}
-	return stays, nil
 }
 
 // IsMount is whether an entry is a directory of another mount than this one: it

@@ -1,0 +1,216 @@
+package files
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// What is written replaces a link and is not written behind it, also where the
+// directory was exchanged for a link after it was opened.
+func TestDirWrites(t *testing.T) {
+	dir, outside, r := written(t)
+	d, err := r.Dir("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	write := func(name, text string) error {
+		return d.WriteWhole(name, 0o640, Self(), func(w io.Writer) error {
+			_, err := io.WriteString(w, text)
+			return err
+		})
+	}
+	for _, name := range []string{"file", "link", "new"} {
+		if err := write(name, "new"); err != nil {
+			t.Error(err)
+		}
+		info, err := os.Lstat(filepath.Join(dir, "a", name))
+		if err != nil || info.Mode() != 0o640 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	if err := errors.Join(os.Rename(dir+"/a", dir+"/moved"), os.Symlink(outside, dir+"/a")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(write("file", "later"), d.RemoveAll("b"), d.Remove("new"), d.RemoveUnfinished()); err != nil {
+		t.Error(err)
+	}
+	var names []string
+	entries, err := d.Entries()
+	for _, e := range entries {
+		names = append(names, e.Name)
+	}
+	if !slices.Equal(names, []string{"file", "link", "out"}) || err != nil {
+		t.Errorf("it holds %v, %v", names, err)
+	}
+	for _, name := range []string{"../outside/file", "..", ".", "", "b/c"} {
+		if err := errors.Join(write(name, "x")); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("write %q: %v", name, err)
+		}
+		if err := d.RemoveAll(name); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("remove %q: %v", name, err)
+		}
+	}
+	// What is half written is not taken for what a killed run left.
+	half := filepath.Join(dir, "half")
+	err = WriteWhole(half, 0o640, Self(), func(w io.Writer) error {
+		top, err := r.Dir(".")
+		if err != nil {
+			return err
+		}
+		defer top.Close()
+		_, err = io.WriteString(w, "whole")
+		return errors.Join(err, top.RemoveUnfinished())
+	})
+	if text, e := os.ReadFile(half); string(text) != "whole" || err != nil {
+		t.Errorf("it holds %q, %v, %v", text, err, e)
+	}
+	// What failed leaves nothing.
+	broken := errors.New("broken")
+	if err := d.WriteWhole("file", 0o644, Self(), func(io.Writer) error { return broken }); !errors.Is(err, broken) {
+		t.Error(err)
+	}
+	if left, err := filepath.Glob(dir + "/moved/.kbuild-*"); err != nil || left != nil {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// What a run is writing is not what a killed one left, and only files are read.
+func TestDirUnfinished(t *testing.T) {
+	dir, _, r := written(t)
+	d, err := r.Dir("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	f, file, err := d.CreateUnfinished()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, made, err := d.MakeUnfinished()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.RemoveUnfinished(); err != nil {
+		t.Error(err)
+	}
+	left, err := filepath.Glob(dir + "/a/.kbuild-*")
+	want := []string{filepath.Join(dir, "a", file), filepath.Join(dir, "a", made)}
+	if slices.Sort(want); err != nil || !slices.Equal(left, want) {
+		t.Errorf("left: %v, %v, want %v", left, err, want)
+	}
+	if err := errors.Join(f.Close(), sub.Close(), d.RemoveUnfinished()); err != nil {
+		t.Error(err)
+	}
+	if left, err = filepath.Glob(dir + "/a/.kbuild-*"); err != nil || left != nil {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	// Another user's in a directory for both cannot be opened.
+	if f, file, err = d.CreateUnfinished(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Chmod(0), d.RemoveUnfinished()); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.Stat(file); err != nil {
+		t.Errorf("what nobody may open: %v", err)
+	}
+	if err := errors.Join(f.Close(), d.RemoveAll(file)); err != nil {
+		t.Error(err)
+	}
+	if err := unix.Mkfifo(dir+"/a/pipe", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]error{"pipe": ErrNotRegular, "link": ErrNotRegular, "b": ErrNotRegular, "nothing": fs.ErrNotExist} {
+		if f, err := d.Open(name); !errors.Is(err, want) {
+			t.Errorf("open %s: %v, %v", name, f, err)
+		}
+	}
+}
+
+// Between making a file and locking it another run may remove it, or be about to.
+func TestUnfinishedRaced(t *testing.T) {
+	dir := t.TempDir()
+	d, err := OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for name, meddle := range map[string]func(name string) error{
+		"removed":  d.Remove,
+		"replaced": func(name string) error { return os.Rename(filepath.Join(dir, "other"), filepath.Join(dir, name)) },
+		"being removed": func(name string) error {
+			f, err := os.Open(filepath.Join(dir, name))
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { f.Close() })
+			return Flock(f, unix.LOCK_SH)
+		},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "other"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		made := 0
+		f, last, err := d.unfinished(func(name string) (*os.File, error) {
+			f, err := d.Create(name)
+			if made++; err == nil && made == 1 {
+				err = meddle(name)
+			}
+			return f, err
+		})
+		if err != nil || made != 2 {
+			t.Fatalf("%s: made %d times, %v", name, made, err)
+		}
+		if _, err := f.Write([]byte(name)); err != nil {
+			t.Error(err)
+		}
+		if text, err := os.ReadFile(filepath.Join(dir, last)); string(text) != name {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+		if err := errors.Join(f.Close(), d.RemoveUnfinished()); err != nil {
+			t.Error(err)
+		}
+	}
+	stop, stopped := make(chan struct{}), make(chan error)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				close(stopped)
+				return
+			default:
+				if err := d.RemoveUnfinished(); err != nil {
+					stopped <- err
+					return
+				}
+			}
+		}
+	}()
+	for i := range 300 {
+		text := []byte(strconv.Itoa(i))
+		if changed, err := d.WriteChanged("file", 0o600, Self(), text); err != nil || !changed {
+			t.Fatalf("%s: %v", text, err)
+		}
+		made, name, err := d.MakeUnfinished()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Rename(name, d, string(text)); err != nil {
+			t.Fatal(err)
+		}
+		made.Close()
+	}
+	close(stop)
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
