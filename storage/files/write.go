@@ -34,10 +34,14 @@ func inDir(file string, do func(d *Dir, name string) error) error {
 	return do(d, filepath.Base(file))
 }
 
+// WriteJSON is [WriteWhole] of a value as JSON, with a newline, readable for the user
+// alone.
 func WriteJSON(file string, v any) error {
 	return WriteWhole(file, 0o600, Self(), func(w io.Writer) error { return json.NewEncoder(w).Encode(v) })
 }
 
+// ReadJSON decodes a file of JSON. That there is none is an error that wraps
+// fs.ErrNotExist.
 func ReadJSON(file string, v any) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
