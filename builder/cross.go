@@ -97,11 +97,11 @@ func (o *crossOrder) checkRootfs() (would string, err error) {
 	return fmt.Sprintf("would make %s of %s and Go %s", tree.Recipe.BaseImage, o.Rootfs, version), nil
 }
 
-// checkPorts refuses platforms that a release of Go does not know. What is a path says
-// nothing yet.
+// checkPorts refuses platforms that a release of Go cannot be made for. What is a path
+// says nothing yet, and later releases are not made for any.
 func (o *crossOrder) checkPorts(version string) error {
 	release, ok := golang.Parse(version)
-	if !ok {
+	if !ok || !release.MakesPorts() {
 		return nil
 	}
 	wrong := &PortError{Version: release.String(), Ports: release.Ports()}
