@@ -50,6 +50,8 @@ const (
 	gopathDir = "gopath"
 	// godepsDir holds what trees to May 2016 import, as a GOPATH of its own.
 	godepsDir = "Godeps/_workspace"
+	// godepsLink leads to what a GOPATH wants of it.
+	godepsLink = "godeps/src"
 	// initFile is read by all of the tree's scripts.
 	initFile = "hack/lib/init.sh"
 	// openAPI is the file that trees from May 2017 on do not have in git.
@@ -123,7 +125,7 @@ func (t Tree) layGoPath(root *files.Root, g *GoPath) error {
 	}
 	if root.Exists(godepsDir + "/src") {
 		// By a link, so that what Go writes into a GOPATH stays out of the tree.
-		g.Links = append(g.Links, GoPathLink{Name: "godeps/src", To: godepsDir + "/src"})
+		g.Links = append(g.Links, GoPathLink{Name: godepsLink, To: godepsDir + "/src"})
 		entries = append(entries, filepath.Join(dir, "godeps"))
 	}
 	g.Environment = []string{

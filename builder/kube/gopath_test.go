@@ -151,6 +151,12 @@ func TestGoPathOutDir(t *testing.T) {
 	if err := checkOutputRoot(open, out); err != nil {
 		t.Error(err)
 	}
+	// A tree that lies in its place already has the other link alone.
+	err = errors.Join(os.RemoveAll(filepath.Join(root, "out/gopath/src")), os.Mkdir(filepath.Join(root, "out/gopath/godeps"), 0o755),
+		os.Symlink("../../..", filepath.Join(root, "out/gopath/godeps/src")))
+	if err = errors.Join(err, checkOutputRoot(open, out)); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestGoPathUngenerated names the file that only a compile brings.

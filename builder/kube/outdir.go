@@ -30,7 +30,9 @@ func checkOutputRoot(root *files.Root, name string) error {
 	}
 	// Left by kbuild and build/run.sh, by a make without a container, by GoPath, and
 	// by kbuild before its first compile.
-	for _, left := range []string{"dockerized", "local/bin", gopathDir + "/src/" + goPackage} {
+	for _, left := range []string{
+		"dockerized", "local/bin", gopathDir + "/src/" + goPackage, gopathDir + "/" + godepsLink,
+	} {
 		if root.Exists(path.Join(name, left)) {
 			return nil
 		}
