@@ -2,7 +2,6 @@ package builder
 
 import (
 	"context"
-	"path"
 
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/output"
@@ -33,11 +32,7 @@ func GoPath(ctx context.Context, req GoPathRequest, report Reporter) (kube.GoPat
 		c.say(StepGoPath, "would link the tree in %s", g.Dir)
 		return g, nil
 	default:
-		var links []output.Link
-		for _, l := range g.Links {
-			links = append(links, output.Link{Name: path.Join(g.Dir, l.Name), To: l.To})
-		}
-		if err := output.LayLinks(c.tree.Root, links); err != nil {
+		if err := output.LayLinks(c.tree.Root, g.Dir, g.Links); err != nil {
 			return kube.GoPath{}, err
 		}
 		c.say(StepGoPath, "open %s", g.Open)

@@ -7,17 +7,14 @@ import (
 	"path"
 	"path/filepath"
 
+	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/storage/files"
 )
 
-// A Link is a symbolic link, by its path below a tree's root, to another path of the
-// tree, "." being the root.
-type Link struct{ Name, To string }
-
-// LayLinks makes symbolic links in the tree at root. Their targets are relative, so that
+// LayLinks makes symbolic links below a directory of the tree at root. Their targets are relative, so that
 // they hold where the tree is moved. No link is followed on the way to them, and nothing
 // but a link is replaced.
-func LayLinks(root string, links []Link) error {
+func LayLinks(root, dir string, links []kube.GoPathLink) error {
 	if len(links) == 0 {
 		return nil
 	}
@@ -31,6 +28,7 @@ func LayLinks(root string, links []Link) error {
 	}
 	defer tree.Close()
 	for _, link := range links {
+		link.Name = path.Join(dir, link.Name)
 		if err := layLink(tree, link, owner); err != nil {
 			return fmt.Errorf("link %s to %s: %w", link.Name, link.To, err)
 		}
@@ -38,7 +36,7 @@ func LayLinks(root string, links []Link) error {
 	return nil
 }
 
-func layLink(tree *files.Root, link Link, owner files.Owner) error {
+func layLink(tree *files.Root, link kube.GoPathLink, owner files.Owner) error {
 	above, name := path.Dir(link.Name), path.Base(link.Name)
 	target, err := filepath.Rel(filepath.FromSlash(above), filepath.FromSlash(link.To))
 	if err != nil {
@@ -53,6 +51,9 @@ func layLink(tree *files.Root, link Link, owner files.Owner) error {
 	}
 	defer dir.Close()
 	_, err = dir.WriteLink(name, target, owner)
+	if errors.Is(err, fs.ErrExist) {
+		_, err = dir.WriteLink(name, target, owner) // another run may have made it meanwhile
+	}
 	if errors.Is(err, fs.ErrExist) {
 		return &PlaceError{Path: filepath.Join(dir.Path(), name), Why: NotLink, Err: err}
 	}

@@ -6,13 +6,14 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/storage/files"
 )
 
 func TestLayLinks(t *testing.T) {
 	root := t.TempDir()
 	lay := func() error {
-		return LayLinks(root, []Link{{"_output/gopath/src/k8s.io/kubernetes", "."}, {"_output/gopath/godeps/src", "Godeps/src"}})
+		return LayLinks(root, "_output/gopath", []kube.GoPathLink{{Name: "src/k8s.io/kubernetes", To: "."}, {Name: "godeps/src", To: "Godeps/src"}})
 	}
 	if err := os.MkdirAll(filepath.Join(root, "Godeps/src"), 0o755); err != nil {
 		t.Fatal(err)
@@ -60,12 +61,28 @@ func TestLayLinksBehindLinks(t *testing.T) {
 		if err := os.Symlink(outside, filepath.Join(root, at)); err != nil {
 			t.Fatal(err)
 		}
-		err := LayLinks(root, []Link{{"_output/gopath/src/k8s.io/kubernetes", "."}})
+		err := LayLinks(root, "_output/gopath", []kube.GoPathLink{{Name: "src/k8s.io/kubernetes", To: "."}})
 		if !errors.Is(err, files.ErrLink) {
 			t.Errorf("%s is a link: %v", at, err)
 		}
 		if found, err := os.ReadDir(outside); err != nil || len(found) > 0 {
 			t.Errorf("%s is a link: %v was made behind it, %v", at, found, err)
+		}
+	}
+}
+
+// Two editors that begin at once make the same links.
+func TestLayLinksAtOnce(t *testing.T) {
+	for range 50 {
+		root := t.TempDir()
+		errs := make(chan error, 2)
+		for range cap(errs) {
+			go func() {
+				errs <- LayLinks(root, "_output/gopath", []kube.GoPathLink{{Name: "src/k8s.io/kubernetes", To: "."}})
+			}()
+		}
+		if err := errors.Join(<-errs, <-errs); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
