@@ -325,13 +325,15 @@ func (c *compilation) wants(staging string) (func(file string) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	programs, err := c.state.Programs()
-	if err != nil {
-		return nil, err
+	var programs objects.Programs // another command is asked for nothing by name
+	if c.own() {
+		if programs, err = c.state.Programs(); err != nil {
+			return nil, err
+		}
 	}
 	return func(file string) bool {
 		name := strings.TrimSuffix(filepath.Base(file), ".exe")
 		return slices.Contains(c.Plan.Programs, name) ||
-			watched.Wrote(file) && (!c.own() || !programs.Placed(filepath.Join(staging, file)))
+			watched.Wrote(file) && !programs.Placed(filepath.Join(staging, file))
 	}, nil
 }
