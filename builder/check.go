@@ -260,11 +260,7 @@ func (c *checker) commandLine(plan *Plan) error {
 		}
 	}
 	if len(platforms) > 0 {
-		var names []string
-		for _, p := range platforms {
-			names = append(names, p.String())
-		}
-		plan.Flags = append(plan.Flags, "for "+strings.Join(names, ","))
+		plan.Flags = append(plan.Flags, "for "+kube.JoinPlatforms(platforms, ","))
 	}
 	for _, t := range resolved {
 		plan.Programs = append(plan.Programs, path.Base(t))

@@ -14,6 +14,7 @@ import (
 	"github.com/kbuild/kbuild/builder/cross"
 	"github.com/kbuild/kbuild/builder/cross/toolchain"
 	"github.com/kbuild/kbuild/builder/image"
+	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/golang"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage"
@@ -31,8 +32,8 @@ type maker struct {
 type making struct {
 	inputs digest.Digest // of all it is made of
 	source string        // that in words
-	// make makes it, without a name.
-	make func(context.Context) (storage.Image, error)
+	// make makes it, without a name. had reports whether the store had an image before.
+	make func(ctx context.Context, had func(id string) bool) (storage.Image, error)
 }
 
 // provide is the base image that the store has under the name, made now unless
@@ -127,11 +128,13 @@ func (m maker) alone(ctx context.Context, name reference.Named, way making) (img
 	if err != nil {
 		return storage.Image{}, err
 	}
-	if img, err = way.make(ctx); err != nil {
+	had := func(id string) bool {
+		return slices.ContainsFunc(before, func(b storage.Image) bool { return b.ID == id })
+	}
+	if img, err = way.make(ctx, had); err != nil {
 		return storage.Image{}, err
 	}
-	had := slices.ContainsFunc(before, func(b storage.Image) bool { return b.ID == img.ID })
-	return img, image.SetMaker(m.store, img.ID, m.plan.crossMaker(name), had)
+	return img, image.SetMaker(m.store, img.ID, m.plan.crossMaker(name), had(img.ID))
 }
 
 // making says how the image is made.
@@ -158,14 +161,10 @@ func (m maker) making(ctx context.Context) (way making, err error) {
 	name := filepath.Base(parts.Archive)
 	way.source = "kbuild cross --rootfs " + name + " --go " + strings.TrimPrefix(t.Version, "go")
 	if add != nil {
-		way.source += " --for " + add.Names()
+		way.source += " --for " + kube.JoinPlatforms(add.Platforms, ",")
 	}
-	way.make = func(ctx context.Context) (made storage.Image, err error) {
+	way.make = func(ctx context.Context, had func(id string) bool) (made storage.Image, err error) {
 		m.sayOutfit()
-		before, err := m.store.Images()
-		if err != nil {
-			return storage.Image{}, err
-		}
 		img, dropped, err := parts.Assemble(ctx, m.store, inputs)
 		if dropped > 0 {
 			m.say(StepCross, "%d devices and pipes of %s are left out: a container has its own", dropped, name)
@@ -173,9 +172,11 @@ func (m maker) making(ctx context.Context) (way making, err error) {
 		if err != nil || add == nil {
 			return img, err
 		}
-		if !slices.ContainsFunc(before, func(b storage.Image) bool { return b.ID == img.ID }) {
-			defer func() { err = errors.Join(err, m.store.Delete(img.ID)) }()
+		// Nobody needs it but the next one: what a killed run leaves is known to be its.
+		if err := image.SetMaker(m.store, img.ID, m.plan.crossMaker(m.plan.Base.Ref), had(img.ID)); err != nil {
+			return storage.Image{}, err
 		}
+		defer func() { err = errors.Join(err, cross.DropSuperseded(m.store, img.ID, m.plan.Level.ID())) }()
 		return m.addLibraries(ctx, *add, img, way.inputs)
 	}
 	return way, nil
@@ -254,7 +255,7 @@ func (m maker) ofDockerfile(ctx context.Context) (way making, err error) {
 		return making{}, err
 	}
 	way.source = "kbuild cross " + tree.Recipe.CrossDockerfile
-	way.make = func(ctx context.Context) (storage.Image, error) {
+	way.make = func(ctx context.Context, _ func(string) bool) (storage.Image, error) {
 		if parts.Host, err = findHost(ctx, m.worker, m.Settings, m.plan); err != nil {
 			return storage.Image{}, err
 		}

@@ -95,11 +95,7 @@ type PortError struct {
 }
 
 func (e *PortError) Error() string {
-	var names []string
-	for _, p := range e.Platforms {
-		names = append(names, p.String())
-	}
-	return fmt.Sprintf("Go %s does not compile for %s", e.Version, strings.Join(names, ", "))
+	return fmt.Sprintf("Go %s does not compile for %s", e.Version, kube.JoinPlatforms(e.Platforms, ", "))
 }
 
 // A RootfsError says that a root file system is not a file.

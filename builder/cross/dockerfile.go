@@ -53,17 +53,26 @@ func (c Dockerfile) Assemble(ctx context.Context, store *storage.Store, inputs d
 	if err := os.WriteFile(file, c.Dockerfile, 0o600); err != nil {
 		return storage.Image{}, err
 	}
-	output := &stepLog{begin: c.Step}
-	// Files keep the times they are written at: Go before 1.10 judges by them.
-	id, err := container.RunDockerfile(ctx, store, container.Dockerfile{
+	return runFile(ctx, store, c.Tree.Recipe.CrossDockerfile, container.Dockerfile{
 		File: file, Context: c.dir(), Args: c.Tree.Recipe.BuildArgs, Labels: []string{labelCross + "=" + inputs.String()},
-		Network: container.NetworkHost, Proxies: c.Proxies, Tree: c.TreeID, Host: c.Host, Log: output,
-	})
+		Network: container.NetworkHost, Proxies: c.Proxies, Tree: c.TreeID, Host: c.Host,
+	}, c.Step)
+}
+
+// runFile runs a Dockerfile, called what, and returns the image it makes. step is called
+// with the title of each step that begins. Files keep the times they are written at:
+// Go before 1.10 judges by them.
+func runFile(
+	ctx context.Context, store *storage.Store, what string, d container.Dockerfile, step func(title string),
+) (storage.Image, error) {
+	output := &stepLog{begin: step}
+	d.Log = output
+	id, err := container.RunDockerfile(ctx, store, d)
 	if ctx.Err() != nil {
 		return storage.Image{}, ctx.Err()
 	}
 	if err != nil {
-		return storage.Image{}, explain(c.Tree.Recipe.CrossDockerfile, err, output)
+		return storage.Image{}, explain(what, err, output)
 	}
 	return store.LookupID(id)
 }

@@ -32,15 +32,6 @@ func (c Libraries) Inputs(of digest.Digest) digest.Digest {
 	return digest.FromString(fmt.Sprintf("libraries 1\n%s\n%s", of, c.dockerfile("")))
 }
 
-// Names returns the platforms as "linux/arm,windows/386".
-func (c Libraries) Names() string {
-	var names []string
-	for _, p := range c.Platforms {
-		names = append(names, p.String())
-	}
-	return strings.Join(names, ",")
-}
-
 // dockerfile is what makes them. Compilers of C of today warn of more than those of
 // 2015, which is no error then.
 func (c Libraries) dockerfile(image string) string {
@@ -65,16 +56,7 @@ func (c Libraries) Assemble(ctx context.Context, store *storage.Store, inputs di
 	if err := os.WriteFile(file, []byte(c.dockerfile(c.Image)), 0o600); err != nil {
 		return storage.Image{}, err
 	}
-	output := &stepLog{begin: c.Step}
-	id, err := container.RunDockerfile(ctx, store, container.Dockerfile{
-		File: file, Context: empty, Labels: []string{labelCross + "=" + inputs.String()},
-		Tree: c.TreeID, Host: c.Host, Log: output,
-	})
-	if ctx.Err() != nil {
-		return storage.Image{}, ctx.Err()
-	}
-	if err != nil {
-		return storage.Image{}, explain("make.bash", err, output)
-	}
-	return store.LookupID(id)
+	return runFile(ctx, store, "make.bash", container.Dockerfile{
+		File: file, Context: empty, Labels: []string{labelCross + "=" + inputs.String()}, Tree: c.TreeID, Host: c.Host,
+	}, c.Step)
 }

@@ -43,17 +43,15 @@ type PlatformsError struct {
 	Name      reference.Named
 	Version   string // of Go
 	Platforms []kube.Platform
+	// Wanted are those and the others that were asked for.
+	Wanted []kube.Platform
 	// Unknown are those of them that this Go cannot be made for.
 	Unknown []kube.Platform
 }
 
 // Error implements error.
 func (e *PlatformsError) Error() string {
-	var names []string
-	for _, p := range e.Platforms {
-		names = append(names, p.String())
-	}
-	return fmt.Sprintf("%s has a %s that was not made for %s", e.Name, e.Version, strings.Join(names, ", "))
+	return fmt.Sprintf("%s has a %s that was not made for %s", e.Name, e.Version, kube.JoinPlatforms(e.Platforms, ", "))
 }
 
 // CheckPlatforms looks whether an image compiles for the platforms. A Go before 1.5
@@ -65,7 +63,7 @@ func CheckPlatforms(store *storage.Store, name reference.Named, b Base, platform
 	if len(platforms) == 0 || !ok || !release.MakesPorts() {
 		return nil
 	}
-	wrong := &PlatformsError{Name: name, Version: b.Version}
+	wrong := &PlatformsError{Name: name, Version: b.Version, Wanted: platforms}
 	err := store.Mount(b.ID, func(root string) error {
 		for _, p := range platforms {
 			if !isDirectory(root, path.Join(b.GoRoot, "pkg", p.OS+"_"+p.Arch)) {

@@ -39,6 +39,15 @@ func ParsePlatforms(texts []string) ([]Platform, error) {
 	return platforms, nil
 }
 
+// JoinPlatforms returns platforms as one text.
+func JoinPlatforms(platforms []Platform, separator string) string {
+	var names []string
+	for _, p := range platforms {
+		names = append(names, p.String())
+	}
+	return strings.Join(names, separator)
+}
+
 // String returns the platform as it is written: "linux/arm64".
 func (p Platform) String() string { return p.OS + "/" + p.Arch }
 

@@ -101,18 +101,10 @@ func madeWrongHint(e *builder.MadeWrongError) string {
 // platformsHint says how to come by a Go that was made for the platforms.
 func platformsHint(e *image.PlatformsError) string {
 	if e.Unknown != nil {
-		return "leave out " + platformList(e.Unknown) + ": no " + e.Version + " compiles for that"
+		return "leave out " + kube.JoinPlatforms(e.Unknown, ",") + ": no " + e.Version + " compiles for that"
 	}
-	return "to make it for that: kbuild cross --rootfs rootfs.tar --for " + platformList(e.Platforms) +
+	return "to make it for that: kbuild cross --rootfs rootfs.tar --for " + kube.JoinPlatforms(e.Wanted, ",") +
 		"; or pull upstream's kube-cross with --mirror, whose Go was made for more platforms"
-}
-
-func platformList(platforms []kube.Platform) string {
-	var names []string
-	for _, p := range platforms {
-		names = append(names, p.String())
-	}
-	return strings.Join(names, ",")
 }
 
 func placeHint(e *output.PlaceError) string {
