@@ -237,7 +237,8 @@ func commandsOf(i dockerfile.Instruction) (commands []string) {
 // Why what a RUN instruction does is left out.
 const (
 	leftPackages = "packages that are needed have to be in the root file system"
-	leftLibrary  = "Go compiles the standard library of other platforms when it is needed (before 1.5 it has to be made for them)"
+	leftLibrary  = "Go compiles the standard library of other platforms when it is needed " +
+		"(before 1.5 it has to be made for them)"
 	leftDownload = "is downloaded for tests and for generated files"
 	leftSecond   = "there is one toolchain"
 )
