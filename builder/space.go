@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/kbuild/kbuild/builder/image"
@@ -143,27 +144,62 @@ func (c *compilation) checkRoom(cold string) error {
 		kept.bytes /= 4
 	}
 	dirs := []string{c.Plan.StateDir}
+	platforms, programs := c.makes()
 	for i, o := range c.Plan.Tree.Recipe.Outputs {
 		to := output.Of(c.Plan.Tree, o).Path()
-		size := remade(to, c.state.Staging(o), c.wanted[i])
+		size := remade(to, c.state.Staging(o), platforms, c.wanted[i], programs)
 		kept.bytes += size
 		dirs, published = append(dirs, to), append(published, room{bytes: size})
 	}
 	return checkRooms(dirs, append([]room{kept}, published...))
 }
 
-// remade is the size, in bytes, of the wanted files of an output directory, those of
-// <os>/<arch>, that staging does not hold.
-func remade(published, staging string, wanted func(file string) bool) (size int64) {
-	found, _ := fs.Glob(os.DirFS(published), "*/*/*") //nolint:errcheck // of the pattern
-	for _, rel := range found {
+// makes are the platforms that the command compiles for, and the names of the
+// programs, or nil where they are not known.
+func (c *compilation) makes() (platforms []kube.Platform, programs []string) {
+	platforms, programs = c.Plan.Platforms, c.Plan.Programs
+	if len(platforms) == 0 {
+		platforms = []kube.Platform{{OS: "linux", Arch: c.Mirrors.Platform.OrHost().Architecture}}
+	}
+	if len(programs) > 0 {
+		return platforms, programs
+	}
+	targets, err := c.Plan.Tree.Targets()
+	if err != nil {
+		return platforms, nil // the command decides what it makes of such a tree
+	}
+	for _, t := range targets {
+		programs = append(programs, path.Base(t))
+	}
+	return platforms, programs
+}
+
+// remade is the size, in bytes, of the files of an output directory that are wanted
+// and made again: those of the platforms with the names of programs, nil for all, that
+// staging does not hold. Whatever else is there stays as it is: a user may name any
+// directory, and other runs publish for other platforms.
+func remade(
+	published, staging string, platforms []kube.Platform, wanted func(file string) bool, programs []string,
+) (size int64) {
+	var found []string
+	for _, p := range platforms {
+		entries, _ := os.ReadDir(filepath.Join(published, p.OS, p.Arch)) //nolint:errcheck // then nothing is published
+		for _, e := range entries {
+			name := strings.TrimSuffix(e.Name(), ".exe")
+			if e.Type().IsRegular() && (programs == nil || slices.Contains(programs, name)) {
+				found = append(found, filepath.Join(p.OS, p.Arch, e.Name()))
+			}
+		}
+	}
+	slices.Sort(found)
+	for _, rel := range slices.Compact(found) { // a platform may be given twice
 		if wanted != nil && !wanted(rel) {
 			continue
 		}
 		if _, err := os.Lstat(filepath.Join(staging, rel)); err == nil {
 			continue
 		}
-		if info, err := os.Lstat(filepath.Join(published, rel)); err == nil && info.Mode().IsRegular() {
+		if info, err := os.Lstat(filepath.Join(published, rel)); err == nil {
 			size += info.Size()
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/builder/objects"
+	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage/files/filestest"
 	"golang.org/x/sys/unix"
 )
@@ -54,29 +55,40 @@ func TestCheckRoomCompile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer state.Close()
-	program := filepath.Join(recipe.Outputs[0].Host, "linux/amd64/kubelet")
-	filestest.Write(t, program, "x")
-	if err := os.Truncate(program, much); err != nil {
-		t.Skipf("NOT TESTED: the file system has no sparse files of %d bytes: %v", much, err)
+	// That of another platform, and what is no program of the tree, cost nothing.
+	for _, file := range []string{"linux/amd64/kubelet", "windows/amd64/kubelet.exe", "linux/amd64/film", "a/b/c", "linux/amd64/kubelet.d/x"} {
+		file = filepath.Join(recipe.Outputs[0].Host, file)
+		filestest.Write(t, file, "x")
+		if err := os.Truncate(file, much); err != nil {
+			t.Skipf("NOT TESTED: the file system has no sparse files of %d bytes: %v", much, err)
+		}
 	}
+	tree := filepath.Join(dir, "tree")
+	filestest.Write(t, filepath.Join(tree, "hack/lib/golang.sh"), "readonly KUBE_ALL_TARGETS=(\n  cmd/kubelet\n  cmd/other\n)\n")
 	filestest.Write(t, filepath.Join(recipe.Outputs[0].Host, "linux/amd64/other"), "x")
 	kept := filepath.Join(state.Staging(recipe.Outputs[0]), "linux/amd64/kubelet")
+	windows := []kube.Platform{{OS: "windows", Arch: "amd64"}}
 	for name, test := range map[string]struct {
-		sources string
-		cold    string
-		kept    bool
-		wanted  string
-		kind    Kind
-		full    bool
+		sources   string
+		cold      string
+		kept      bool
+		wanted    string
+		platforms []kube.Platform
+		kind      Kind
+		full      bool
 	}{
-		"nothing changed":         {"a.go", "", true, "kubelet", OwnCommand, false},
-		"the program is stale":    {"a.go", "", false, "kubelet", OwnCommand, true},
-		"another program":         {"a.go", "", false, "other", OwnCommand, false},
-		"everything":              {"a.go", "", false, "", OwnCommand, true},
-		"from nothing":            {"a.go", "why", true, "kubelet", OwnCommand, true},
-		"nothing that is Go":      {"a.md", "why", true, "kubelet", OwnCommand, false},
-		"nothing but tests of Go": {"a_test.go", "why", true, "kubelet", OwnCommand, false},
-		"another command":         {"a.go", "why", false, "kubelet", OtherCommand, false},
+		"nothing changed":         {"a.go", "", true, "kubelet", nil, OwnCommand, false},
+		"the program is stale":    {"a.go", "", false, "kubelet", nil, OwnCommand, true},
+		"another program":         {"a.go", "", false, "other", nil, OwnCommand, false},
+		"everything":              {"a.go", "", false, "", nil, OwnCommand, true},
+		"everything is kept":      {"a.go", "", true, "", nil, OwnCommand, false},
+		"for another platform":    {"a.go", "", true, "kubelet", windows, OwnCommand, true},
+		"all for another one":     {"a.go", "", true, "", windows, OwnCommand, true},
+		"for one without any":     {"a.go", "", false, "", []kube.Platform{{OS: "linux", Arch: "arm64"}}, OwnCommand, false},
+		"from nothing":            {"a.go", "why", true, "kubelet", nil, OwnCommand, true},
+		"nothing that is Go":      {"a.md", "why", true, "kubelet", nil, OwnCommand, false},
+		"nothing but tests of Go": {"a_test.go", "why", true, "kubelet", nil, OwnCommand, false},
+		"another command":         {"a.go", "why", false, "kubelet", nil, OtherCommand, false},
 	} {
 		if err := os.RemoveAll(kept); err != nil {
 			t.Fatal(err)
@@ -87,9 +99,11 @@ func TestCheckRoomCompile(t *testing.T) {
 		c := &compilation{build: &build{}, state: state}
 		c.Work.Kind, c.Plan.StateDir, c.Plan.Tree.Recipe = test.kind, dir, recipe
 		c.Plan.Sources = sources.Manifest{{Path: test.sources, Kind: sources.File, Size: much}}
+		c.Plan.Tree.Root, c.Plan.Platforms, c.Mirrors.Platform = tree, test.platforms, mirror.Platform{OS: "linux", Architecture: "amd64"}
 		c.wanted = []func(string) bool{nil}
 		if test.wanted != "" {
-			c.wanted[0] = func(file string) bool { return filepath.Base(file) == test.wanted }
+			c.Plan.Programs = []string{test.wanted}
+			c.wanted[0] = func(file string) bool { return strings.TrimSuffix(filepath.Base(file), ".exe") == test.wanted }
 		}
 		var full *SpaceError
 		if err := c.checkRoom(test.cold); errors.As(err, &full) != test.full {
