@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -156,16 +157,37 @@ func said(ctx context.Context, program string, args ...string) string {
 }
 
 // packageOf finds the package that a runtime's file is of, one of Debian's kind or
-// of Red Hat's: beside it, in /usr/local, may lie another of the same name.
+// of Red Hat's: beside it, in /usr/local, may lie another of the same name. PATH may
+// have a link to it, of which a package knows nothing.
 func packageOf(ctx context.Context, runtime string) Package {
-	if name := debianOwner(said(ctx, "dpkg-query", "-S", runtime), runtime); name != "" {
-		p := said(ctx, "dpkg-query", "-W", "-f", "${Package} ${Version}", name)
-		return Package{p, debianChangelog("/usr/share/doc/" + name + "/changelog.Debian.gz")}
+	file, err := filepath.EvalSymlinks(runtime)
+	if err != nil {
+		file = runtime
 	}
-	if p := said(ctx, "rpm", "-qf", runtime); p != "" {
-		return Package{p, said(ctx, "rpm", "-qf", "--changelog", runtime)}
+	for _, listed := range listedAs(file) {
+		if name := debianOwner(said(ctx, "dpkg-query", "-S", listed), listed); name != "" {
+			p := said(ctx, "dpkg-query", "-W", "-f", "${Package} ${Version}", name)
+			return Package{p, debianChangelog("/usr/share/doc/" + name + "/changelog.Debian.gz")}
+		}
+	}
+	if p := said(ctx, "rpm", "-qf", file); p != "" {
+		return Package{p, said(ctx, "rpm", "-qf", "--changelog", file)}
 	}
 	return Package{}
+}
+
+// listedAs are the paths under which dpkg may have a file on record. Where /sbin is a
+// link to /usr/sbin, packages from before that still list /sbin/x, see dpkg-query(1)
+// on -S.
+func listedAs(file string) []string {
+	paths := []string{file}
+	short, below := strings.CutPrefix(file, "/usr")
+	a, errA := os.Stat(file)
+	b, errB := os.Stat(short)
+	if below && errA == nil && errB == nil && os.SameFile(a, b) {
+		paths = append(paths, short)
+	}
+	return paths
 }
 
 // debianOwner reads which package a file is of from what dpkg-query -S says: lines

@@ -79,3 +79,33 @@ func TestKnownHolesOfAPackage(t *testing.T) {
 		t.Errorf("the changelog says %q", got)
 	}
 }
+
+// PATH may have a link to a runtime, and dpkg another path of it than it has now.
+func TestPackageOfALink(t *testing.T) {
+	env, err := filepath.EvalSymlinks("/usr/bin/env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	merged := false
+	if a, err := os.Stat("/bin/env"); err == nil {
+		b, err := os.Stat(env)
+		merged = err == nil && os.SameFile(a, b)
+	}
+	dir := t.TempDir()
+	link := filepath.Join(dir, "runc")
+	if err := os.Symlink(env, link); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	for lists, want := range map[string]bool{env: true, "/bin/env": merged, "/sbin/env": false} {
+		script := "#!/bin/sh\ncase $1,$2 in\n-S," + lists + ") echo \"tools: $2\" ;;\n-W,*) echo tools 1 ;;\n*) exit 1 ;;\nesac\n"
+		if err := os.WriteFile(filepath.Join(dir, "dpkg-query"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{link, env} {
+			if got := packageOf(t.Context(), path).Name; (got == "tools 1") != want {
+				t.Errorf("dpkg lists %s: %s is of %q", lists, path, got)
+			}
+		}
+	}
+}
