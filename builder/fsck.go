@@ -21,12 +21,15 @@ import (
 type Fault struct {
 	What     string `json:"what"` // a path, or an image by its names
 	Why      string `json:"why"`
-	Repaired bool   `json:"repaired"` // it is removed
+	Repaired bool   `json:"repaired"` // it is removed, or whole again
+	// Kept is the file that holds what was there before, where it is not removed.
+	Kept string `json:"kept,omitempty"`
 }
 
 // Fsck checks everything that kbuild keeps, and with Repair removes what is wrong:
-// all of it can be made or pulled again. The status is 1 where something is wrong
-// and still there.
+// all of it can be made or pulled again. Of a list of what is in the store, which may
+// be podman's as well, nothing is lost: what it held is kept. The status is 1 where
+// something is wrong and still there.
 func Fsck(ctx context.Context, req FsckRequest, report Reporter) (status int, err error) {
 	if _, err := os.Lstat(req.CacheDir); errors.Is(err, fs.ErrNotExist) {
 		voice{report}.say(StepFsck, "nothing is kept: nothing to check")
@@ -43,10 +46,13 @@ func fsckInside(ctx context.Context, w *worker, req FsckRequest) (status int, er
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
-	left := 0
+	left, again := 0, "were wrong and are removed; the next build makes them again"
 	for _, f := range c.faults {
 		if !f.Repaired {
 			left++
+		}
+		if f.Kept != "" {
+			again = "were wrong and are repaired or removed; the next build makes what was kbuild's again"
 		}
 	}
 	if e := w.Faults(c.faults); e != nil || err != nil {
@@ -57,7 +63,7 @@ func fsckInside(ctx context.Context, w *worker, req FsckRequest) (status int, er
 		w.warnOf(Damaged{}, StepFsck, "%s: %d wrong", c.checked(), left)
 		return 1, nil
 	case len(c.faults) > 0:
-		w.say(StepFsck, "%s: %d were wrong and are removed; the next build makes them again", c.checked(), len(c.faults))
+		w.say(StepFsck, "%s: %d %s", c.checked(), len(c.faults), again)
 	default:
 		w.say(StepFsck, "%s: all whole", c.checked())
 	}
@@ -189,10 +195,14 @@ func (c *keptCheck) lists() (spoilt bool, err error) {
 		return false, err
 	}
 	for _, l := range found {
-		why := fmt.Sprintf("%v: the %d entries that can be read stay", l.Why, len(l.Whole))
-		if err := c.fault(l.File, why, l.Repair); err != nil {
-			return true, err
+		f := Fault{What: l.File, Why: fmt.Sprintf("%v: the %d entries that can be read stay", l.Why, len(l.Whole))}
+		if c.Repair {
+			if f.Kept, err = l.Repair(); err != nil {
+				return true, fmt.Errorf("repair %s: %w", l.File, err)
+			}
+			f.Repaired = true
 		}
+		c.faults = append(c.faults, f)
 	}
 	return len(found) > 0, nil
 }
@@ -210,17 +220,17 @@ func (c *keptCheck) store(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if spoilt {
-		if err := store.RemoveUnlisted(); err != nil {
-			return err
-		}
-	}
 	if c.Repair {
 		in, err := store.OpenIncoming(ctx, func() { c.say(StepFsck, "waiting for another kbuild that pulls an image") })
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, store.Sync(), in.Close()) }()
+	}
+	if spoilt && c.Store.Root != "" { // else some of it may be podman's
+		if err := store.RemoveUnlisted(); err != nil {
+			return err
+		}
 	}
 	var failed []error
 	if has, err := store.HasUnsynced(); err != nil || has {

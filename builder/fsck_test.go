@@ -3,6 +3,7 @@ package builder
 import (
 	"encoding/base64"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -110,5 +111,43 @@ func TestFsckStore(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What is in no list any more is removed when nobody else brings an image in, and then
+// only in a store of kbuild's own.
+func TestFsckUnlisted(t *testing.T) {
+	dir := t.TempDir()
+	root := filepath.Join(dir, "store")
+	made := newCleanable(t, root, filepath.Join(dir, "cache"), "vfs")
+	unlisted := filepath.Join(root, "graph/vfs/dir/unlisted")
+	said := &faulty{}
+	made.use(t, func(s *storage.Store) {
+		in, err := s.OpenIncoming(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		filestest.Write(t, filepath.Join(root, "graph/vfs-layers/layers.json"), "spoilt")
+		filestest.Write(t, filepath.Join(unlisted, "file"), "text")
+		waited := false
+		said.then = func() {
+			if said.then = nil; !strings.Contains(said.lines[0], "waiting for another kbuild") {
+				t.Errorf("said %q", said.lines)
+			}
+			_, err := os.Stat(unlisted)
+			if waited = true; err != nil {
+				t.Errorf("while another one brings an image in: %v", err)
+			}
+			if err := in.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		status, err := fsckInside(t.Context(), &worker{voice: voice{said}}, FsckRequest{Settings: made.order.Settings, Repair: true})
+		if err != nil || status != 0 || !waited {
+			t.Errorf("status %d, waited %t, %v", status, waited, err)
+		}
+	})
+	if _, err := os.Stat(unlisted); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is there: %v", err)
 	}
 }

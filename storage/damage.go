@@ -213,9 +213,12 @@ const (
 	overlayLinks = "l"
 )
 
-// layerDir is a layer's directory, of the overlay driver only.
-func (s *Store) layerDir(id string) string {
-	return filepath.Join(s.Root(), "overlay", id)
+// layerDir is a layer's directory.
+func (g *guarded) layerDir(id string) string {
+	if g.GraphDriverName() == "vfs" {
+		return filepath.Join(g.root, "vfs", "dir", id)
+	}
+	return filepath.Join(g.root, "overlay", id)
 }
 
 // checkLink looks at what the overlay driver keeps besides a layer's files. What
@@ -225,7 +228,7 @@ func (s *Store) checkLink(layer *cstorage.Layer) error {
 	if s.Driver() != "overlay" {
 		return nil
 	}
-	link, err := os.ReadFile(filepath.Join(s.layerDir(layer.ID), overlayLink))
+	link, err := os.ReadFile(filepath.Join(s.store.layerDir(layer.ID), overlayLink))
 	if err != nil {
 		return err
 	}
@@ -235,11 +238,11 @@ func (s *Store) checkLink(layer *cstorage.Layer) error {
 	if layer.Parent == "" {
 		return nil
 	}
-	lower, err := os.ReadFile(filepath.Join(s.layerDir(layer.ID), overlayLower))
+	lower, err := os.ReadFile(filepath.Join(s.store.layerDir(layer.ID), overlayLower))
 	if err != nil {
 		return err
 	}
-	parent, err := os.ReadFile(filepath.Join(s.layerDir(layer.Parent), overlayLink))
+	parent, err := os.ReadFile(filepath.Join(s.store.layerDir(layer.Parent), overlayLink))
 	if err != nil {
 		return err
 	}
@@ -253,11 +256,11 @@ func (s *Store) checkLink(layer *cstorage.Layer) error {
 // mendLink makes a layer's directory one that can be removed: of an empty short
 // name the overlay driver would remove the directory of all short names, and
 // with that take every image's layers apart.
-func (s *Store) mendLink(id string) error {
-	if s.Driver() != "overlay" {
+func (g *guarded) mendLink(id string) error {
+	if g.GraphDriverName() != "overlay" {
 		return nil
 	}
-	file := filepath.Join(s.layerDir(id), overlayLink)
+	file := filepath.Join(g.layerDir(id), overlayLink)
 	info, err := os.Lstat(file)
 	if err != nil || info.Size() > 0 {
 		return nil //nolint:nilerr // it is not there, or as it should be
@@ -325,7 +328,7 @@ func (s *Store) discard(
 	}
 	for id := range layers {
 		if why(id) != nil {
-			if err := s.mendLink(id); err != nil {
+			if err := s.store.mendLink(id); err != nil {
 				return nil, fmt.Errorf("remove layer %s: %w", id, err)
 			}
 		}

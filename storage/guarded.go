@@ -20,7 +20,8 @@ import (
 // wait for ever. So nothing is called then.
 type guarded struct {
 	cstorage.Store
-	root   string
+	// root is the store's directory, run that for what lasts until the next boot.
+	root, run string
 	broken atomic.Pointer[BrokenError]
 	spent  atomic.Bool // the reserve was given up
 }
@@ -36,7 +37,7 @@ func (e *BrokenError) Unwrap() error { return e.Why }
 
 // getStore is the library's GetStore.
 func getStore(options cstorage.StoreOptions) (*guarded, error) {
-	g := &guarded{root: options.GraphRoot}
+	g := &guarded{root: options.GraphRoot, run: options.RunRoot}
 	err := g.makeRoom() // the library removes half of a layer when it opens the store
 	if err != nil {
 		return nil, err
@@ -65,7 +66,7 @@ func (g *guarded) call(do func() error) (err error) {
 		}
 		err = broken
 	}()
-	return listError(g.root, do())
+	return listError(do(), g.root, g.run)
 }
 
 func one[T any](g *guarded, do func() (T, error)) (value T, err error) {
@@ -107,6 +108,9 @@ func (g *guarded) PutLayer(
 	options *cstorage.LayerOptions, diff io.Reader,
 ) (*cstorage.Layer, int64, error) {
 	return two(g, func() (*cstorage.Layer, int64, error) {
+		if err := g.clearPlace(id); err != nil {
+			return nil, 0, err
+		}
 		return g.Store.PutLayer(id, parent, names, mountLabel, writeable, options, diff)
 	})
 }

@@ -293,7 +293,7 @@ func (s *Store) DeleteContainer(id string) error {
 	}
 	// Where its process was killed it may count as mounted.
 	s.store.Unmount(c.ID, true) //nolint:errcheck // mostly it is not mounted
-	if err := s.mendLink(c.LayerID); err != nil {
+	if err := s.store.mendLink(c.LayerID); err != nil {
 		return fmt.Errorf("remove container %s: %w", id, err)
 	}
 	if err := s.store.DeleteContainer(c.ID); err != nil {

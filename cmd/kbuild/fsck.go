@@ -14,8 +14,11 @@ func (a *app) fsckCommand() *cobra.Command {
 		Long: `Checks everything that kbuild keeps: the images that it pulled or made, compiled
 objects and programs, records, locks, toolchains and unfinished downloads. It
 prints a line for each that is wrong, and with --repair removes that; the next
-build pulls or makes it again. The exit status is 1 where something is wrong and
-still there.`,
+build pulls or makes it again. A list of what the store holds that cannot be read
+is repaired instead: what can still be read of it stays, and the list as it was is
+kept beside it, as LIST.spoilt. Of what it lost, the next build makes what was
+kbuild's again; other programs, such as podman, may use the same store. The exit
+status is 1 where something is wrong and still there.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.settings(cmd)
@@ -26,7 +29,7 @@ still there.`,
 		},
 	}
 	a.formatFlag(cmd.Flags())
-	cmd.Flags().BoolVar(&repair, "repair", false, "remove what is wrong")
+	cmd.Flags().BoolVar(&repair, "repair", false, "remove or repair what is wrong")
 	return cmd
 }
 
@@ -37,7 +40,10 @@ func (h *human) Faults(list []builder.Fault) error {
 	}
 	for _, f := range list {
 		done := ""
-		if f.Repaired {
+		switch {
+		case f.Kept != "":
+			done = "; repaired, what it was is kept in " + f.Kept
+		case f.Repaired:
 			done = "; removed"
 		}
 		if _, err := fmt.Fprintf(h.stdout, "%s\n", oneLine(f.What+": "+f.Why+done)); err != nil {

@@ -81,7 +81,8 @@ func builderHints() []hint {
 			return "the file system of the store failed or became read-only: see dmesg; --root DIRECTORY uses a different store"
 		}),
 		forType(func(*storage.ListError) string {
-			return "kbuild fsck --repair leaves in the store what can still be read; the next build makes the rest again"
+			return "kbuild fsck --repair keeps what can still be read of the list, and beside it the list as it is now;\n" +
+				"the next build makes what was kbuild's again"
 		}),
 		forType(func(*output.GitLinkError) string { return "put the repository itself in the place of the link" }),
 		forType(func(*container.RootError) string { return "the image is damaged or hostile: try a different --mirror" }),
