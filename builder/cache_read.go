@@ -13,21 +13,30 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// A cacheRead reads a cache into a state in which nothing is kept yet, while the
-// image step goes on.
+// A cacheRead reads caches into a state in which nothing is kept yet, while the image
+// step goes on: one place after the other, until one has something.
 type cacheRead struct {
 	*compilation
-	began  time.Time
 	cancel context.CancelCauseFunc
 	over   chan struct{}
-
-	image atomic.Pointer[mirror.CacheImage]
-	table atomic.Pointer[travel.Table]
-	needs atomic.Int64 // bytes of packs
+	at     atomic.Pointer[attempt]
 
 	// Of these only what was before over is closed is read after it.
 	lines []Line
 	found foundCache
+}
+
+// An attempt is the reading of one place. One that is hopeless is given up alone, and
+// the next begins.
+type attempt struct {
+	began  time.Time
+	cancel context.CancelCauseFunc
+	places int // that are read, and
+	left   int // of them, with this one
+
+	image atomic.Pointer[mirror.CacheImage]
+	table atomic.Pointer[travel.Table]
+	needs atomic.Int64 // bytes until all is there
 }
 
 // A foundCache is a cache that was read, as far as it could be.
@@ -43,7 +52,7 @@ func (c *compilation) readCache(ctx context.Context) {
 	if len(c.Caches.From) == 0 || !c.own() || !c.state.Empty() {
 		return
 	}
-	r := &cacheRead{compilation: c, began: time.Now(), over: make(chan struct{})}
+	r := &cacheRead{compilation: c, over: make(chan struct{})}
 	ctx, r.cancel = context.WithCancelCause(ctx)
 	c.reading = r
 	go func() {
@@ -55,28 +64,42 @@ func (c *compilation) readCache(ctx context.Context) {
 // read reads from the first place that has a cache of one of the levels.
 func (r *cacheRead) read(ctx context.Context) {
 	var asked []string
-	for _, place := range r.Caches.From {
-		asked = append(asked, place.String())
-		for _, level := range r.Plan.CacheLevels {
-			if ctx.Err() != nil {
-				return
-			}
-			var missing *mirror.NoCacheError
-			done, err := r.from(ctx, place, cacheTag(level, r.state))
-			if done {
-				return
-			}
-			if errors.As(err, &missing) {
-				continue
-			}
-			asked = asked[:len(asked)-1]
+	for i, place := range r.Caches.From {
+		if ctx.Err() != nil {
+			return
+		}
+		one, cancel := context.WithCancelCause(ctx)
+		a := &attempt{
+			began: time.Now(), cancel: cancel, places: len(r.Caches.From), left: len(r.Caches.From) - i,
+		}
+		r.at.Store(a)
+		done, err := r.place(one, a, place)
+		cancel(nil)
+		switch {
+		case done:
+			return
+		case err != nil:
 			r.warned(err, "%s; going on without it", withoutCache(err))
-			break
+		default:
+			asked = append(asked, place.String())
 		}
 	}
 	if len(asked) > 0 {
 		r.lines = append(r.lines, Line{Step: StepCache, Text: "nothing for this build in " + strings.Join(asked, ", ")})
 	}
+}
+
+// place reads from one place the first cache of a level that there is. done says that
+// something came of it.
+func (r *cacheRead) place(ctx context.Context, a *attempt, place mirror.CachePlace) (done bool, err error) {
+	var missing *mirror.NoCacheError
+	for _, level := range r.Plan.CacheLevels {
+		done, err = r.from(ctx, a, place, cacheTag(level, r.state))
+		if done || !errors.As(err, &missing) {
+			return done, err
+		}
+	}
+	return false, nil
 }
 
 func (r *cacheRead) warned(err error, format string, args ...any) {
@@ -89,7 +112,7 @@ func (r *cacheRead) warned(err error, format string, args ...any) {
 func withoutCache(err error) string { return strings.TrimPrefix(err.Error(), "cache ") }
 
 // from reads one cache. done says that something came of it.
-func (r *cacheRead) from(ctx context.Context, place mirror.CachePlace, tag string) (done bool, err error) {
+func (r *cacheRead) from(ctx context.Context, a *attempt, place mirror.CachePlace, tag string) (done bool, err error) {
 	c, t, err := openTable(ctx, place, tag, r.cacheOptions(place))
 	if c != nil {
 		defer c.Close()
@@ -98,19 +121,19 @@ func (r *cacheRead) from(ctx context.Context, place mirror.CachePlace, tag strin
 	if err != nil {
 		return false, err
 	}
-	r.image.Store(c)
 	needs, err := r.state.Needs(t, r.Plan.importOptions())
 	if err != nil {
 		return false, err
 	}
-	r.needs.Store(needs)
-	r.table.Store(t)
+	a.needs.Store(c.Read() + needs)
+	a.image.Store(c)
+	a.table.Store(t)
 	took, err := r.state.Import(ctx, t, opener(c), r.Plan.importOptions())
 	if err == nil && len(took.Damaged) == 0 {
 		r.found.table = t
 	}
 	if took.Objects > 0 {
-		r.lines = append(r.lines, Line{Step: StepCache, Took: time.Since(r.began), Text: fmt.Sprintf(
+		r.lines = append(r.lines, Line{Step: StepCache, Took: time.Since(a.began), Text: fmt.Sprintf(
 			"%d objects read from %s, %s", took.Objects, place.With(tag), size(c.Read()))})
 	}
 	if n := len(took.Damaged); n > 0 {
@@ -140,8 +163,7 @@ const quickest = 20 * time.Second
 // what came of it.
 func (r *cacheRead) join(ctx context.Context) {
 	defer r.Mark("reading the cache")
-	start := time.Now()
-	last, since := int64(-1), start
+	w := &wait{start: time.Now()}
 	for waiting := true; waiting; {
 		select {
 		case <-r.over:
@@ -150,13 +172,7 @@ func (r *cacheRead) join(ctx context.Context) {
 			r.end(context.Cause(ctx))
 			return
 		case <-time.After(50 * time.Millisecond):
-		}
-		if n := r.arrived(); n != last {
-			last, since = n, time.Now()
-		}
-		if why := r.hopeless(time.Now(), start, since); waiting && why != "" {
-			r.end(errors.New(why))
-			waiting = false
+			w.judge(r.at.Load(), time.Now())
 		}
 	}
 	for _, l := range r.lines {
@@ -170,26 +186,57 @@ func (r *cacheRead) end(why error) {
 	<-r.over
 }
 
+// A wait is the waiting for what is read, when nothing else is left to do.
+type wait struct {
+	start time.Time
+	at    *attempt
+	read  int64     // of which so much had arrived
+	since time.Time // by then
+}
+
+// judge ends an attempt that is hopeless.
+func (w *wait) judge(a *attempt, now time.Time) {
+	if a == nil {
+		return
+	}
+	if read := a.arrived(); a != w.at || read != w.read {
+		w.at, w.read, w.since = a, read, now
+	}
+	if why := a.hopeless(now, w.start, w.since); why != "" {
+		a.cancel(errors.New(why))
+	}
+}
+
 // arrived is how many bytes have.
-func (r *cacheRead) arrived() int64 {
-	if c := r.image.Load(); c != nil {
+func (a *attempt) arrived() int64 {
+	if c := a.image.Load(); c != nil {
 		return c.Read()
 	}
 	return 0
 }
 
+// share is how much of most, for which nothing need come of the reading, the attempt
+// has: as much as every place, and what those before it left.
+func (a *attempt) share(most time.Duration, start time.Time) time.Duration {
+	return max((most-max(a.began.Sub(start), 0))/time.Duration(a.left), most/time.Duration(a.places))
+}
+
 // hopeless says why nothing more is waited for, or "". The waiting began at start, and
 // nothing arrived since the last time.
-func (r *cacheRead) hopeless(now, start, last time.Time) string {
-	t, cold := r.table.Load(), quickest
+func (a *attempt) hopeless(now, start, last time.Time) string {
+	t, cold := a.table.Load(), quickest
 	if t != nil && t.Cold > 0 {
 		cold = t.Cold
 	}
-	most, waited := time.Second+cold/20, now.Sub(start)
-	read, needs := r.arrived(), r.needs.Load()
+	most := a.share(time.Second+cold/20, start)
+	if a.began.After(start) {
+		start = a.began
+	}
+	waited, took := now.Sub(start), now.Sub(a.began)
+	read, needs := a.arrived(), a.needs.Load()
 	switch {
 	case t == nil && waited > most:
-		return fmt.Sprintf("no answer in %.1f s", now.Sub(r.began).Seconds())
+		return fmt.Sprintf("no answer in %.1f s", took.Seconds())
 	case t == nil:
 		return ""
 	case read >= needs:
@@ -199,10 +246,10 @@ func (r *cacheRead) hopeless(now, start, last time.Time) string {
 		}
 	case now.Sub(last) > most:
 		return fmt.Sprintf("nothing arrived for %.1f s", now.Sub(last).Seconds())
-	case waited > 0 && now.Sub(r.began) > time.Second:
+	case waited > 0 && took > time.Second:
 		left := float64(needs-read) / float64(needs)
-		if took := now.Sub(r.began).Seconds(); took*float64(needs-read)/float64(max(read, 1)) > 0.8*left*cold.Seconds() {
-			return fmt.Sprintf("%s in %.1f s, which is slower than compiling", size(read), took)
+		if took.Seconds()*float64(needs-read)/float64(max(read, 1)) > 0.8*left*cold.Seconds() {
+			return fmt.Sprintf("%s in %.1f s, which is slower than compiling", size(read), took.Seconds())
 		}
 	}
 	return ""

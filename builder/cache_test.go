@@ -62,10 +62,10 @@ func TestHopeless(t *testing.T) {
 		{"all there, on a slow disk", &travel.Table{}, 0, time.Minute, 21 * time.Second, 21 * time.Second, "the disk"},
 		{"nothing in a minute", &travel.Table{}, 1, time.Minute, time.Second, 0, "slower than compiling"},
 	} {
-		r := &cacheRead{began: ago(c.began)}
-		r.table.Store(c.table)
-		r.needs.Store(c.needs)
-		got := r.hopeless(now, ago(c.start), ago(c.last))
+		a := &attempt{began: ago(c.began), places: 1, left: 1}
+		a.table.Store(c.table)
+		a.needs.Store(c.needs)
+		got := a.hopeless(now, ago(c.start), ago(c.last))
 		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.what, got, c.want)
 		}

@@ -1,0 +1,147 @@
+package builder
+
+import (
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/kube/sources"
+	"github.com/kbuild/kbuild/builder/objects"
+	"github.com/kbuild/kbuild/builder/trust"
+	"github.com/kbuild/kbuild/mirror"
+	"github.com/kbuild/kbuild/storage/files/filestest"
+)
+
+// A noted Reporter keeps what it is told.
+type noted struct {
+	Reporter
+	lines []string
+}
+
+func (n *noted) Line(l Line) { n.lines = append(n.lines, l.Text) }
+
+func (n *noted) Progress() io.Writer { return nil }
+
+func (n *noted) Mark(string) {}
+
+func (n *noted) said(text string) bool { return strings.Contains(strings.Join(n.lines, "\n"), text) }
+
+// A runner is a machine that begins with nothing, and compiles one tree.
+type runner struct {
+	*compilation
+	*noted
+	t *testing.T
+}
+
+var runnerRecipe = kube.Recipe{Workdir: "/go/src/k8s.io/kubernetes", Persistent: []string{"/go/out"}}
+
+var runnerSources = sources.Manifest{{Path: "a.go", Kind: sources.File, Size: 1, Sum: [32]byte{1}}}
+
+// newRunner opens what a machine keeps. It reads from places, and writes to the last.
+func newRunner(t *testing.T, places ...string) *runner {
+	t.Helper()
+	n, dir := &noted{}, t.TempDir()
+	state, err := objects.Open(filepath.Join(dir, "trees", "tree-level"), runnerRecipe, objects.Key{Base: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &build{worker: &worker{voice: voice{n}}}
+	b.Plan.Tree.Recipe, b.Plan.Sources, b.Plan.TempDir = runnerRecipe, runnerSources, dir
+	b.Plan.CacheLevels = []trust.Level{b.Plan.Level}
+	for _, text := range places {
+		place, err := mirror.ParseCachePlace(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Caches.From, b.Caches.To = append(b.Caches.From, place), place
+	}
+	r := &runner{&compilation{build: b, state: state, step: StepCompile, start: time.Now()}, n, t}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// compile writes objects, as the command does, and says why all that was kept went.
+func (r *runner) compile(names ...string) (cold string) {
+	r.t.Helper()
+	mounts, cold, err := r.state.Prepare(r.Plan.Sources, kube.Version{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, name := range names {
+		filestest.Write(r.t, filepath.Join(mounts[0].Host, "pkg/linux_amd64", name), name)
+	}
+	if err := r.state.Done(); err != nil {
+		r.t.Fatal(err)
+	}
+	return cold
+}
+
+// written is a place with what a runner compiled.
+func written(t *testing.T, names ...string) (place string) {
+	t.Helper()
+	place = "dir:" + t.TempDir()
+	r := newRunner(t, place)
+	r.compile(names...)
+	r.writeCache(t.Context())
+	if !r.said("objects written to " + place) {
+		t.Fatal(r.lines)
+	}
+	return place
+}
+
+// A place that never answers is given up alone: the next one is read.
+func TestReadCacheNext(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	r := newRunner(t, silent.Addr().String()+"/team/kbuild", written(t, "a.a"))
+	r.readCache(t.Context())
+	connection, err := silent.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	start, first := time.Now(), r.reading.at.Load()
+	(&wait{start: start}).judge(first, start.Add(time.Hour))
+	<-r.reading.over
+	r.reading.join(t.Context())
+	if !r.said("no answer in 36") || !r.said("; going on without it") || !r.said("2 objects read from dir:") {
+		t.Error(r.lines)
+	}
+	if cold := r.compile(); cold != "" {
+		t.Error("everything is compiled: " + cold)
+	}
+}
+
+// What is waited for in vain is divided among the places. One that was quick leaves its
+// share to those after it, and one that was not takes nothing of theirs.
+func TestShare(t *testing.T) {
+	start := time.Now()
+	for _, c := range []struct {
+		began        time.Duration // after start
+		places, left int
+		want         time.Duration
+	}{
+		{0, 1, 1, 2 * time.Second},
+		{-time.Minute, 2, 2, time.Second},
+		{0, 2, 1, 2 * time.Second},
+		{time.Second, 2, 1, time.Second},
+		{500 * time.Millisecond, 3, 2, 750 * time.Millisecond},
+		{time.Minute, 2, 1, time.Second},
+	} {
+		a := &attempt{began: start.Add(c.began), places: c.places, left: c.left}
+		if got := a.share(2*time.Second, start); got != c.want {
+			t.Errorf("place %d of %d, from %v on: %v, want %v", c.places-c.left+1, c.places, c.began, got, c.want)
+		}
+	}
+}
