@@ -89,13 +89,13 @@ func (r *cacheRead) read(ctx context.Context) {
 	}
 }
 
-// place reads from one place the first cache of a level that there is. done says that
-// something came of it.
+// place reads from one place the first cache of a level of which something is of use.
+// done says that there was one.
 func (r *cacheRead) place(ctx context.Context, a *attempt, place mirror.CachePlace) (done bool, err error) {
 	var missing *mirror.NoCacheError
 	for _, level := range r.Plan.CacheLevels {
 		done, err = r.from(ctx, a, place, cacheTag(level, r.state))
-		if done || !errors.As(err, &missing) {
+		if done || err != nil && !errors.As(err, &missing) {
 			return done, err
 		}
 	}

@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"errors"
 	"io"
 	"net"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/builder/objects"
+	"github.com/kbuild/kbuild/builder/objects/travel"
 	"github.com/kbuild/kbuild/builder/trust"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/kbuild/kbuild/storage/files/filestest"
@@ -143,5 +145,57 @@ func TestShare(t *testing.T) {
 		if got := a.share(2*time.Second, start); got != c.want {
 			t.Errorf("place %d of %d, from %v on: %v, want %v", c.places-c.left+1, c.places, c.began, got, c.want)
 		}
+	}
+}
+
+// Where nothing of a cache is what its table says, the next level's is read.
+func TestReadCacheDamaged(t *testing.T) {
+	place := written(t, "a.a")
+	r := newRunner(t, place)
+	spoil(t, r, func(table *travel.Table) {
+		for i := range table.Objects {
+			table.Objects[i].Sum[0] ^= 1
+		}
+	})
+	base, err := trust.Parse("base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := r.Plan.Level
+	r.Plan.Level = base
+	r.compile("a.a", "b.a")
+	r.writeCache(t.Context())
+
+	r = newRunner(t, place)
+	r.Plan.CacheLevels = []trust.Level{own, base}
+	r.readCache(t.Context())
+	<-r.reading.over
+	r.reading.join(t.Context())
+	if !r.said("2 objects are not what its table says") || !r.said("3 objects read from "+place) {
+		t.Error(r.lines)
+	}
+	if cold := r.compile(); cold != "" {
+		t.Error("everything is compiled: " + cold)
+	}
+}
+
+// spoil writes a cache again with a table that says something else.
+func spoil(t *testing.T, r *runner, change func(*travel.Table)) {
+	t.Helper()
+	place, tag := r.Caches.To, cacheTag(r.Plan.Level, r.state)
+	c, table, err := openTable(t.Context(), place, tag, mirror.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(table)
+	if err := errors.Join(travel.WriteTable(t.TempDir(), table), c.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var layers []mirror.CacheLayer
+	for _, l := range table.Layers() {
+		layers = append(layers, mirror.CacheLayer(l))
+	}
+	if _, err := mirror.PushCache(t.Context(), place, tag, layers, c.Digest, mirror.Options{}); err != nil {
+		t.Fatal(err)
 	}
 }
