@@ -26,7 +26,8 @@ type ListedCache struct {
 	Size    int64    `json:"size"` // of the layers, in bytes
 	Cold    float64  `json:"coldSeconds,omitempty"`
 	Targets []string `json:"targets,omitempty"`
-	// Key says what the objects are for: base image, environment, flags.
+	// Key says what the objects are for: base image, Dockerfile, and a sum of the
+	// environment, the flags and the command.
 	Key string `json:"key,omitempty"`
 	// Problem says why the cache cannot be used.
 	Problem string `json:"problem,omitempty"`

@@ -20,16 +20,18 @@ import (
 // record that comes with it.
 
 // CacheKey returns all that decides what a compiler makes of given sources: a table is
-// for the states with the same, byte for byte.
+// for the states with the same, byte for byte. What the user gave, which may hold
+// passwords, is in it as a sum: whoever reads the cache reads the key.
 func (s *State) CacheKey() []byte {
 	var outputs []string
 	for _, o := range s.recipe.Outputs {
 		outputs = append(outputs, o.Container)
 	}
-	return fmt.Appendf(nil, "kbuild travelling state %d, %s\nbase %q\nDockerfile %q\nenvironment %q\nflags %q\n"+
-		"command %q\ndirectory %q\nkept %q %q\noutputs %q\n",
-		travel.Format, recordHeader, s.key.Base, s.key.Dockerfile, s.key.Environment, s.key.Flags,
-		s.key.Command, s.recipe.Workdir, s.recipe.Persistent, s.further, outputs)
+	given := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", s.key.Environment, s.key.Flags, s.key.Command))
+	return fmt.Appendf(nil, "kbuild travelling state %d, %s\nbase %q\nDockerfile %q\n"+
+		"environment, flags and command %x\ndirectory %q\nkept %q %q\noutputs %q\n",
+		travel.Format, recordHeader, s.key.Base, s.key.Dockerfile, given,
+		s.recipe.Workdir, s.recipe.Persistent, s.further, outputs)
 }
 
 // CacheName returns a short name for the key.

@@ -151,6 +151,28 @@ func TestTravel(t *testing.T) {
 	}
 }
 
+// A table is for one environment, one set of flags and one command. What these say is
+// not in it, since whoever may read a cache would read that.
+func TestCacheKey(t *testing.T) {
+	seen := map[string]bool{}
+	for _, key := range []Key{
+		{Environment: []string{"GOPROXY=https://user:secret@proxy.example"}},
+		{Environment: []string{"GOPROXY=https://user:secret2@proxy.example"}},
+		{Environment: []string{"A=secret B=c"}},
+		{Environment: []string{"A=secret", "B=c"}},
+		{Flags: []string{"A=secret", "B=c"}},
+		{Command: []string{"A=secret", "B=c"}},
+		{Base: "b"},
+		{Dockerfile: []byte("FROM b")},
+	} {
+		text := string((&State{key: key, recipe: testRecipe}).CacheKey())
+		if seen[text] || strings.Contains(text, "secret") {
+			t.Errorf("%q has the key %s", key, text)
+		}
+		seen[text] = true
+	}
+}
+
 // time is a kept file's.
 func (k keeper) time(name string) int64 {
 	k.t.Helper()
