@@ -68,7 +68,7 @@ func (s *State) copyFrom(other string) error {
 	if err != nil {
 		return err
 	}
-	if err := removeFiles(next, append(v.spoilt, v.unknown...)); err != nil {
+	if err := held.remove(next, append(v.spoilt, v.unknown...)); err != nil {
 		return err
 	}
 	s.held = held

@@ -225,8 +225,9 @@ type verdict struct {
 	unknown []string
 }
 
-// compare compares the files of a state with its inventory. Of a file that was
-// touched and holds what it held the inventory is brought up to date.
+// compare compares the files of a state with its inventory, which has only files that
+// are there when it returns. Of a file that was touched and holds what it held it is
+// brought up to date.
 func (inv inventory) compare(dir string) (v verdict, err error) {
 	found, err := filesOf(dir)
 	if err != nil {
@@ -256,6 +257,10 @@ func (inv inventory) compare(dir string) (v verdict, err error) {
 			v.unknown = append(v.unknown, name)
 		}
 	}
+	maps.DeleteFunc(inv, func(name string, _ heldFile) bool {
+		_, there := found[name]
+		return !there
+	})
 	slices.Sort(v.spoilt)
 	slices.Sort(v.unknown)
 	return v, nil
@@ -283,13 +288,13 @@ func cacheHolds(dir, name string, sum [sha256.Size]byte) bool {
 	return err == nil && len(data) == cacheEntrySize && strings.HasPrefix(string(data), "v1 "+parts[1]+" ")
 }
 
-// removeFiles removes files of a state, given by their paths in it. With one of
+// remove removes files of a state, given by their paths in it. With one of
 // the staging directories all of them go: the tree's scripts tell their files
 // apart by size and time only.
-func removeFiles(dir string, names []string) error {
+func (inv inventory) remove(dir string, names []string) error {
 	for _, name := range names {
 		if strings.HasPrefix(name, "out/") {
-			if err := os.RemoveAll(filepath.Join(dir, "out")); err != nil {
+			if err := inv.removeOut(dir); err != nil {
 				return err
 			}
 			continue
@@ -297,6 +302,13 @@ func removeFiles(dir string, names []string) error {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+		delete(inv, name)
 	}
 	return nil
+}
+
+// removeOut removes the staging directories.
+func (inv inventory) removeOut(dir string) error {
+	maps.DeleteFunc(inv, func(name string, _ heldFile) bool { return strings.HasPrefix(name, "out/") })
+	return os.RemoveAll(filepath.Join(dir, "out"))
 }

@@ -184,7 +184,8 @@ func (s *State) Prepare(manifest sources.Manifest, version kube.Version) (mounts
 		}
 	}
 	if cold != "" {
-		for _, dir := range []string{"kept", "out"} {
+		clear(s.held)
+		for _, dir := range heldDirs {
 			if err := os.RemoveAll(filepath.Join(s.dir, dir)); err != nil {
 				return nil, "", err
 			}
@@ -242,7 +243,8 @@ func (s *State) settle() error {
 	if err != nil {
 		return err
 	}
-	if _, known := readInventory(s.dir); known && s.held.describes(found) {
+	if was, known := readInventory(s.dir); known && was.describes(found) {
+		s.held = was
 		return nil
 	}
 	// The disk is busy with one, the processors with the other.
@@ -263,7 +265,7 @@ func (s *State) removeSpoilt() error {
 		return err
 	}
 	s.spoilt = v.spoilt
-	return removeFiles(s.dir, append(v.spoilt, v.unknown...))
+	return s.held.remove(s.dir, append(v.spoilt, v.unknown...))
 }
 
 // Spoilt lists the kept files that Prepare removed because they did not hold
@@ -283,7 +285,7 @@ func (s *State) removeStale(change sources.Change) error {
 // remove removes kept files, and all of the staging directories, whose files
 // are told apart by size and time only.
 func (s *State) remove(dirs []string, stale func(container, rel string, info fs.FileInfo) bool) error {
-	if err := os.RemoveAll(filepath.Join(s.dir, "out")); err != nil {
+	if err := s.held.removeOut(s.dir); err != nil {
 		return err
 	}
 	for _, container := range dirs {
@@ -303,10 +305,11 @@ func (s *State) remove(dirs []string, stale func(container, rel string, info fs.
 			if err != nil {
 				return err
 			}
-			if stale(container, filepath.ToSlash(rel), info) {
-				return os.Remove(p)
+			if !stale(container, filepath.ToSlash(rel), info) {
+				return nil
 			}
-			return nil
+			delete(s.held, filepath.Join("kept", escape(container), rel))
+			return os.Remove(p)
 		})
 		if err != nil {
 			return err

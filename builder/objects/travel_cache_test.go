@@ -158,6 +158,29 @@ func TestTravelCache(t *testing.T) {
 	}
 }
 
+// What was removed meanwhile, damaged, or does not follow from the sources any more, is
+// not looked for.
+func TestTravelCacheGone(t *testing.T) {
+	shelf, k := newShelf(t), newKeeper(t)
+	gone, damaged, stays := entryOf("gone"), entryOf("damaged"), entryOf("stays")
+	cacheRun(t, shelf, k.dir, "cmd/a", gone, damaged, stays)
+	s := openCached(t, k.dir)
+	if err := os.Remove(filepath.Join(s.dir, gone.names()[1])); err != nil {
+		t.Fatal(err)
+	}
+	filestest.Write(t, filepath.Join(s.dir, damaged.names()[1]), "other")
+	s.Close()
+	e, _, made := cacheRun(t, shelf, k.dir, "cmd/a", damaged, stays)
+	if made != 1 || !slices.Contains(pathsOf(e.Table), damaged.names()[1]) {
+		t.Errorf("made %d, the table has %v", made, pathsOf(e.Table))
+	}
+	s = openCached(t, k.dir)
+	defer s.Close()
+	if _, ok := s.held[gone.names()[1]]; ok {
+		t.Errorf("what is gone is still held")
+	}
+}
+
 // A runner that uses little of what others wrote reads that little from the second time
 // on, and neither they nor it pay for that again.
 func TestTravelLittle(t *testing.T) {
