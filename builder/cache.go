@@ -42,6 +42,17 @@ func (e *CacheInTreeError) Error() string {
 	return fmt.Sprintf("the cache %s lies in the tree, and would be one of its sources", e.Place)
 }
 
+// A CacheLinkError says that a link in the tree leads from where a cache lies to
+// somewhere else: a stranger's tree would say where kbuild writes.
+type CacheLinkError struct {
+	Place mirror.CachePlace
+	Dir   string // where it leads
+}
+
+func (e *CacheLinkError) Error() string {
+	return fmt.Sprintf("the cache %s lies in the tree, and a symbolic link there leads to %s", e.Place, e.Dir)
+}
+
 // A CacheUnused notice says why a cache was not read or written.
 type CacheUnused struct{ Err error }
 
@@ -58,8 +69,12 @@ func (c *checker) checkCaches(plan *TreePlan) error {
 		if place.IsRegistry() {
 			continue
 		}
-		rel, err := filepath.Rel(plan.RealRoot, realPath(place.Dir()))
-		if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
+		dir := realPath(place.Dir())
+		rel, inside := below(plan.RealRoot, dir)
+		if !inside && isNamedIn(plan.RealRoot, place.Dir()) {
+			return &CacheLinkError{Place: place, Dir: dir}
+		}
+		if !inside {
 			continue
 		}
 		output := plan.Tree.Recipe.OutputRoot
@@ -69,6 +84,22 @@ func (c *checker) checkCaches(plan *TreePlan) error {
 	}
 	plan.CacheLevels = readLevels(plan.Level, c.Level, c.Caches.TrustFrom, os.Getenv)
 	return nil
+}
+
+// below returns the path of a directory relative to one that it is below, or is.
+func below(root, dir string) (rel string, ok bool) {
+	rel, err := filepath.Rel(root, dir)
+	return rel, err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
+// isNamedIn reports whether a path leads through a directory, whose path has no links.
+func isNamedIn(root, path string) bool {
+	for ; path != filepath.Dir(path); path = filepath.Dir(path) {
+		if _, ok := below(root, realPath(path)); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // dryCaches says what would be read and written.

@@ -1,14 +1,17 @@
 package builder
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/kbuild/kbuild/builder/objects/travel"
 	"github.com/kbuild/kbuild/builder/trust"
+	"github.com/kbuild/kbuild/mirror"
 )
 
 // A tree reads its own level's caches first, a request its base branch's, and nobody
@@ -38,6 +41,51 @@ func TestReadLevels(t *testing.T) {
 		}
 		if strings.Join(names, " ") != c.want {
 			t.Errorf("%s reads %q, want %q", what, names, c.want)
+		}
+	}
+}
+
+// A cache lies outside of the tree, or where its output does, and no link of the tree
+// has a say in where that is.
+func TestCheckCaches(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Join(dir, "tree")
+	for link, to := range map[string]string{
+		"to-tree": root, "tree/_output/away": filepath.Join(dir, "away"), "tree/_output/pkg": filepath.Join(root, "pkg"),
+		"tree/_output/here": "there",
+	} {
+		link = filepath.Join(dir, link)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(link), 0o755), os.Symlink(to, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"away", "tree/pkg", "tree/_output/there"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for place, want := range map[string]error{
+		"away/cache":                 nil,
+		"tree/_output/cache":         nil,
+		"to-tree/_output/cache":      nil,
+		"tree/_output/here/cache":    nil,
+		"tree/pkg":                   &CacheInTreeError{},
+		"tree/_output/pkg/cache":     &CacheInTreeError{},
+		"tree/_output/away":          &CacheLinkError{},
+		"tree/_output/away/cache":    &CacheLinkError{},
+		"to-tree/_output/away/cache": &CacheLinkError{},
+	} {
+		p, err := mirror.ParseCachePlace("oci:" + filepath.Join(dir, place))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, plan := &checker{}, TreePlan{RealRoot: root}
+		c.Caches.To = p
+		if err := c.checkCaches(&plan); reflect.TypeOf(err) != reflect.TypeOf(want) {
+			t.Errorf("%s: %v, want %T", place, err, want)
 		}
 	}
 }

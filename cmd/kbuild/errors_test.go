@@ -117,6 +117,7 @@ func everyError(t *testing.T, want reference.Named) []error {
 		&builder.NotLockedError{Image: want.String(), File: "/k/kbuild.lock", Frozen: true},
 		&builder.OfflineError{What: "kbuild cross"}, &builder.OfflineError{What: "Go 1.15.15", Go: true},
 		&builder.CacheInTreeError{Place: cachePlace(t), Output: "/k/_output"},
+		&builder.CacheLinkError{Place: cachePlace(t), Dir: "/elsewhere"},
 		&travel.InvalidError{Err: cause}, &travel.FormatError{Format: 2}, &objects.KeyError{}, &objects.TooLargeError{Size: 2 << 30},
 		&builder.ProofError{Status: 2}, &builder.NoGoError{Base: want.String()}, &builder.RootfsError{Path: "/rootfs"},
 		&builder.PortError{Version: "1.4.2", Platforms: []kube.Platform{{OS: "linux", Arch: "arm64"}}, Ports: []string{"linux/386", "linux/arm"}},

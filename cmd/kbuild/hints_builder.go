@@ -32,6 +32,7 @@ func builderHints() []hint {
 			return "make it of files of this host: --rootfs ARCHIVE with --go DIRECTORY or --go FILE"
 		}),
 		forType(cacheInTreeHint),
+		forType(cacheLinkHint),
 		forType(func(*builder.ProofError) string { return "the output of the build is above" }),
 		forType(func(*builder.NoGoError) string { return "name a release, such as --go 1.15.15" }),
 		forType(func(*builder.RootfsError) string {
@@ -165,6 +166,10 @@ func wrongBaseHint(e *image.WrongBaseError) string {
 
 func cacheInTreeHint(e *builder.CacheInTreeError) string {
 	return "name a directory outside of the tree, or one below " + e.Output
+}
+
+func cacheLinkHint(*builder.CacheLinkError) string {
+	return "remove the link, or name a directory outside of the tree"
 }
 
 func linkHint(*files.LinkError) string {
