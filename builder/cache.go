@@ -189,6 +189,17 @@ func openTable(ctx context.Context, place mirror.CachePlace, tag string, opts mi
 	return c, t, nil
 }
 
+// isUnusable reports whether an error says that a cache holds what is of no use to
+// anybody, so that it may be written as if there were none. One that says only that it
+// could not be read to its end does not.
+func isUnusable(err error) bool {
+	var invalid *travel.InvalidError
+	var format *travel.FormatError
+	var answer *mirror.SourceError
+	return errors.As(err, &invalid) || errors.As(err, &format) || errors.As(err, &answer) &&
+		slices.Contains([]mirror.Problem{mirror.WrongBytes, mirror.NotThere, mirror.NotImage}, answer.Problem)
+}
+
 // opener opens the layers of a cache by their digests.
 func opener(c *mirror.CacheImage) travel.Opener {
 	at := map[digest.Digest]int{}

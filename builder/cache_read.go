@@ -39,12 +39,12 @@ type attempt struct {
 	needs atomic.Int64 // bytes until all is there
 }
 
-// A foundCache is a cache that was read, as far as it could be.
+// A foundCache is a cache of which is known what it holds.
 type foundCache struct {
 	place  mirror.CachePlace
 	tag    string
 	digest digest.Digest
-	table  *travel.Table // nil where it is of no use
+	table  *travel.Table // nil where it is of no use to anybody
 }
 
 // readCache begins to read, unless something is kept here, which serves better.
@@ -116,6 +116,8 @@ func (r *cacheRead) from(ctx context.Context, a *attempt, place mirror.CachePlac
 	c, t, err := openTable(ctx, place, tag, r.cacheOptions(place))
 	if c != nil {
 		defer c.Close()
+	}
+	if c != nil && (err == nil || isUnusable(err)) {
 		r.found = foundCache{place: place, tag: tag, digest: c.Digest}
 	}
 	if err != nil {
@@ -129,7 +131,7 @@ func (r *cacheRead) from(ctx context.Context, a *attempt, place mirror.CachePlac
 	a.image.Store(c)
 	a.table.Store(t)
 	took, err := r.state.Import(ctx, t, opener(c), r.Plan.importOptions())
-	if err == nil && len(took.Damaged) == 0 {
+	if len(took.Damaged) == 0 && !isUnusable(err) {
 		r.found.table = t
 	}
 	if took.Objects > 0 {

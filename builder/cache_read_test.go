@@ -4,8 +4,11 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 	"github.com/kbuild/kbuild/builder/objects/travel"
 	"github.com/kbuild/kbuild/builder/trust"
 	"github.com/kbuild/kbuild/mirror"
+	"github.com/kbuild/kbuild/mirror/mirrortest"
 	"github.com/kbuild/kbuild/storage/files/filestest"
 )
 
@@ -199,3 +203,93 @@ func spoil(t *testing.T, r *runner, change func(*travel.Table)) {
 		t.Fatal(err)
 	}
 }
+
+// What could not be read to its end is continued, not written anew: what others put
+// there is still good. What is damaged, or of another format, is written anew.
+func TestContinued(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, r *runner) // of which the cache is
+		anew  bool
+	}{
+		"read":      {},
+		"a sum":     {spoil: func(t *testing.T, r *runner) { spoil(t, r, func(b *travel.Table) { b.Objects[1].Sum[0] ^= 1 }) }, anew: true},
+		"no pack":   {spoil: func(t *testing.T, r *runner) { change(t, r, false, os.Remove) }, anew: true},
+		"a pack":    {spoil: func(t *testing.T, r *runner) { change(t, r, false, cut) }, anew: true},
+		"no table":  {spoil: func(t *testing.T, r *runner) { change(t, r, true, os.Remove) }, anew: true},
+		"the table": {spoil: func(t *testing.T, r *runner) { change(t, r, true, cut) }, anew: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			place := written(t, "a.a")
+			r := newRunner(t, place)
+			if c.spoil != nil {
+				c.spoil(t, r)
+			}
+			r.readCache(t.Context())
+			<-r.reading.over
+			b := r.continued(t.Context(), r.Caches.To, cacheTag(r.Plan.Level, r.state), mirror.Options{})
+			if b.err != nil || b.digest == "" || (b.table == nil) != c.anew {
+				t.Errorf("anew: %v, of %q, %v; %v", b.table == nil, b.digest, b.err, r.lines)
+			}
+		})
+	}
+}
+
+// What is no longer sent, and what is gone, is not written anew either.
+func TestContinuedSilent(t *testing.T) {
+	silent, blobs := make(chan bool), atomic.Int32{}
+	g, err := mirrortest.ServeThrough(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			// The first one that is read is the table.
+			if req.Method == http.MethodGet && strings.Contains(req.URL.Path, "/blobs/") && blobs.Add(1) == 2 {
+				silent <- true
+				<-req.Context().Done()
+				return
+			}
+			next.ServeHTTP(w, req)
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	place := g.Host() + "/team/kbuild"
+	r := newRunner(t, place)
+	r.compile("a.a")
+	if r.writeCache(t.Context()); !r.said("objects written to " + place) {
+		t.Fatal(r.lines)
+	}
+	r = newRunner(t, place)
+	r.readCache(t.Context())
+	<-silent
+	r.reading.at.Load().cancel(errors.New("too slow"))
+	<-r.reading.over
+	tag := cacheTag(r.Plan.Level, r.state)
+	if b := r.continued(t.Context(), r.Caches.To, tag, mirror.Options{}); b.err != nil || b.table == nil {
+		t.Errorf("%+v; %v", b, r.lines)
+	}
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r = newRunner(t, place)
+	if b := r.continued(t.Context(), r.Caches.To, tag, mirror.Options{Retries: -1}); b.err == nil {
+		t.Errorf("%+v", b)
+	}
+}
+
+// change changes the file of a cache's table, or that of its pack.
+func change(t *testing.T, r *runner, table bool, how func(file string) error) {
+	t.Helper()
+	c, got, err := openTable(t.Context(), r.Caches.To, cacheTag(r.Plan.Level, r.state), mirror.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer := got.Packs[0].Layer
+	if table {
+		layer = got.Layer
+	}
+	file := filepath.Join(r.Caches.To.Dir(), cacheTag(r.Plan.Level, r.state), layer.Digest.Encoded())
+	if err := errors.Join(c.Close(), how(file)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func cut(file string) error { return os.Truncate(file, 10) }

@@ -105,21 +105,18 @@ func (c *compilation) continued(ctx context.Context, place mirror.CachePlace, ta
 	return c.openBefore(ctx, place, tag, opts)
 }
 
-// openBefore reads what is there. What cannot be used is written anew.
+// openBefore reads what is there. What is of no use to anybody is written anew.
 func (c *compilation) openBefore(ctx context.Context, place mirror.CachePlace, tag string, opts mirror.Options) (
 	b beforeCache) {
 	image, table, err := openTable(ctx, place, tag, opts)
 	if image != nil {
 		defer image.Close()
 		b.digest, b.table = image.Digest, table
-		return b
 	}
 	var missing *mirror.NoCacheError
-	var answer *mirror.SourceError
-	if errors.As(err, &missing) || errors.As(err, &answer) && answer.Problem == mirror.NotImage {
-		return b
+	if !errors.As(err, &missing) && !isUnusable(err) {
+		b.err = err
 	}
-	b.err = err
 	return b
 }
 

@@ -389,7 +389,12 @@ func (s cacheSource) HasThreadSafeGetBlob() bool { return true }
 func (s cacheSource) GetBlob(_ context.Context, info types.BlobInfo, _ types.BlobInfoCache) (io.ReadCloser, int64,
 	error) {
 	f, err := s.dir.image.Open(info.Digest.Encoded())
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, 0, &SourceError{Problem: NotThere, text: plain(err.Error()), cause: err}
+	case errors.Is(err, files.ErrNotRegular):
+		return nil, 0, &SourceError{Problem: WrongBytes, text: plain(err.Error()), cause: err}
+	case err != nil:
 		return nil, 0, err
 	}
 	return f, info.Size, nil
