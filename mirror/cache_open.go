@@ -251,6 +251,9 @@ type cacheLayer struct {
 }
 
 func (l *cacheLayer) Read(p []byte) (int, error) {
+	if l.ctx.Err() != nil && l.err == nil {
+		l.err = l.c.explained(l.ctx, l.layer, l.ctx.Err()) // a file heeds no context
+	}
 	if l.err != nil || len(p) == 0 {
 		return 0, l.err
 	}

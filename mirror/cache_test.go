@@ -376,6 +376,29 @@ func TestCacheLayers(t *testing.T) {
 	}
 }
 
+// A layer that is no longer wanted is read no further, wherever it lies.
+func TestCacheLayerCanceled(t *testing.T) {
+	everyPlace(t, func(t *testing.T, p mirror.CachePlace) {
+		pushCache(t, p, "", cacheLayer(t, "table"))
+		image, err := mirror.OpenCache(t.Context(), p, cacheTag, quick)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer image.Close()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		body, err := image.Layer(ctx, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer body.Close()
+		why := errors.New("slower than compiling")
+		cancel(why)
+		if n, err := body.Read(make([]byte, 1)); n != 0 || !errors.Is(err, why) {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+	})
+}
+
 // In a directory, too: and neither links nor pipes in it lead anywhere.
 func TestCacheDirHostile(t *testing.T) {
 	table, pack := cacheLayer(t, "table"), cacheLayer(t, "objects")

@@ -122,6 +122,9 @@ func WriteTable(dir string, t *Table) error {
 // reader's, such as of a wrong digest, is an error. What is not a table of this
 // format is an [*InvalidError] or a [*FormatError].
 func ReadTable(l Layer, stored io.Reader) (*Table, error) {
+	if l.Size > 2*maxTable { // what cannot be compressed is hardly larger
+		return nil, &InvalidError{errors.New("the table is too large")}
+	}
 	r, err := newLayerReader(l, stored)
 	if err != nil {
 		return nil, err
@@ -151,7 +154,8 @@ type layerReader struct {
 	zstd *zstd.Decoder
 	tar  *tar.Reader
 	in   *erring
-	more bool
+	more bool // of a file
+	none bool // in the file before
 }
 
 // newLayerReader reads a layer from what is stored.
@@ -176,7 +180,10 @@ func (r *layerReader) Read(p []byte) (int, error) {
 			if h.Typeflag != tar.TypeReg {
 				return 0, &InvalidError{errors.New("a layer holds more than files")}
 			}
-			r.more = true
+			if r.none {
+				return 0, &InvalidError{errors.New("a layer holds files without bytes")}
+			}
+			r.more, r.none = true, h.Size == 0 // as the last may be
 		}
 		n, err := r.tar.Read(p)
 		if err == io.EOF {

@@ -246,6 +246,57 @@ func TestPack(t *testing.T) {
 	}
 }
 
+// Files without bytes, of which any number takes next to none, are not looped over.
+func TestEmptyPieces(t *testing.T) {
+	w, err := newLayer(t.TempDir(), "layer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := w.flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Write([]byte("something")); err != nil {
+		t.Fatal(err)
+	}
+	l, err := w.finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := os.ReadFile(l.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = ReadTable(l, bytes.NewReader(stored))
+	if err == nil || !strings.Contains(err.Error(), "without bytes") {
+		t.Errorf("a table: %v", err)
+	}
+	l.Size = 1 << 40
+	if _, err := ReadTable(l, failing{errors.New("it is read")}); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Errorf("a large table: %v", err)
+	}
+	// A layer of pieces that are full has one without bytes at its end.
+	full := smallTable()
+	empty, err := full.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	full.Key = append(full.Key, make([]byte, pieceSize-len(empty)-2)...)
+	if data, err := full.encode(); err != nil || len(data) != pieceSize {
+		t.Fatal(len(data), err)
+	}
+	if err := WriteTable(t.TempDir(), full); err != nil {
+		t.Fatal(err)
+	}
+	if stored, err = os.ReadFile(full.Layer.File); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadTable(full.Layer, bytes.NewReader(stored)); err != nil {
+		t.Error(err)
+	}
+}
+
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
