@@ -260,7 +260,11 @@ func TestContinuedSilent(t *testing.T) {
 	r = newRunner(t, place)
 	r.readCache(t.Context())
 	<-silent
-	r.reading.at.Load().cancel(errors.New("too slow"))
+	a := r.reading.at.Load()
+	if a.table.Load() == nil || a.arrived() >= a.needs.Load() {
+		t.Errorf("%d bytes are all of %d before a pack is read", a.arrived(), a.needs.Load())
+	}
+	a.cancel(errors.New("too slow"))
 	<-r.reading.over
 	tag := cacheTag(r.Plan.Level, r.state)
 	if b := r.continued(t.Context(), r.Caches.To, tag, mirror.Options{}); b.err != nil || b.table == nil {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/kbuild/kbuild/builder/kube"
@@ -37,10 +36,8 @@ type Imported struct {
 	Damaged []string
 }
 
-// Import fills a state in which nothing is kept yet from a table and its packs, which
-// open opens one after the other, the smallest first. A state that has something
-// already gets those entries of Go's build cache that it lacks, and nothing else: all
-// else is judged by its times, which those of another state say nothing about.
+// Import fills a state in which nothing is kept yet, see [State.Empty], from a table and
+// its packs, which open opens one after the other, the smallest first.
 //
 // It is called before [State.Prepare], which judges what it brought as what is kept of
 // another tree. With an error, too, the state can be used: it has then what passed all
@@ -71,15 +68,13 @@ func (s *State) Import(
 	}
 	failed := u.read(ctx, open)
 	done.Read, done.Damaged = u.bytesRead, u.damaged
-	if s.held == nil {
-		err = s.begin(u, o)
-	} else {
-		err = s.addEntries(u)
+	if err := s.begin(u, o); err != nil {
+		return done, errors.Join(failed, err)
 	}
 	for _, name := range u.whole {
 		done.Objects, done.Bytes = done.Objects+1, done.Bytes+u.held[name].Size
 	}
-	return done, errors.Join(failed, err)
+	return done, failed
 }
 
 // importing begins the name of the directory in which an import collects what passed
@@ -102,13 +97,13 @@ func (s *State) wanted(t *travel.Table, o ImportOptions) ([]bool, error) {
 	want := make([]bool, len(t.Objects))
 	for i := range t.Objects {
 		name := t.Objects[i].Path
-		switch _, has := s.held[name]; {
+		switch {
 		case isCache(name):
-			want[i] = !has && (!known || target.Has(i))
+			want[i] = !known || target.Has(i)
 		case s.isAsBuilt(name):
-			want[i] = s.held == nil && same
+			want[i] = same
 		default:
-			want[i] = s.held == nil
+			want[i] = true
 		}
 	}
 	return want, nil
@@ -126,9 +121,13 @@ func (s *State) begin(u *unpacker, o ImportOptions) error {
 	if !recorded {
 		// Nobody knows what the objects follow from; an entry of Go's build cache is
 		// right by itself.
-		if err := u.drop(func(name string) bool { return !isCache(name) }); err != nil || len(u.whole) == 0 {
+		if err := u.drop(func(name string) bool { return !isCache(name) }); err != nil {
 			return err
 		}
+	}
+	if !slices.ContainsFunc(u.whole, func(name string) bool { return name != travel.Record }) {
+		u.whole = nil
+		return nil
 	}
 	if err := u.setTimes(); err != nil {
 		return err
@@ -145,51 +144,6 @@ func (s *State) begin(u *unpacker, o ImportOptions) error {
 		return s.writeRecord(o.Sources, o.Version)
 	}
 	return nil
-}
-
-// addEntries adds entries of Go's build cache to a state. A command that ran in it
-// could have put links there: none is followed.
-func (s *State) addEntries(u *unpacker) error {
-	if err := u.setTimes(); err != nil {
-		return err
-	}
-	root, err := files.OpenRoot(s.dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	from, err := files.OpenRoot(u.dir)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	for _, name := range u.whole {
-		if err := moveEntry(from, root, name); err != nil {
-			return err
-		}
-		held := u.held[name]
-		// To be renamed changes a file's ctime.
-		if held.Stamp, err = files.StampOf(filepath.Join(s.dir, name)); err != nil {
-			return err
-		}
-		s.held[name] = held
-	}
-	return nil
-}
-
-func moveEntry(from, to *files.Root, name string) error {
-	parent, base := filepath.Split(name)
-	source, err := from.Dir(strings.TrimSuffix(parent, "/"))
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	target, err := to.MakeDirs(strings.TrimSuffix(parent, "/"), files.Self())
-	if err != nil {
-		return err
-	}
-	defer target.Close()
-	return source.Rename(base, target, base)
 }
 
 // room reports an error where the file system has too little room for what is to be

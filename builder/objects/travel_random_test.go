@@ -201,7 +201,7 @@ func travelAround(t *testing.T, cached bool, runs int) {
 			repository.spoil = func(_ travel.Layer, r io.Reader) io.Reader { return &flipper{r: r, at: at} }
 		}
 		targets := []string{fmt.Sprint(target)}
-		if table := repository.current(); table != nil {
+		if table := repository.current(); table != nil && s.Empty() {
 			_, err := s.Import(t.Context(), table, repository.open,
 				ImportOptions{Targets: targets, Sources: w.manifest(), Version: version})
 			if err != nil && repository.spoil == nil {
