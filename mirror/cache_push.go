@@ -179,7 +179,7 @@ func (p *cachePush) toRegistry(ctx context.Context, source Source) (err error) {
 		return err
 	}
 	silence.over()
-	if err := p.unmoved(ctx, ref, source); err != nil {
+	if err := p.unmoved(ctx, source); err != nil {
 		return err
 	}
 	silence.over()
@@ -187,31 +187,22 @@ func (p *cachePush) toRegistry(ctx context.Context, source Source) (err error) {
 }
 
 // unmoved asks once more what has the tag.
-func (p *cachePush) unmoved(ctx context.Context, ref types.ImageReference, source Source) error {
-	has := digest.Digest("")
-	src, err := ref.NewImageSource(ctx, p.settings.context(source, ""))
-	if err == nil {
-		defer src.Close() //nolint:errcheck // nothing was written
-		var content []byte
-		var header string
-		if content, header, err = src.GetManifest(ctx, nil); err == nil {
-			if err := checkManifest(content); err != nil {
-				return err
-			}
-			if has, _, err = readCacheManifest(content, header); err != nil {
-				return nil //nolint:nilerr // it is no cache, and of no use to anybody
-			}
+func (p *cachePush) unmoved(ctx context.Context, source Source) error {
+	c, err := p.openCache(ctx, p.place, p.tag, source)
+	if err != nil {
+		// What is not a cache is of no use to anybody; what is not even a manifest is
+		// not a registry's answer.
+		answer := explain(err, source, p.settings)
+		if answer.Problem == NotThere || answer.Problem == NotImage && !answer.ends {
+			return nil
 		}
+		return err
 	}
-	switch {
-	case err == nil && has == p.before, err == nil && has == digest.FromBytes(p.manifest):
-		return nil
-	case err == nil:
-		return &CacheMovedError{Has: has}
-	case explain(err, source, p.settings).Problem == NotThere:
-		return nil
+	defer c.Close() //nolint:errcheck // nothing was written
+	if c.Digest != p.before && c.Digest != digest.FromBytes(p.manifest) {
+		return &CacheMovedError{Has: c.Digest}
 	}
-	return err
+	return nil
 }
 
 // silence ends what sends nothing for a while.

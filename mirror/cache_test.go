@@ -544,6 +544,19 @@ func TestCachePolicy(t *testing.T) {
 	})
 }
 
+// What has the tag before it is written is asked for as any cache is.
+func TestPushCachePolicy(t *testing.T) {
+	p := place(t, serve(t).Host()+"/team/kbuild")
+	d := pushCache(t, p, "", cacheLayer(t, "table"))
+	opts := quick
+	opts.Policy = write(t, "policy.json", `{"default": [{"type": "reject"}]}`)
+	var refused *mirror.PolicyError
+	layers := []mirror.CacheLayer{cacheLayer(t, "table 2")}
+	if _, err := mirror.PushCache(t.Context(), p, cacheTag, layers, d, opts); !errors.As(err, &refused) {
+		t.Errorf("rejected by the policy: %v", err)
+	}
+}
+
 // What no manifest names any more goes, when it is old.
 func TestCacheGarbage(t *testing.T) {
 	for _, transport := range []string{"oci:", "dir:"} {
