@@ -297,3 +297,20 @@ func change(t *testing.T, r *runner, table bool, how func(file string) error) {
 }
 
 func cut(file string) error { return os.Truncate(file, 10) }
+
+// As many packs as a table has at most are layers of an image that is read again.
+func TestMostPacks(t *testing.T) {
+	r := newRunner(t, written(t, "a.a"))
+	spoil(t, r, func(table *travel.Table) {
+		for len(table.Packs) < travel.MaxPacks {
+			table.Packs = append(table.Packs, travel.Pack{Layer: table.Packs[0].Layer})
+		}
+	})
+	c, _, err := openTable(t.Context(), r.Caches.To, cacheTag(r.Plan.Level, r.state), mirror.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -150,8 +150,9 @@ const (
 	MaxBytes = 16 << 30
 	// MaxName is the length of a path, and of a target's name.
 	MaxName = 4096
-	// MaxPacks is the number of packs.
-	MaxPacks = 64
+	// MaxPacks is the number of packs. With the table they are as many layers as an
+	// image of kbuild's has at most.
+	MaxPacks = 63
 	// MaxPack is the size of all packs together, as they are stored.
 	MaxPack = 1 << 30
 )
