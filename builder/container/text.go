@@ -46,8 +46,8 @@ func inBash(words []string) string {
 	var text strings.Builder
 	for _, word := range words {
 		text.WriteString(" $'")
-		for i := range len(word) {
-			fmt.Fprintf(&text, `\%03o`, word[i])
+		for _, b := range []byte(word) {
+			fmt.Fprintf(&text, `\%03o`, b)
 		}
 		text.WriteString("'")
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/kbuild/kbuild/builder"
 	"github.com/spf13/cobra"
@@ -42,15 +43,6 @@ func (a *app) gopath(cmd *cobra.Command, format string) error {
 	if err != nil {
 		return a.explain(cmd, nil, err)
 	}
-	if format == "env" {
-		for _, variable := range g.Environment {
-			name, value, _ := strings.Cut(variable, "=")
-			if _, err := fmt.Fprintf(a.stdout, "export %s=%s\n", name, quoted(value)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
 	answer := struct {
 		Directory   string            `json:"directory"`
 		Module      bool              `json:"module"`
@@ -59,6 +51,18 @@ func (a *app) gopath(cmd *cobra.Command, format string) error {
 	for _, variable := range g.Environment {
 		name, value, _ := strings.Cut(variable, "=")
 		answer.Environment[name] = value
+		if format == "json" {
+			continue
+		}
+		if _, err := fmt.Fprintf(a.stdout, "export %s=%s\n", name, quoted(value)); err != nil {
+			return err
+		}
+	}
+	switch {
+	case format != "json":
+		return nil
+	case !utf8.ValidString(g.Open):
+		return fmt.Errorf("the path %q is not UTF-8, which JSON cannot say", g.Open)
 	}
 	return writeJSON(a.stdout, answer)
 }
