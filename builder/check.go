@@ -195,6 +195,9 @@ func (c *checker) readTree(ctx context.Context, plan *Plan) (err error) {
 	if plan.Sources, err = c.seen.look(ctx, c.tree, plan.StateDir); err != nil {
 		return err
 	}
+	if err := c.leaveBrought(ctx, plan); err != nil {
+		return err
+	}
 	if plan.Dockerfile, err = c.tree.BuildDockerfile(c.AsUpstream); err != nil {
 		return err
 	}

@@ -22,6 +22,25 @@ func (p TreePlan) backDir() string { return filepath.Join(p.StateDir, "back") }
 // compiles brought back.
 func broughtFile(stateDir string) string { return filepath.Join(stateDir, "brought") }
 
+// leaveBrought takes what an earlier compile brought back, and nobody changed since,
+// from the sources of the next one, which generates it again as long as it is not
+// there. The filters of 1.8 and its successors let it through to the container: with
+// it every second run would see sources that the first had not.
+func (c *checker) leaveBrought(ctx context.Context, plan *Plan) error {
+	if c.Work.Kind != OwnCommand {
+		return nil // it may be what such a command reads
+	}
+	names, err := output.Brought(broughtFile(plan.StateDir), plan.Sources)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	if names, err = plan.Tree.Ignored(ctx, names); err != nil {
+		return err
+	}
+	plan.Sources = plan.Sources.Without(names)
+	return nil
+}
+
 // hooks are what happens around a command in its container.
 func (c *compilation) hooks(mounts []kube.Mount) (before, after func(root string) error) {
 	r := c.Plan.Tree.Recipe

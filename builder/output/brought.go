@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 
+	"github.com/kbuild/kbuild/builder/kube/sources"
 	"github.com/kbuild/kbuild/storage/files"
 )
 
@@ -47,6 +48,17 @@ func RecordBrought(record, root string, names []string) error {
 		return fmt.Errorf("record what was brought back: %w", err)
 	}
 	return nil
+}
+
+// Brought lists the sources that are what a record says compiles brought back.
+func Brought(record string, m sources.Manifest) (names []string, err error) {
+	known, err := readBrought(record)
+	for _, e := range m {
+		if sum := known[e.Path]; sum != "" && sum == hex.EncodeToString(e.Sum[:]) {
+			names = append(names, e.Path)
+		}
+	}
+	return names, err
 }
 
 // readBrought reads a record; one that is not there, or damaged, is empty.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -55,6 +56,31 @@ type Entry struct {
 // A Manifest is the content of a tree's sources in canonical order: sorted by
 // path as bytes, which puts parents before what is in them, and no path twice.
 type Manifest []Entry
+
+// Without returns the manifest without some files, and without the directories in
+// which there is nothing else.
+func (m Manifest) Without(files []string) Manifest {
+	gone := make(map[string]bool, len(files))
+	for _, f := range files {
+		gone[f] = true
+	}
+	left, emptied := map[string]int{}, map[string]bool{} // by directory
+	for _, e := range m {
+		left[path.Dir(e.Path)]++
+	}
+	var list Manifest
+	for _, e := range slices.Backward(m) { // what is in a directory before itself
+		if gone[e.Path] || e.Kind == Dir && emptied[e.Path] {
+			dir := path.Dir(e.Path)
+			left[dir]--
+			emptied[dir] = left[dir] == 0
+			continue
+		}
+		list = append(list, e)
+	}
+	slices.Reverse(list)
+	return list
+}
 
 // Digest returns that of the manifest's encoding: equal for equal content,
 // whatever the times, owners and exact permissions of the files.

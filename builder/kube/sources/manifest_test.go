@@ -157,3 +157,18 @@ func FuzzUnmarshalManifest(f *testing.F) {
 		}
 	})
 }
+
+func TestWithout(t *testing.T) {
+	m := Manifest{
+		{Path: "a", Kind: Dir}, {Path: "a/b", Kind: Dir}, {Path: "a/b/made.go", Kind: File},
+		{Path: "c", Kind: Dir}, {Path: "c/made.go", Kind: File}, {Path: "c/real.go", Kind: File},
+		{Path: "empty", Kind: Dir},
+	}
+	var left []string
+	for _, e := range m.Without([]string{"a/b/made.go", "c/made.go", "nowhere"}) {
+		left = append(left, e.Path)
+	}
+	if want := []string{"c", "c/real.go", "empty"}; !slices.Equal(left, want) {
+		t.Errorf("what is left: %q, not %q", left, want)
+	}
+}
