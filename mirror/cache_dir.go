@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"time"
 
 	"github.com/containers/image/v5/manifest"
@@ -45,80 +46,60 @@ type cacheDir struct {
 	image *files.Dir // that of the blobs
 }
 
+// blobs returns the path, below the place's directory, of the one that a cache's blobs
+// lie in.
+func (p CachePlace) blobs(tag string) string {
+	if p.transport == transportDir {
+		return tag
+	}
+	return path.Join(imgspecv1.ImageBlobsDir, digest.SHA256.String())
+}
+
 // openCacheDir opens the directory to read one cache.
-func openCacheDir(place CachePlace, tag string) (_ *cacheDir, err error) {
-	none := &NoCacheError{Place: place, Tag: tag}
-	top, err := files.OpenDir(place.dir)
+func openCacheDir(place CachePlace, tag string) (*cacheDir, error) {
+	d, err := newCacheDir(place, tag, func(top *files.Root) (*files.Dir, error) { return top.Dir(place.blobs(tag)) })
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, none
+		return nil, &NoCacheError{Place: place, Tag: tag}
 	}
-	if err != nil {
-		return nil, err
-	}
-	d := &cacheDir{place: place, tag: tag, top: top}
-	if d.image, err = d.blobs(); errors.Is(err, fs.ErrNotExist) {
-		err = none
-	}
-	if err != nil {
-		return nil, errors.Join(err, top.Close())
-	}
-	return d, nil
-}
-
-// blobs opens the directory that blobs lie in.
-func (d *cacheDir) blobs() (*files.Dir, error) {
-	if d.place.transport == transportDir {
-		return d.top.Dir(d.tag)
-	}
-	return inDir(d.top, imgspecv1.ImageBlobsDir, func(blobs *files.Dir) (*files.Dir, error) {
-		return blobs.Dir(digest.SHA256.String())
-	})
-}
-
-// inDir opens a directory, and something in it.
-func inDir(d *files.Dir, name string, open func(*files.Dir) (*files.Dir, error)) (*files.Dir, error) {
-	between, err := d.Dir(name)
-	if err != nil {
-		return nil, err
-	}
-	defer between.Close()
-	return open(between)
+	return d, err
 }
 
 // makeCacheDir opens the directory to write one cache. What is missing is made.
-func makeCacheDir(place CachePlace, tag string) (_ *cacheDir, err error) {
+func makeCacheDir(place CachePlace, tag string) (*cacheDir, error) {
 	if err := os.MkdirAll(place.dir, 0o755); err != nil {
 		return nil, err
 	}
-	top, err := files.OpenDir(place.dir)
+	d, err := newCacheDir(place, tag, func(top *files.Root) (*files.Dir, error) {
+		return top.MakeDirs(place.blobs(tag), files.Self())
+	})
 	if err != nil {
 		return nil, err
 	}
-	d := &cacheDir{place: place, tag: tag, top: top}
-	if place.transport == transportDir {
-		d.image, err = top.MakeDir(tag, files.Self())
-	} else {
-		var between *files.Dir
-		if between, err = top.MakeDir(imgspecv1.ImageBlobsDir, files.Self()); err == nil {
-			d.image, err = between.MakeDir(digest.SHA256.String(), files.Self())
-			err = errors.Join(err, between.Close())
-		}
-	}
-	if err == nil {
-		err = d.image.RemoveUnfinished()
-	}
-	if err != nil {
+	if err := d.image.RemoveUnfinished(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-func (d *cacheDir) Close() error {
-	err := d.top.Close()
-	if d.image != nil {
-		err = errors.Join(err, d.image.Close())
+// newCacheDir opens a place's directory, and with blobs the one in it.
+func newCacheDir(place CachePlace, tag string, blobs func(*files.Root) (*files.Dir, error)) (_ *cacheDir, err error) {
+	root, err := files.OpenRoot(place.dir)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	defer func() { err = errors.Join(err, root.Close()) }()
+	d := &cacheDir{place: place, tag: tag}
+	if d.top, err = root.Dir("."); err != nil {
+		return nil, err
+	}
+	if d.image, err = blobs(root); err != nil {
+		return nil, errors.Join(err, d.top.Close())
+	}
+	return d, nil
+}
+
+func (d *cacheDir) Close() error {
+	return errors.Join(d.top.Close(), d.image.Close())
 }
 
 // manifest reads the cache's manifest. Where there is none the error is a
