@@ -169,8 +169,12 @@ func (c *compilation) prepare() (mounts []kube.Mount, cold string, err error) {
 		mounts = append(tree, mounts...)
 	}
 	c.wanted = make([]func(string) bool, len(r.Outputs))
+	var programs objects.Programs // another command is asked for nothing by name
+	if c.own() {
+		programs = c.state.Programs()
+	}
 	for i, o := range r.Outputs {
-		if c.wanted[i], err = c.wants(c.state.Staging(o)); err != nil {
+		if c.wanted[i], err = c.wants(c.state.Staging(o), programs); err != nil {
 			return nil, "", err
 		}
 	}
@@ -316,20 +320,15 @@ func isOutput(r kube.Recipe, m kube.Mount) bool {
 
 // wants says which files of a staging directory are to be published: those
 // this command made, and the programs that were asked for. Others may be older
-// than what is published by now, with other flags; nil is all.
-func (c *compilation) wants(staging string) (func(file string) bool, error) {
+// than what is published by now, with other flags: so may copies of kept programs.
+// nil is all.
+func (c *compilation) wants(staging string, programs objects.Programs) (func(file string) bool, error) {
 	if c.own() && len(c.Plan.Programs) == 0 {
 		return nil, nil
 	}
 	watched, err := output.Watch(staging)
 	if err != nil {
 		return nil, err
-	}
-	var programs objects.Programs // another command is asked for nothing by name
-	if c.own() {
-		if programs, err = c.state.Programs(); err != nil {
-			return nil, err
-		}
 	}
 	return func(file string) bool {
 		name := strings.TrimSuffix(filepath.Base(file), ".exe")

@@ -1,10 +1,10 @@
 package objects
 
 import (
-	"errors"
-	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/kbuild/kbuild/storage/files"
@@ -13,34 +13,22 @@ import (
 // Programs are kept programs, by their paths on the host, as they were at a time.
 type Programs map[string]files.Stamp
 
-// Programs returns the programs that are kept, in whatever bin directory: the tree's
-// scripts put them into an output directory where that does not have them, whichever
-// were asked for. A state that was copied from another tree's has that one's.
-func (s *State) Programs() (Programs, error) {
+// Programs returns the programs that are kept, in whatever bin directory, after
+// [State.Prepare]: the tree's scripts put them into an output directory where that does
+// not have them, whichever were asked for. A state that was copied from another tree's
+// has that one's.
+func (s *State) Programs() Programs {
 	found := Programs{}
 	for _, container := range s.recipe.Persistent {
-		root := s.kept(container)
-		err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-			if errors.Is(err, fs.ErrNotExist) && p == root {
-				return nil
+		for name, held := range s.held {
+			rest, ok := strings.CutPrefix(name, "kept/"+escape(container)+"/")
+			dirs := strings.Split(path.Dir(rest), "/")
+			if ok && slices.Contains(dirs, "bin") && !slices.Contains(dirs, "pkg") && !slices.Contains(dirs, "src") {
+				found[filepath.Join(s.dir, name)] = held.Stamp
 			}
-			if err != nil {
-				return err
-			}
-			if d.IsDir() && (d.Name() == "pkg" || d.Name() == "src") {
-				return fs.SkipDir
-			}
-			if !d.Type().IsRegular() || !strings.Contains(p[len(root):], "/bin/") {
-				return nil
-			}
-			found[p], err = files.StampOf(p)
-			return err
-		})
-		if err != nil {
-			return nil, err
 		}
 	}
-	return found, nil
+	return found
 }
 
 // Placed reports whether a file is a copy of a kept program that nothing wrote to since:

@@ -25,9 +25,14 @@ func TestPrograms(t *testing.T) {
 	write(filepath.Join(kept, "local/bin/kubectl"), "kubectl")
 	proxy := write(filepath.Join(kept, "local/bin/linux_arm/kube-proxy"), "proxy")
 	write(filepath.Join(kept, "pkg/bin/kubelet"), "kubelet")
-	programs, err := s.Programs()
-	if err != nil || len(programs) != 2 {
-		t.Fatalf("%v, %v", programs, err)
+	held, err := filesOf(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.held = takeInventory(s.dir, held, nil)
+	programs := s.Programs()
+	if len(programs) != 2 {
+		t.Fatal(programs)
 	}
 	out := t.TempDir()
 	if !programs.Placed(write(filepath.Join(out, "kubectl"), "kubectl")) {
