@@ -44,7 +44,7 @@ func (c *compilation) writeCache(ctx context.Context) {
 	case ctx.Err() != nil:
 	case err != nil:
 		c.warnOf(CacheUnused{err}, StepCache, "%s; nothing is written", withoutCache(err))
-	case written.New == 0 && !written.Changed:
+	case !written.Changed:
 		c.done(StepCache, start, "%s has all of this already", place)
 	default:
 		c.done(StepCache, start, "%d objects written to %s, %s of them new",

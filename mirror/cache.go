@@ -159,10 +159,7 @@ func (e *NoCacheError) Error() string {
 }
 
 // CacheMovedError reports that somebody else wrote a cache since it was read.
-type CacheMovedError struct {
-	own
-	Has digest.Digest // "" for none
-}
+type CacheMovedError struct{ own }
 
 func (e *CacheMovedError) Error() string { return "somebody else wrote it meanwhile" }
 

@@ -188,7 +188,7 @@ func (d *cacheDir) commit(ctx context.Context, content []byte, before digest.Dig
 	if err == nil {
 		var has digest.Digest
 		if has, _, err = readCacheManifest(was, ""); err == nil && has != before {
-			return &CacheMovedError{Has: has}
+			return &CacheMovedError{}
 		}
 	}
 	if err != nil {

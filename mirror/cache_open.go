@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync/atomic"
 
 	"github.com/containers/image/v5/docker/reference"
@@ -285,5 +284,5 @@ func (l *cacheLayer) Close() error { return l.body.Close() }
 // IsCacheTag reports whether a tag is one that a cache may have: no path, and
 // nothing that is hidden in a directory.
 func IsCacheTag(tag string) bool {
-	return reference.TagRegexp.FindString(tag) == tag && tag != "" && !strings.HasPrefix(tag, ".")
+	return reference.TagRegexp.FindString(tag) == tag && tag != ""
 }

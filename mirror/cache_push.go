@@ -200,7 +200,7 @@ func (p *cachePush) unmoved(ctx context.Context, source Source) error {
 	}
 	defer c.Close() //nolint:errcheck // nothing was written
 	if c.Digest != p.before && c.Digest != digest.FromBytes(p.manifest) {
-		return &CacheMovedError{Has: c.Digest}
+		return &CacheMovedError{}
 	}
 	return nil
 }

@@ -164,7 +164,7 @@ func TestCache(t *testing.T) {
 		}
 		var moved *mirror.CacheMovedError
 		_, err = mirror.PushCache(context.Background(), p, cacheTag, []mirror.CacheLayer{table}, first, quick)
-		if !errors.As(err, &moved) || moved.Has != second {
+		if !errors.As(err, &moved) {
 			t.Errorf("after somebody else: %v", err)
 		}
 		if d, _, err = readCache(p, quick); err != nil || d != second {

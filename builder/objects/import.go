@@ -29,8 +29,6 @@ type ImportOptions struct {
 // Imported is what [State.Import] took over.
 type Imported struct {
 	Objects int
-	Bytes   int64 // of the objects
-	Read    int64 // of the layers
 	// Damaged lists objects that were left out because they are not what the table
 	// says.
 	Damaged []string
@@ -67,13 +65,11 @@ func (s *State) Import(
 		return Imported{}, err
 	}
 	failed := u.read(ctx, open)
-	done.Read, done.Damaged = u.bytesRead, u.damaged
+	done.Damaged = u.damaged
 	if err := s.begin(u, o); err != nil {
 		return done, errors.Join(failed, err)
 	}
-	for _, name := range u.whole {
-		done.Objects, done.Bytes = done.Objects+1, done.Bytes+u.held[name].Size
-	}
+	done.Objects = len(u.whole)
 	return done, failed
 }
 

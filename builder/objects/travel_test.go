@@ -129,7 +129,7 @@ func TestTravel(t *testing.T) {
 			}
 			shelf.pushed(first, travelling)
 			second, state, done := shelf.imported(test.now, test.v)
-			if done.Read == 0 || done.Bytes == 0 || done.Damaged != nil {
+			if done.Objects == 0 || shelf.read == 0 || done.Damaged != nil {
 				t.Errorf("imported %+v", done)
 			}
 			if cold := second.runIn(state, test.now, test.v, false); cold != test.cold {
@@ -446,7 +446,7 @@ func BenchmarkImport(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if done, err := to.Import(b.Context(), e.Table, open, ImportOptions{}); err != nil || done.Bytes < 32<<20 {
+		if done, err := to.Import(b.Context(), e.Table, open, ImportOptions{}); err != nil || done.Objects < 64 {
 			b.Fatal(done, err)
 		}
 		to.Close()

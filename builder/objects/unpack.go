@@ -29,10 +29,9 @@ type unpacker struct {
 	files map[int]*partial // objects that are begun
 	open  []int            // those with an open file, the one opened last at the end
 
-	held      inventory // what is whole
-	whole     []string  // the same, in the order in which it was
-	damaged   []string
-	bytesRead int64
+	held    inventory // what is whole
+	whole   []string  // the same, in the order in which it was
+	damaged []string
 }
 
 type place struct {
@@ -132,7 +131,7 @@ func (u *unpacker) readPack(
 			err = e
 		}
 	}()
-	read, err := p.Read(ctx, stored, func(chunk int, data []byte) (bool, error) {
+	return p.Read(ctx, stored, func(chunk int, data []byte) (bool, error) {
 		places := u.places[u.starts[first+chunk]:u.starts[first+chunk+1]]
 		for _, at := range places {
 			if err := u.write(int(at.object), at.offset, data); err != nil {
@@ -144,8 +143,6 @@ func (u *unpacker) readPack(
 		}
 		return wanted > 0 || chunk == len(p.Chunks)-1, nil
 	})
-	u.bytesRead += read
-	return err
 }
 
 // makeEmpty makes the files that have no chunks.

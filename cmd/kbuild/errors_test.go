@@ -193,7 +193,7 @@ func mirrorErrors(registry mirror.Source, want reference.Named, cause error, sum
 		&mirror.FormError{Form: "an OCI archive", Path: "/x.tar"}, &mirror.FormError{Form: "an OCI archive", Rootfs: true, Path: "/x.tar"},
 		&mirror.ExistsError{Path: "/x.tar", Problem: "exists and is not a regular file"},
 		&mirror.VersionError{File: mirror.LockFile, Has: "2", Knows: "1"}, &mirror.StoreSourceError{},
-		&mirror.NoCacheError{Tag: "kbuild-default-0"}, &mirror.CacheMovedError{Has: "sha256:0"},
+		&mirror.NoCacheError{Tag: "kbuild-default-0"}, &mirror.CacheMovedError{},
 		&mirror.CacheLayerError{Digest: "sha256:0"},
 		&mirror.SpaceError{Dir: "/store", Need: 655e6, Free: 200e6}, &mirror.SpaceError{Dir: "/store", Inodes: true},
 		// More than any host can give, so that the hint is the same on each.

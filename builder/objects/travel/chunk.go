@@ -6,13 +6,13 @@ import (
 )
 
 // The sizes of chunks in bytes. The last chunk of an object may have fewer than
-// MinChunk. They decide, with the table of [gear], where objects are cut, so that a
+// minChunk. They decide, with the table of [gear], where objects are cut, so that a
 // change of them makes every chunk a new one.
 const (
-	MinChunk = 4 << 10
+	minChunk = 4 << 10
 	MaxChunk = 64 << 10
 	// cutBits is how many bits of the hash say where to cut: on average 16 KB after
-	// the first MinChunk.
+	// the first minChunk.
 	cutBits = 14
 )
 
@@ -32,11 +32,11 @@ func IDOf(chunk []byte) ID {
 // is in and no other. Data holds at least [MaxChunk] bytes, or all there are.
 func Cut(data []byte) int {
 	n := min(len(data), MaxChunk)
-	if n <= MinChunk {
+	if n <= minChunk {
 		return n
 	}
 	var hash uint64
-	for i := MinChunk; i < n; i++ {
+	for i := minChunk; i < n; i++ {
 		// Of the bits of a gear hash the highest depend on the most bytes, 64.
 		if hash = hash<<1 + gear[data[i]]; hash>>(64-cutBits) == 0 {
 			return i + 1

@@ -236,13 +236,6 @@ func (e *erring) explain(err error) error {
 	return &InvalidError{err}
 }
 
-// read returns how many bytes were read.
-func (e *erring) read() int64 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.n
-}
-
 // An Opener opens a layer as it is stored. That the layer has the wrong digest is an
 // error at its end.
 type Opener func(context.Context, Layer) (io.ReadCloser, error)
@@ -285,13 +278,13 @@ func (p *PackWriter) Abort() error { return p.w.abort() }
 
 // Read reads a pack from a layer as it is stored, and calls use with each of its
 // chunks, counted from the first, until it returns false or an error. A chunk is good
-// until use returns. Read is the number of bytes of the layer.
-func (p *Pack) Read(ctx context.Context, stored io.Reader, use func(chunk int, data []byte) (more bool, err error)) (
-	read int64, err error,
-) {
+// until use returns.
+func (p *Pack) Read(
+	ctx context.Context, stored io.Reader, use func(chunk int, data []byte) (more bool, err error),
+) error {
 	r, err := newLayerReader(p.Layer, stored)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	more, buffer := true, make([]byte, MaxChunk)
 	for i := 0; i < len(p.Chunks) && more && err == nil; i++ {
@@ -311,5 +304,5 @@ func (p *Pack) Read(ctx context.Context, stored io.Reader, use func(chunk int, d
 		// What follows is of no use, and neither is a layer of the wrong digest.
 		_, err = io.Copy(io.Discard, r.in)
 	}
-	return r.in.read(), err
+	return err
 }

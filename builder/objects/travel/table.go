@@ -19,12 +19,6 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// MediaType is the type of a layer, table or pack.
-const MediaType = "application/vnd.oci.image.layer.v1.tar+zstd"
-
-// ArtifactType is what an image of such layers is besides an ordinary one.
-const ArtifactType = "application/vnd.kbuild.state.v1"
-
 // A Layer is one blob of the image.
 type Layer struct {
 	Digest digest.Digest // as it is stored
@@ -76,7 +70,7 @@ type Chunk struct {
 
 // An Object is one file.
 type Object struct {
-	// Path is clean, and below one of [Roots], or it is [Record].
+	// Path is clean, and below "kept" or "out", or it is [Record].
 	Path string
 	Size int64
 	Sum  [sha256.Size]byte
@@ -133,8 +127,8 @@ func (t *Table) Layers() []Layer {
 // Record is the path of the file that says what the others were compiled from.
 const Record = "compiled-from"
 
-// Roots are the directories below which objects lie.
-var Roots = []string{"kept", "out"}
+// roots are the directories below which objects lie.
+var roots = []string{"kept", "out"}
 
 // What a table may say at most, so that a stranger's takes less than 200 MB of memory.
 // A table of Kubernetes' five largest programs has 15,000 objects in 150,000 chunks, of
@@ -146,8 +140,8 @@ const (
 	maxTargets = 64
 	// maxTable is the size of a table that is not compressed, in bytes.
 	maxTable = 32 << 20
-	// MaxBytes is the size of all objects together.
-	MaxBytes = 16 << 30
+	// maxBytes is the size of all objects together.
+	maxBytes = 16 << 30
 	// MaxName is the length of a path, and of a target's name.
 	MaxName = 4096
 	// MaxPacks is the number of packs. With the table they are as many layers as an
@@ -202,7 +196,7 @@ func (t *Table) check() error {
 		if err := o.check(before, sizes); err != nil {
 			return fmt.Errorf("object %.200q: %w", o.Path, err)
 		}
-		if total += o.Size; total > MaxBytes {
+		if total += o.Size; total > maxBytes {
 			return errors.New("the objects are larger than any state")
 		}
 		before = o.Path
@@ -271,8 +265,8 @@ func (o *Object) check(before string, sizes []uint32) error {
 }
 
 // maxRefs is how many chunks an object of a size has at most: all but its last have
-// [MinChunk] bytes.
-func maxRefs(size int64) int { return int(min((size+MinChunk-1)/MinChunk, maxChunks)) }
+// minChunk bytes.
+func maxRefs(size int64) int { return int(min((size+minChunk-1)/minChunk, maxChunks)) }
 
 // validPath reports whether p is a clean path below one of the roots, or the record.
 func validPath(p string) bool {
@@ -280,6 +274,6 @@ func validPath(p string) bool {
 		return true
 	}
 	root, rest, ok := strings.Cut(p, "/")
-	return ok && rest != "" && (root == Roots[0] || root == Roots[1]) && len(p) <= MaxName &&
+	return ok && rest != "" && (root == roots[0] || root == roots[1]) && len(p) <= MaxName &&
 		path.Clean(p) == p && strings.IndexByte(p, 0) < 0
 }

@@ -27,13 +27,13 @@ func smallTable() *Table {
 	return &Table{
 		Key: []byte("key"), Generation: 7, Cold: time.Minute,
 		Packs: []Pack{
-			{layerOf("first"), []Chunk{{1, MinChunk}, {2, MaxChunk}, {3, 5}}},
+			{layerOf("first"), []Chunk{{1, minChunk}, {2, MaxChunk}, {3, 5}}},
 			{layerOf("second"), []Chunk{{4, 6}}},
 		},
 		Objects: []Object{
 			{Path: Record, Size: 6, Chunks: []uint32{3}, Used: 7},
 			{Path: "kept/a/" + hex.EncodeToString(sum[:]) + "-d", Size: 6, Sum: sum, Chunks: []uint32{3}, Used: 6},
-			{Path: "kept/b/b.a", Size: MinChunk + MaxChunk + 5, Sum: sum, Time: 1234567890, Chunks: []uint32{0, 1, 2}},
+			{Path: "kept/b/b.a", Size: minChunk + MaxChunk + 5, Sum: sum, Time: 1234567890, Chunks: []uint32{0, 1, 2}},
 			{Path: "kept/b/empty", Sum: sha256.Sum256(nil), Time: 1},
 			{Path: "out/x/kubelet", Size: MaxChunk + 6, Exec: true, Time: 3, Chunks: []uint32{1, 3}},
 		},
@@ -145,11 +145,11 @@ func TestTableIsBounded(t *testing.T) {
 	var chunks []Chunk
 	var all []uint32
 	for i := range uint32(1000) {
-		chunks, all = append(chunks, Chunk{ID(i), MinChunk}), append(all, i)
+		chunks, all = append(chunks, Chunk{ID(i), minChunk}), append(all, i)
 	}
 	table.Packs = []Pack{{layerOf("x"), chunks}}
 	for i := range 3000 { // three million chunks in 50 KB
-		table.Objects = append(table.Objects, Object{Path: "kept/" + string(rune(0x10000+i)), Size: 1000 * MinChunk, Chunks: all})
+		table.Objects = append(table.Objects, Object{Path: "kept/" + string(rune(0x10000+i)), Size: 1000 * minChunk, Chunks: all})
 	}
 	table.Targets = nil
 	data, err := table.encode()
@@ -207,41 +207,41 @@ func TestPack(t *testing.T) {
 	if err != nil || digest.FromBytes(stored) != p.Layer.Digest || int64(len(stored)) != p.Layer.Size {
 		t.Fatal(err, p.Layer)
 	}
-	read := func(p Pack, r io.Reader, most int) (int, int64, error) {
+	read := func(p Pack, r io.Reader, most int) (int, error) {
 		next := 0
-		n, err := p.Read(t.Context(), r, func(i int, data []byte) (bool, error) {
+		err := p.Read(t.Context(), r, func(i int, data []byte) (bool, error) {
 			if i != next || !bytes.Equal(data, chunks[i]) || IDOf(data) != p.Chunks[i].ID {
 				t.Errorf("chunk %d is another", i)
 			}
 			next++
 			return next < most, nil
 		})
-		return next, n, err
+		return next, err
 	}
-	if n, size, err := read(p, bytes.NewReader(stored), 1000); n != 100 || size != p.Layer.Size || err != nil {
-		t.Errorf("%d chunks of %d bytes, %v", n, size, err)
+	if n, err := read(p, bytes.NewReader(stored), 1000); n != 100 || err != nil {
+		t.Errorf("%d chunks, %v", n, err)
 	}
-	if n, _, err := read(p, bytes.NewReader(stored), 3); n != 3 || err != nil {
+	if n, err := read(p, bytes.NewReader(stored), 3); n != 3 || err != nil {
 		t.Errorf("%d of 3 chunks, %v", n, err)
 	}
 	var invalid *InvalidError
-	if _, _, err := read(p, bytes.NewReader(stored[:len(stored)-100]), 1000); !errors.As(err, &invalid) {
+	if _, err := read(p, bytes.NewReader(stored[:len(stored)-100]), 1000); !errors.As(err, &invalid) {
 		t.Errorf("of a short layer: %v", err)
 	}
-	if _, _, err := read(p, bytes.NewReader(append(bytes.Clone(stored), 0)), 1000); !errors.As(err, &invalid) {
+	if _, err := read(p, bytes.NewReader(append(bytes.Clone(stored), 0)), 1000); !errors.As(err, &invalid) {
 		t.Errorf("of a long layer: %v", err)
 	}
 	broken := errors.New("broken")
-	if _, _, err := read(p, io.MultiReader(bytes.NewReader(stored[:len(stored)/2]), failing{broken}), 1000); !errors.Is(err, broken) {
+	if _, err := read(p, io.MultiReader(bytes.NewReader(stored[:len(stored)/2]), failing{broken}), 1000); !errors.Is(err, broken) {
 		t.Errorf("of a reader that fails: %v", err)
 	}
 	// The error of a reader that checks a digest comes with the end.
-	if _, _, err := read(p, io.MultiReader(bytes.NewReader(stored), failing{broken}), 1000); !errors.Is(err, broken) {
+	if _, err := read(p, io.MultiReader(bytes.NewReader(stored), failing{broken}), 1000); !errors.Is(err, broken) {
 		t.Errorf("of a reader that fails at the end: %v", err)
 	}
 	longer := p
 	longer.Chunks = append(longer.Chunks[:100:100], Chunk{1, 1})
-	if n, _, err := read(longer, bytes.NewReader(stored), 1000); n != 100 || !errors.As(err, &invalid) {
+	if n, err := read(longer, bytes.NewReader(stored), 1000); n != 100 || !errors.As(err, &invalid) {
 		t.Errorf("of a pack that should be longer: %d, %v", n, err)
 	}
 }
@@ -312,7 +312,7 @@ func TestCut(t *testing.T) {
 		ids := map[ID]bool{}
 		for len(data) > 0 {
 			n := Cut(data)
-			if n > MaxChunk || n < MinChunk && n < len(data) || n == 0 {
+			if n > MaxChunk || n < minChunk && n < len(data) || n == 0 {
 				t.Fatalf("a chunk of %d bytes", n)
 			}
 			ids[IDOf(data[:n])] = true
