@@ -40,23 +40,26 @@ func (a *app) cachesOf(set *pflag.FlagSet) (c builder.Caches, err error) {
 	if set.Lookup("cache-from") == nil {
 		return c, nil
 	}
-	from, to := a.caches.from, a.caches.to
+	// An error names what was read.
+	from, fromName, to, toName := a.caches.from, "--cache-from", a.caches.to, "--cache-to"
 	if !set.Changed("cache-from") {
+		fromName = cacheFromVariable
 		from = strings.FieldsFunc(os.Getenv(cacheFromVariable), func(r rune) bool { return r == ' ' || r == ',' })
 	}
 	for _, text := range from {
 		place, err := mirror.ParseCachePlace(text)
 		if err != nil {
-			return c, &usageError{fmt.Errorf("--cache-from: %w", err)}
+			return c, &usageError{fmt.Errorf("%s: %w", fromName, err)}
 		}
 		c.From = append(c.From, place)
 	}
 	if !set.Changed("cache-to") {
+		toName = cacheToVariable
 		to = strings.TrimSpace(os.Getenv(cacheToVariable))
 	}
 	if to != "" || set.Changed("cache-to") {
 		if c.To, err = mirror.ParseCachePlace(to); err != nil {
-			return c, &usageError{fmt.Errorf("--cache-to: %w", err)}
+			return c, &usageError{fmt.Errorf("%s: %w", toName, err)}
 		}
 	}
 	for _, name := range a.caches.trustFrom {
