@@ -29,13 +29,14 @@ func (e Entry) Kind() fs.FileMode {
 	return fs.ModeIrregular
 }
 
-// Entries lists the directory in order of the names.
+// Entries lists the directory in order of the names. One that was removed since it was
+// opened has none, see getdents(2) on ENOENT.
 func (d *Dir) Entries() ([]Entry, error) {
 	if _, err := d.f.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
 	names, err := d.f.Readdirnames(-1)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	slices.Sort(names)
