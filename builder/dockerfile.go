@@ -111,6 +111,7 @@ func dockerfileInside(ctx context.Context, w *worker, o dockerfileOrder) (status
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	store.MakeFor(o.Dockerfile.Tree)
 	o.Dockerfile.Log = w.files[0]
 	var r dockerfileResult
 	if r.ID, err = container.RunDockerfile(ctx, store, o.Dockerfile); err != nil {

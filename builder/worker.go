@@ -176,6 +176,7 @@ func (w *worker) inTreeStore(
 		if err := container.RemoveLeftovers(store, plan.treeDir().ID()); err != nil {
 			return err
 		}
+		store.MakeFor(plan.treeDir().ID())
 		w.Mark("store opened")
 		return do(store)
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
 	cstorage "github.com/containers/storage"
@@ -22,8 +23,12 @@ type guarded struct {
 	cstorage.Store
 	// root is the store's directory, run that for what lasts until the next boot.
 	root, run string
-	broken atomic.Pointer[BrokenError]
-	spent  atomic.Bool // the reserve was given up
+	broken    atomic.Pointer[BrokenError]
+	spent     atomic.Bool // the reserve was given up
+	// maker is for whom images are made, see [Store.MakeFor], and making are the
+	// interim names of those that have no other yet, by the images' ids.
+	maker  string
+	making sync.Map
 }
 
 // BrokenError says that the store cannot be used any longer, and why.
@@ -119,7 +124,7 @@ func (g *guarded) CreateImage(
 	id string, names []string, layer string, metadata string, options *cstorage.ImageOptions,
 ) (*cstorage.Image, error) {
 	return one(g, func() (*cstorage.Image, error) {
-		return g.Store.CreateImage(id, names, layer, metadata, options)
+		return g.createNamed(id, names, layer, metadata, options)
 	})
 }
 
@@ -275,7 +280,7 @@ func (g *guarded) SetNames(id string, names []string) error {
 }
 
 func (g *guarded) AddNames(id string, names []string) error {
-	return g.call(func() error { return g.Store.AddNames(id, names) })
+	return g.call(func() error { return g.addNames(id, names) })
 }
 
 func (g *guarded) RemoveNames(id string, names []string) error {

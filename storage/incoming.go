@@ -14,6 +14,8 @@ import (
 const (
 	incomingLock = "kbuild-incoming.lock"
 	incomingDir  = "kbuild-incoming-"
+	// incomingOwner has the images that are on their way, see [Store.MakeFor].
+	incomingOwner = "incoming"
 )
 
 // Incoming is the right to bring images into a store, which one process at a
@@ -26,20 +28,22 @@ type Incoming struct {
 	// Waited says that another process had the right before.
 	Waited bool
 
-	lock *os.File
+	lock  *os.File
+	store *guarded
+	maker string // before
 }
 
 // OpenIncoming takes the right to bring images into the store. While another
 // process has it, waiting is called once, and OpenIncoming waits until ctx ends.
 // The right ends with the process, however it ends; what a killed one left in
-// its directory is removed here.
+// its directory, and images that it did not name, are removed here.
 func (s *Store) OpenIncoming(ctx context.Context, waiting func()) (*Incoming, error) {
 	path := filepath.Join(s.Root(), incomingLock)
 	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the store: %w", err)
 	}
-	in := &Incoming{lock: lock}
+	in := &Incoming{lock: lock, store: s.store, maker: s.store.maker}
 	err = files.Lock(ctx, lock, func() {
 		in.Waited = true
 		if waiting != nil {
@@ -54,9 +58,10 @@ func (s *Store) OpenIncoming(ctx context.Context, waiting func()) (*Incoming, er
 		lock.Close()
 		return nil, fmt.Errorf("make room for incoming images: %w", err)
 	}
-	if err := s.BeginLayers(); err != nil {
+	if err := errors.Join(s.RemoveInterim(incomingOwner), s.BeginLayers()); err != nil {
 		return nil, errors.Join(err, in.Close())
 	}
+	s.store.maker = incomingOwner
 	return in, nil
 }
 
@@ -90,6 +95,7 @@ func (in *Incoming) prepare(root string) error {
 
 // Close removes the directory and gives the right back.
 func (in *Incoming) Close() error {
+	in.store.maker = in.maker
 	err := os.RemoveAll(in.Dir)
 	if err == nil {
 		err = in.lock.Truncate(0)

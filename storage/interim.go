@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/containers/image/v5/docker/reference"
+	cstorage "github.com/containers/storage"
 )
 
 // An image that has no name is anybody's to remove: "podman image prune" does.
@@ -40,6 +41,40 @@ func (s *Store) dropInterim(id string) error {
 		return nil
 	}
 	return s.store.RemoveNames(id, names)
+}
+
+// MakeFor says for whom images are made from now on, such as the id of a tree. The
+// library makes an image first and names it then (Commit in storage_dest.go of
+// containers/image): between the two it has an interim name of that owner.
+func (s *Store) MakeFor(owner string) { s.store.maker = owner }
+
+// createNamed is CreateImage, with an interim name where there is no other.
+func (g *guarded) createNamed(
+	id string, names []string, layer, metadata string, options *cstorage.ImageOptions,
+) (*cstorage.Image, error) {
+	if len(names) > 0 || g.maker == "" {
+		return g.Store.CreateImage(id, names, layer, metadata, options)
+	}
+	interim, err := InterimName(g.maker)
+	if err != nil {
+		return nil, err
+	}
+	img, err := g.Store.CreateImage(id, []string{interim.String()}, layer, metadata, options)
+	if err == nil {
+		g.making.Store(img.ID, interim.String())
+	}
+	return img, err
+}
+
+// addNames is AddNames, after which an image has no need of the name from createNamed.
+func (g *guarded) addNames(id string, names []string) error {
+	if err := g.Store.AddNames(id, names); err != nil {
+		return err
+	}
+	if interim, ok := g.making.LoadAndDelete(id); ok {
+		return g.Store.RemoveNames(id, []string{interim.(string)})
+	}
+	return nil
 }
 
 // RemoveInterim removes the images that an owner began, and that never got names

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	cstorage "github.com/containers/storage"
 	"github.com/kbuild/kbuild/storage"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -47,6 +48,9 @@ func interim(root string) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := namedLater(s); err != nil {
+		return err
+	}
 	if err := s.AddNames(ids["mine2"], name); err != nil {
 		return err
 	}
@@ -60,4 +64,41 @@ func interim(root string) (err error) {
 	// The driver's directories may not be writable, so that only the store of a
 	// user gets them away again.
 	return errors.Join(s.Delete(ids[""]), s.Delete(ids["mine2"]))
+}
+
+// namedLater is what the library does: it makes an image, and names it then.
+func namedLater(s *storage.Store) error {
+	library := s.Unwrap()
+	s.MakeFor("mine")
+	defer s.MakeFor("")
+	for _, named := range []bool{true, false} {
+		img, err := library.CreateImage("", nil, "", "", &cstorage.ImageOptions{})
+		if err != nil {
+			return err
+		}
+		if len(img.Names) != 1 {
+			return fmt.Errorf("meanwhile it has the names %v", img.Names)
+		}
+		if named {
+			if err := library.AddNames(img.ID, []string{"localhost/y:1"}); err != nil {
+				return err
+			}
+		}
+		if err := s.RemoveInterim("mine"); err != nil {
+			return err
+		}
+		img, err = library.Image(img.ID)
+		switch {
+		case !named && err == nil:
+			return errors.New("one without a name is still there")
+		case !named:
+		case err != nil || len(img.Names) != 1 || img.Names[0] != "localhost/y:1":
+			return fmt.Errorf("%w: it should have its own name", err)
+		default:
+			if err := s.Delete(img.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
