@@ -81,18 +81,23 @@ func (s *started) gone(t *testing.T) {
 	until(t, "no process is left", func() bool { return s.processes(t) == "" })
 }
 
-func TestSignals(t *testing.T) {
-	long(t, "signals")
-	// Under nohup(1) SIGHUP is ignored, and SIGINT and SIGQUIT are in the background of
-	// a script, which kbuild would leave so: what a process has a handler for is at its
-	// default in the programs that it starts.
+// heedSignals has the programs that a test starts not ignore signals. Under nohup(1)
+// SIGHUP is ignored, and SIGINT and SIGQUIT are in the background of a script, which
+// kbuild would leave so: what a process has a handler for is at its default in the
+// programs that it starts.
+func heedSignals(t *testing.T) {
 	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
 		if signal.Ignored(s) {
 			handled := make(chan os.Signal, 1)
 			signal.Notify(handled, s)
-			defer signal.Stop(handled)
+			t.Cleanup(func() { signal.Stop(handled) })
 		}
 	}
+}
+
+func TestSignals(t *testing.T) {
+	long(t, "signals")
+	heedSignals(t)
 	w := smallWorld(t)
 	for _, isolation := range [][]string{nil, {"--isolation", "chroot"}} {
 		for _, test := range []struct {
@@ -137,6 +142,7 @@ func TestSignals(t *testing.T) {
 // TestTwoAtOnce: a second kbuild in a tree waits for the first, and says so.
 func TestTwoAtOnce(t *testing.T) {
 	long(t, "two builds at once")
+	heedSignals(t)
 	w := smallWorld(t)
 	tree := filepath.Join(t.TempDir(), "k")
 	if err := kubetest.Release12(tree, "v1.4.2-1"); err != nil {
