@@ -237,8 +237,14 @@ func runFull(ctx context.Context, s *soak) error {
 // runCorrupt spoils a file of what kbuild keeps for a tree that was built.
 func runCorrupt(ctx context.Context, s *soak) error {
 	return s.blows(ctx, func(p *power, t step, _ time.Duration) (string, error) {
-		if _, err := p.kbuild(ctx, everything(p)...); err != nil {
-			return "", err
+		built := [][]string{everything(p)}
+		if t.makes { // what the mirror has is another image
+			built = [][]string{t.args(p), alone(p)}
+		}
+		for _, args := range built {
+			if _, err := p.kbuild(ctx, args...); err != nil {
+				return "", err
+			}
 		}
 		var kept []string
 		err := filepath.WalkDir(filepath.Join(p.at, "store", "kbuild"), func(file string, d fs.DirEntry, err error) error {
