@@ -38,7 +38,11 @@ func SaveBundle(ctx context.Context, req SaveRequest, report Reporter) (status i
 		return 0, err
 	}
 	if req.DryRun {
-		c.say(StepBundle, "would write %s and kbuild itself into %s", c.tree.Recipe.BaseImage, req.File)
+		also := ""
+		if req.Cache {
+			also = ", what is kept of the tree's builds"
+		}
+		c.say(StepBundle, "would write %s%s and kbuild itself into %s", c.tree.Recipe.BaseImage, also, req.File)
 		return 0, nil
 	}
 	size, status, err := c.save(ctx, req, plan, lock)
@@ -56,7 +60,7 @@ func (req SaveRequest) build() Request {
 		Settings: req.Settings, Tree: req.Tree, Mirrors: req.Mirrors, Network: req.Network,
 		From: StepMirror, Until: StepMirror, Work: req.Work,
 	}
-	if req.Prove || req.Sources {
+	if req.Prove || req.Sources || req.Cache {
 		b.Until = StepCompile
 	}
 	return b
@@ -137,6 +141,13 @@ func (w *worker) save(ctx context.Context, store *storage.Store, o saveOrder) (e
 			return fmt.Errorf("bundle: %w", err)
 		}
 	}
+	if o.Cache {
+		cache, err := w.bundledCache(ctx, store, o, dir)
+		if err != nil {
+			return fmt.Errorf("bundle: %w", err)
+		}
+		what.Caches = []mirror.BundledCache{cache}
+	}
 	index, err := mirror.SaveBundle(ctx, store, w.files[1], what, opts)
 	if err != nil {
 		return fmt.Errorf("bundle: %w", err)
@@ -198,6 +209,9 @@ func loadInside(ctx context.Context, w *worker, req LoadRequest) (int, error) {
 		opts.Offline, opts.Progress = true, nil
 		loaded, err := mirror.LoadBundle(ctx, store, req.File, opts)
 		if err != nil {
+			return err
+		}
+		if err := w.offerCaches(req.File); err != nil {
 			return err
 		}
 		for _, l := range loaded {

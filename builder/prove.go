@@ -70,6 +70,13 @@ func (c *checker) proof(plan Plan, b *mirror.Bundle, bundle, dir string) (buildO
 	}
 	req := c.Request
 	req.Offline, req.Caches = true, Caches{}
+	if b.Index.Caches != nil {
+		place, err := mirror.ParseCachePlace("bundle:" + bundle)
+		if err != nil {
+			return buildOrder{}, err
+		}
+		req.Caches.From = []mirror.CachePlace{place}
+	}
 	req.Store = storage.Options{Root: filepath.Join(dir, "store"), Driver: c.Store.Driver}
 	req.CacheDir = filepath.Join(dir, "cache")
 	req.Mirrors.Sources, req.Mirrors.Frozen = []mirror.Source{source}, true

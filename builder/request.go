@@ -164,6 +164,8 @@ type SaveRequest struct {
 	Kbuild  string // the version of this kbuild
 	File    string // absolute
 	Sources bool   // the tree's sources go into it
+	// Cache puts into it what is kept of the tree's builds.
+	Cache bool
 	// Prove builds the targets from the bundle, before it gets its name.
 	Prove bool
 	Work  Work

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+	imgspecv1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // A bundle is a tar archive, described in docs/airgap.md: the index and its
@@ -42,6 +43,7 @@ var bundleDirs = [...]string{"blobs/", "blobs/sha256/"}
 
 const (
 	bundleVersion     = 1
+	bundleWithCaches  = 2        // the version of those that hold caches
 	longestBundleList = 16 << 20 // of the index, in bytes
 	largestMember     = 1 << 40  // in bytes; the sum of 2^22 of them is no overflow
 	tarBlock          = 512
@@ -55,6 +57,23 @@ type BundleIndex struct {
 	Kbuild  string         `json:"kbuild"`
 	Images  []BundleImage  `json:"images"`
 	Members []BundleMember `json:"members"` // sorted by name
+	// Caches are sorted by tag.
+	Caches []BundleCache `json:"caches,omitempty"`
+}
+
+// BundleCache is a cache as [PushCache] writes one.
+type BundleCache struct {
+	Tag      string        `json:"tag"`
+	Manifest digest.Digest `json:"manifest"`
+	Size     int64         `json:"size"` // of the manifest, in bytes
+}
+
+// versionFor returns the lowest version that has what the index says.
+func (i BundleIndex) versionFor() int {
+	if len(i.Caches) > 0 {
+		return bundleWithCaches
+	}
+	return bundleVersion
 }
 
 // BundleImage is one image, for one platform.
@@ -100,15 +119,18 @@ func ParseBundleIndex(data []byte) (BundleIndex, error) {
 	if err := json.Unmarshal(data, &head); err != nil {
 		return fail("%w", err)
 	}
-	if head.Version != bundleVersion {
+	if head.Version != bundleVersion && head.Version != bundleWithCaches {
 		return fail("%w", &VersionError{
-			File: bundleIndexName, Has: strconv.Itoa(head.Version), Knows: strconv.Itoa(bundleVersion),
+			File: bundleIndexName, Has: strconv.Itoa(head.Version), Knows: strconv.Itoa(bundleWithCaches),
 		})
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&index); err != nil {
 		return fail("%w", err)
+	}
+	if index.Version != index.versionFor() {
+		return fail("version %d is not that of what it holds", index.Version)
 	}
 	last := ""
 	for _, m := range index.Members {
@@ -137,6 +159,16 @@ func ParseBundleIndex(data []byte) (BundleIndex, error) {
 				return fail("image %s: digest %q: %w", i.Name, d, err)
 			}
 		}
+	}
+	last = ""
+	for _, c := range index.Caches {
+		if err := c.Manifest.Validate(); err != nil {
+			return fail("cache %q: digest %q: %w", c.Tag, c.Manifest, err)
+		}
+		if !IsCacheTag(c.Tag) || c.Tag <= last {
+			return fail("cache %q is out of order, duplicated or no cache", c.Tag)
+		}
+		last = c.Tag
 	}
 	return index, nil
 }
@@ -203,7 +235,7 @@ func copyContext(ctx context.Context, to io.Writer, from io.Reader) error {
 }
 
 // layoutIndex returns the index.json of the OCI image layout.
-func layoutIndex(images []BundleImage) ([]byte, error) {
+func layoutIndex(index BundleIndex) ([]byte, error) {
 	type descriptor struct {
 		MediaType   string            `json:"mediaType"`
 		Digest      digest.Digest     `json:"digest"`
@@ -214,10 +246,16 @@ func layoutIndex(images []BundleImage) ([]byte, error) {
 		SchemaVersion int          `json:"schemaVersion"`
 		Manifests     []descriptor `json:"manifests"`
 	}{SchemaVersion: 2}
-	for _, i := range images {
+	for _, i := range index.Images {
 		list.Manifests = append(list.Manifests, descriptor{
 			MediaType: i.MediaType, Digest: i.Digest, Size: i.Size,
-			Annotations: map[string]string{"org.opencontainers.image.ref.name": i.Name},
+			Annotations: map[string]string{imgspecv1.AnnotationRefName: i.Name},
+		})
+	}
+	for _, c := range index.Caches {
+		list.Manifests = append(list.Manifests, descriptor{
+			MediaType: imgspecv1.MediaTypeImageManifest, Digest: c.Manifest, Size: c.Size,
+			Annotations: map[string]string{imgspecv1.AnnotationRefName: c.Tag},
 		})
 	}
 	return json.Marshal(list)

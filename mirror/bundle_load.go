@@ -100,7 +100,7 @@ func LoadBundle(ctx context.Context, store *storage.Store, path string, opts Opt
 // none of them, before any is there. Of a store that has some, each of the others is
 // looked at when it is its turn.
 func (b *Bundle) checkSpace(store *storage.Store) error {
-	need := int64(0)
+	need, stays := int64(0), map[string]bool{}
 	for _, i := range b.Index.Images {
 		name, err := reference.ParseNormalizedNamed(i.Name)
 		if err != nil {
@@ -110,8 +110,13 @@ func (b *Bundle) checkSpace(store *storage.Store) error {
 			return err
 		}
 	}
+	for _, c := range b.Index.Caches {
+		if err := b.needs(c.image(), stays); err != nil {
+			return err
+		}
+	}
 	for _, m := range b.Index.Members {
-		if strings.HasPrefix(m.Name, bundleDirs[0]) {
+		if strings.HasPrefix(m.Name, bundleDirs[0]) && !stays[m.Name] {
 			need += m.Size
 		}
 	}

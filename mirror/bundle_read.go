@@ -210,7 +210,7 @@ func (b *Bundle) check() error {
 	} else if string(data) != layoutContent {
 		return fmt.Errorf("%s is not that of an OCI image layout of version 1.0.0", layoutName)
 	}
-	layout, err := layoutIndex(b.Index.Images)
+	layout, err := layoutIndex(b.Index)
 	if err != nil {
 		return err
 	}
@@ -234,6 +234,11 @@ func (b *Bundle) check() error {
 		entry, ok := b.Lock.Entry(i.Name, i.Platform)
 		if !ok || entry.Manifest != "" && entry.Manifest != i.Manifest {
 			return fmt.Errorf("image %s for %s is not the one in its %s", i.Name, i.Platform, LockFile)
+		}
+	}
+	for _, c := range b.Index.Caches {
+		if err := b.needs(c.image(), needed); err != nil {
+			return fmt.Errorf("cache %s: %w", c.Tag, err)
 		}
 	}
 	for _, m := range b.Index.Members {

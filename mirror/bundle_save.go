@@ -29,6 +29,8 @@ type Bundling struct {
 	// Files are further members, by their names: [BundleProgram],
 	// [BundleSources], [BundleVersion].
 	Files map[string]string
+	// Caches are the caches, each with a tag of its own.
+	Caches []BundledCache
 	// Kbuild is the version of this kbuild.
 	Kbuild string
 	// Dir is an empty directory for temporary files.
@@ -45,6 +47,12 @@ type Bundled struct {
 	Lock    *LockEntry // what it has to be; nil: anything
 }
 
+// BundledCache is a cache that goes into a bundle. Each of its layers has a file.
+type BundledCache struct {
+	Tag    string
+	Layers []CacheLayer
+}
+
 // part is a member that will be written: a file, or bytes.
 type part struct {
 	BundleMember
@@ -58,7 +66,7 @@ type part struct {
 // what is written so far stays in out.
 func SaveBundle(ctx context.Context, store *storage.Store, out io.Writer, what Bundling, opts Options) (BundleIndex,
 	error) {
-	index := BundleIndex{Version: bundleVersion, Kbuild: what.Kbuild, Images: []BundleImage{}}
+	index := BundleIndex{Kbuild: what.Kbuild, Images: []BundleImage{}}
 	var lock Lock
 	parts := map[string]part{}
 	add := func(p part) { parts[p.Name] = p }
@@ -76,7 +84,19 @@ func SaveBundle(ctx context.Context, store *storage.Store, out io.Writer, what B
 	slices.SortFunc(index.Images, func(a, b BundleImage) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Platform.String(), b.Platform.String()))
 	})
-	layout, err := layoutIndex(index.Images)
+	for _, bundled := range what.Caches {
+		cache, blobs, err := bundled.parts()
+		if err != nil {
+			return BundleIndex{}, fmt.Errorf("cache %s: %w", bundled.Tag, err)
+		}
+		index.Caches = append(index.Caches, cache)
+		for _, blob := range blobs {
+			add(blob)
+		}
+	}
+	slices.SortFunc(index.Caches, func(a, b BundleCache) int { return strings.Compare(a.Tag, b.Tag) })
+	index.Version = index.versionFor()
+	layout, err := layoutIndex(index)
 	if err != nil {
 		return BundleIndex{}, err
 	}
@@ -105,6 +125,22 @@ func SaveBundle(ctx context.Context, store *storage.Store, out io.Writer, what B
 		return BundleIndex{}, err
 	}
 	return index, writeBundle(ctx, out, index, sorted)
+}
+
+// parts lists the blobs of a cache.
+func (c BundledCache) parts() (cache BundleCache, blobs []part, err error) {
+	content, config, err := cacheManifest(c.Layers)
+	if err != nil {
+		return BundleCache{}, nil, err
+	}
+	for _, data := range [][]byte{content, config} {
+		d := digest.FromBytes(data)
+		blobs = append(blobs, part{BundleMember: BundleMember{blobName(d), int64(len(data)), d}, data: data})
+	}
+	for _, l := range c.Layers {
+		blobs = append(blobs, part{BundleMember: BundleMember{blobName(l.Digest), l.Size, l.Digest}, file: l.File})
+	}
+	return BundleCache{c.Tag, digest.FromBytes(content), int64(len(content))}, blobs, nil
 }
 
 // writeBundle writes the archive.

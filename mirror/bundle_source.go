@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -10,6 +11,7 @@ import (
 	ociarchive "github.com/containers/image/v5/oci/archive"
 	"github.com/containers/image/v5/types"
 	"github.com/opencontainers/go-digest"
+	imgspecv1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // bundleRef is an image in a bundle. To a policy it is what it is to skopeo: an
@@ -37,6 +39,28 @@ func (s Source) locateBundle(o *opened, want reference.Named) error {
 	}
 	o.ref = bundleRef{ref, b, image}
 	return nil
+}
+
+// openBundledCache opens a bundle to read one cache. ref is what it is to a policy.
+func openBundledCache(place CachePlace, tag string, ref types.ImageReference) (bundleSource, error) {
+	b, err := OpenBundle(place.dir)
+	if err != nil {
+		return bundleSource{}, err
+	}
+	for _, c := range b.Index.Caches {
+		if c.Tag == tag {
+			return bundleSource{ref, b, c.image()}, nil
+		}
+	}
+	return bundleSource{}, errors.Join(&NoCacheError{Place: place, Tag: tag}, b.Close())
+}
+
+// image is the cache as an image of the bundle.
+func (c BundleCache) image() BundleImage {
+	return BundleImage{
+		Name: c.Tag, Digest: c.Manifest, Manifest: c.Manifest, Size: c.Size,
+		MediaType: imgspecv1.MediaTypeImageManifest,
+	}
 }
 
 func (r bundleRef) NewImageSource(context.Context, *types.SystemContext) (types.ImageSource, error) {

@@ -321,8 +321,8 @@ func TestBundleTampered(t *testing.T) {
 			return repack(t, indexed(t, l, func(i *mirror.BundleIndex) { i.Members[0].Size = -1 }))
 		}, `has -1 bytes`},
 		{"a newer version", func(l []member) string {
-			return repack(t, indexed(t, l, func(i *mirror.BundleIndex) { i.Version = 2 }))
-		}, `has version 2, this kbuild knows version 1`},
+			return repack(t, indexed(t, l, func(i *mirror.BundleIndex) { i.Version = 3 }))
+		}, `has version 3, this kbuild knows version 2`},
 		{"an index without its checksum", func(l []member) string {
 			l[0].data = bytes.Replace(l[0].data, []byte("v0"), []byte("v1"), 1)
 			return repack(t, l)

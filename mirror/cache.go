@@ -8,6 +8,7 @@ import (
 	"github.com/containers/image/v5/directory"
 	"github.com/containers/image/v5/docker"
 	"github.com/containers/image/v5/docker/reference"
+	ociarchive "github.com/containers/image/v5/oci/archive"
 	"github.com/containers/image/v5/oci/layout"
 	"github.com/containers/image/v5/types"
 	"github.com/opencontainers/go-digest"
@@ -18,22 +19,29 @@ import (
 // place. One from [ParseCachePlace] is encoded as text, and decodes to the same
 // value.
 type CachePlace struct {
-	transport string          // docker, oci or dir
+	transport string          // docker, oci, dir or bundle
 	named     reference.Named // of docker, without tag or digest
-	dir       string          // of the others, absolute
+	dir       string          // of the others, absolute; of a bundle the file
 }
 
 // ParseCachePlace parses a place for caches: a repository with its registry's
-// host, oci:DIRECTORY or dir:DIRECTORY. It has neither tag nor digest, as each
-// cache has a tag of its own; in a dir:DIRECTORY that is the name of a directory.
+// host, oci:DIRECTORY, dir:DIRECTORY or a bundle, which is only read. It has neither tag
+// nor digest, as each cache has a tag of its own; in a dir:DIRECTORY that is the name
+// of a directory. Of files it looks only whether s names a bundle.
 // The errors are [*SyntaxError]; none repeats a text that holds a password.
 func ParseCachePlace(s string) (CachePlace, error) {
-	const write = "a repository such as registry.example/team/kbuild, oci:DIRECTORY or dir:DIRECTORY"
+	const write = "a repository such as registry.example/team/kbuild, oci:DIRECTORY, dir:DIRECTORY or bundle:FILE"
+	if IsBundle(s) {
+		s = transportBundle + ":" + s
+	}
 	transport, rest, _ := strings.Cut(s, ":")
 	switch transport {
 	case "":
 		return CachePlace{}, syntaxError(write, "the cache's name is empty")
-	case transportOCI, transportDir:
+	case transportOCI, transportDir, transportBundle:
+		if rest == "" && transport == transportBundle {
+			return CachePlace{}, syntaxError(usage[transport], "cache %q names no file", s)
+		}
 		if rest == "" || transport == transportOCI && strings.Contains(rest, ":") {
 			return CachePlace{}, syntaxError(transport+":DIRECTORY, without a tag", "cache %q names no directory", s)
 		}
@@ -98,7 +106,10 @@ func (p CachePlace) Host() string {
 	return reference.Domain(p.named)
 }
 
-// Dir returns the directory, "" for a registry.
+// IsBundle reports whether the place is a bundle, to which nothing is written.
+func (p CachePlace) IsBundle() bool { return p.transport == transportBundle }
+
+// Dir returns the directory, or the bundle's file; "" for a registry.
 func (p CachePlace) Dir() string { return p.dir }
 
 // With returns the name of one cache, as skopeo reads it.
@@ -128,6 +139,8 @@ func (p CachePlace) reference(tag string) (types.ImageReference, error) {
 		return layout.NewReference(p.dir, tag)
 	case transportDir:
 		return directory.NewReference(filepath.Join(p.dir, tag))
+	case transportBundle: // as skopeo reads it
+		return ociarchive.NewReference(p.dir, tag)
 	}
 	source, err := p.source(tag)
 	if err != nil {
@@ -156,6 +169,17 @@ type NoCacheError struct {
 
 func (e *NoCacheError) Error() string {
 	return fmt.Sprintf("cache %s: there is none", e.Place.With(e.Tag))
+}
+
+// CacheReadOnlyError reports that caches in a place can be read, but neither written nor
+// removed.
+type CacheReadOnlyError struct {
+	own
+	Place CachePlace
+}
+
+func (e *CacheReadOnlyError) Error() string {
+	return fmt.Sprintf("cache %s: a bundle is written as a whole, and stays as it is", e.Place)
 }
 
 // CacheMovedError reports that somebody else wrote a cache since it was read.

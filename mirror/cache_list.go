@@ -19,6 +19,8 @@ func CacheTags(ctx context.Context, place CachePlace, opts Options) (tags []stri
 	switch {
 	case place.IsRegistry():
 		tags, err = registryTags(ctx, place, opts)
+	case place.IsBundle():
+		tags, err = bundleTags(place)
 	case place.transport == transportOCI:
 		tags, err = layoutTags(place)
 	default:
@@ -74,6 +76,17 @@ func layoutTags(place CachePlace) (tags []string, err error) {
 	return tags, err
 }
 
+func bundleTags(place CachePlace) (tags []string, err error) {
+	b, err := OpenBundle(place.dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range b.Index.Caches {
+		tags = append(tags, c.Tag)
+	}
+	return tags, b.Close()
+}
+
 func dirTags(place CachePlace) (tags []string, err error) {
 	entries, err := os.ReadDir(place.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -90,6 +103,9 @@ func dirTags(place CachePlace) (tags []string, err error) {
 // RemoveCache removes the cache under a tag. Where there is none the error is a
 // [*NoCacheError].
 func RemoveCache(ctx context.Context, place CachePlace, tag string, opts Options) error {
+	if place.IsBundle() {
+		return &CacheReadOnlyError{Place: place}
+	}
 	c, err := OpenCache(ctx, place, tag, opts)
 	var missing *NoCacheError
 	if errors.As(err, &missing) {

@@ -102,7 +102,15 @@ func cachePuller(place CachePlace, tag string, opts Options) (*puller, Source, e
 func (p *puller) openCache(ctx context.Context, place CachePlace, tag string, source Source) (*CacheImage, error) {
 	c := &CacheImage{name: place.With(tag), p: p, source: source}
 	ref, err := place.reference(tag)
-	if !place.IsRegistry() {
+	switch {
+	case place.IsRegistry():
+	case place.IsBundle():
+		bundled, openErr := openBundledCache(place, tag, ref)
+		if openErr != nil {
+			return nil, openErr
+		}
+		c.blobs, c.release = bundled, bundled.bundle.Close
+	default:
 		// A directory that is not there is no cache, whatever the library says.
 		dir, openErr := openCacheDir(place, tag)
 		if openErr != nil {

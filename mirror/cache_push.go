@@ -26,6 +26,9 @@ import (
 // there the error is a [*CacheLayerError].
 func PushCache(ctx context.Context, place CachePlace, tag string, layers []CacheLayer, before digest.Digest,
 	opts Options) (d digest.Digest, err error) {
+	if place.IsBundle() {
+		return "", &CacheReadOnlyError{Place: place}
+	}
 	p, source, err := cachePuller(place, tag, opts)
 	if err == nil && place.IsRegistry() && opts.Offline {
 		err = &OfflineError{}

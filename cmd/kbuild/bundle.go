@@ -48,6 +48,9 @@ func (a *app) bundleVerifyCommand() *cobra.Command {
 			for _, i := range index.Images {
 				names = append(names, fmt.Sprintf("%s for %s (%s)", i.Name, i.Platform, i.Manifest))
 			}
+			for _, c := range index.Caches {
+				names = append(names, "compiled objects "+c.Tag)
+			}
 			a.out.Line(builder.Line{
 				Step: builder.StepBundle, Took: time.Since(start),
 				Text: fmt.Sprintf("%s is whole: %s", args[0], strings.Join(names, ", ")),
@@ -81,7 +84,8 @@ func (a *app) bundleLoadCommand() *cobra.Command {
 
 const bundleSaveLong = `save writes what the tree's build needs into one file: every image byte for byte
 as its registry has it, the lines of kbuild.lock, kbuild itself, and an index
-with sizes and digests; with --sources the sources, too. skopeo reads the file
+with sizes and digests; with --sources the sources, too, and with --cache what
+the tree's builds left that others can begin with. skopeo reads the file
 as oci-archive:. Images are read from the mirrors, or from where the images in
 the store were pulled from, or from their own registry, because a store does not
 keep layers in the form they were pulled in.
@@ -91,14 +95,14 @@ and no network, and discards what it built. The file gets its name only if that
 build succeeds.`
 
 func (a *app) bundleSaveCommand() *cobra.Command {
-	var prove, sources bool
+	var what builder.SaveRequest
 	cmd := &cobra.Command{
 		Use: "save FILE [TARGET...]", Short: "write what the tree's build needs into one file", Long: bundleSaveLong,
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0 || args[0] == "":
 				return wrongUsage("for example: kbuild bundle save cross.bundle", "bundle save: no file given")
-			case len(args) > 1 && !prove:
+			case len(args) > 1 && !what.Prove:
 				return wrongUsage("kbuild bundle save --prove FILE TARGET...: builds targets from the bundle",
 					"bundle save takes one file; target %q requires --prove", args[1])
 			case cmd.ArgsLenAtDash() >= 0:
@@ -107,17 +111,19 @@ func (a *app) bundleSaveCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.saveBundle(cmd, args[0], args[1:], prove, sources)
+			return a.saveBundle(cmd, args[0], args[1:], what)
 		},
 	}
-	cmd.Flags().BoolVar(&sources, "sources", false, "include the tree's sources and their version")
-	cmd.Flags().BoolVar(&prove, "prove", false,
+	cmd.Flags().BoolVar(&what.Sources, "sources", false, "include the tree's sources and their version")
+	cmd.Flags().BoolVar(&what.Cache, "cache", false,
+		"include the objects that this tree's builds compiled, for --cache-from FILE")
+	cmd.Flags().BoolVar(&what.Prove, "prove", false,
 		"first build TARGET from the bundle alone, with an empty store and no network")
 	a.mirrorFlags(cmd.Flags())
 	return cmd
 }
 
-func (a *app) saveBundle(cmd *cobra.Command, file string, targets []string, prove, sources bool) error {
+func (a *app) saveBundle(cmd *cobra.Command, file string, targets []string, what builder.SaveRequest) error {
 	build, err := a.request(cmd, builder.Work{Targets: targets})
 	if err != nil {
 		return err
@@ -127,7 +133,7 @@ func (a *app) saveBundle(cmd *cobra.Command, file string, targets []string, prov
 	}
 	a.status, err = builder.SaveBundle(cmd.Context(), builder.SaveRequest{
 		Settings: build.Settings, Tree: build.Tree, Mirrors: build.Mirrors, Network: build.Network, Work: build.Work,
-		Kbuild: version, File: file, Sources: sources, Prove: prove,
+		Kbuild: version, File: file, Sources: what.Sources, Cache: what.Cache, Prove: what.Prove,
 	}, a.out)
 	return a.explain(cmd, targets, err)
 }

@@ -13,7 +13,7 @@ import (
 
 const cacheLong = `cache is about what builds wrote with --cache-to: an image for each base image, set
 of flags and level of trust, in a repository, in oci:DIRECTORY or in dir:DIRECTORY.
-Any tool for images copies, signs and deletes them.`
+Any tool for images copies, signs and deletes them. A bundle may have some, too.`
 
 func (a *app) cacheCommand() *cobra.Command {
 	cmd := &cobra.Command{

@@ -27,7 +27,8 @@ type cacheFlags struct {
 func (f *flags) cacheFlag(set *pflag.FlagSet) {
 	c := &f.caches
 	set.StringArrayVar(&c.from, "cache-from", nil, "`place` to read objects from that another machine compiled: "+
-		"a repository, oci:DIRECTORY or dir:DIRECTORY; repeatable, tried in order (default: $"+cacheFromVariable+")")
+		"a repository, oci:DIRECTORY, dir:DIRECTORY or a bundle; repeatable, tried in order "+
+		"(default: $"+cacheFromVariable+")")
 	set.StringVar(&c.to, "cache-to", "",
 		"`place` to write the compiled objects to after a build that succeeds (default: $"+cacheToVariable+")")
 	set.StringArrayVar(&c.trustFrom, "trust-from", nil,
@@ -61,6 +62,9 @@ func (a *app) cachesOf(set *pflag.FlagSet) (c builder.Caches, err error) {
 		if c.To, err = mirror.ParseCachePlace(to); err != nil {
 			return c, &usageError{fmt.Errorf("%s: %w", toName, err)}
 		}
+	}
+	if c.To.IsBundle() {
+		return c, &usageError{fmt.Errorf("%s: %w", toName, &mirror.CacheReadOnlyError{Place: c.To})}
 	}
 	for _, name := range a.caches.trustFrom {
 		level, err := trust.Parse(name)

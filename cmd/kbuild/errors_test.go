@@ -116,7 +116,7 @@ func everyError(t *testing.T, want reference.Named) []error {
 		&builder.NotLockedError{Image: want.String(), File: "/k/kbuild.lock"},
 		&builder.NotLockedError{Image: want.String(), File: "/k/kbuild.lock", Frozen: true},
 		&builder.OfflineError{What: "kbuild cross"}, &builder.OfflineError{What: "Go 1.15.15", Go: true},
-		&builder.CacheInTreeError{Place: cachePlace(t), Output: "/k/_output"},
+		&builder.NothingKeptError{}, &builder.CacheInTreeError{Place: cachePlace(t), Output: "/k/_output"},
 		&builder.CacheLinkError{Place: cachePlace(t), Dir: "/elsewhere"},
 		&travel.InvalidError{Err: cause}, &travel.FormatError{Format: 2}, &objects.KeyError{}, &objects.TooLargeError{Size: 2 << 30},
 		&builder.ProofError{Status: 2}, &builder.NoGoError{Base: want.String()}, &builder.RootfsError{Path: "/rootfs"},
@@ -193,7 +193,7 @@ func mirrorErrors(registry mirror.Source, want reference.Named, cause error, sum
 		&mirror.FormError{Form: "an OCI archive", Path: "/x.tar"}, &mirror.FormError{Form: "an OCI archive", Rootfs: true, Path: "/x.tar"},
 		&mirror.ExistsError{Path: "/x.tar", Problem: "exists and is not a regular file"},
 		&mirror.VersionError{File: mirror.LockFile, Has: "2", Knows: "1"}, &mirror.StoreSourceError{},
-		&mirror.NoCacheError{Tag: "kbuild-default-0"}, &mirror.CacheMovedError{},
+		&mirror.NoCacheError{Tag: "kbuild-default-0"}, &mirror.CacheReadOnlyError{}, &mirror.CacheMovedError{},
 		&mirror.CacheLayerError{Digest: "sha256:0"},
 		&mirror.SpaceError{Dir: "/store", Need: 655e6, Free: 200e6}, &mirror.SpaceError{Dir: "/store", Inodes: true},
 		// More than any host can give, so that the hint is the same on each.

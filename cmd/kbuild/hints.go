@@ -39,6 +39,8 @@ func noticeHint(n builder.Notice) string {
 		return "to run them: --as-upstream"
 	case builder.Pushed:
 		return "to use it elsewhere: --mirror " + n.To.Text()
+	case builder.CacheInBundle:
+		return "to begin with them: --cache-from " + n.File
 	case builder.CacheUnused:
 		// One line: no policy that would be written fits in it.
 		var answer *mirror.SourceError

@@ -33,6 +33,9 @@ func builderHints() []hint {
 		}),
 		forType(cacheInTreeHint),
 		forType(cacheLinkHint),
+		forType(func(*builder.NothingKeptError) string {
+			return "build the tree first, with the same base image and flags"
+		}),
 		forType(func(*builder.ProofError) string { return "the output of the build is above" }),
 		forType(func(*builder.NoGoError) string { return "name a release, such as --go 1.15.15" }),
 		forType(func(*builder.RootfsError) string {

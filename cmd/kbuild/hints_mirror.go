@@ -76,6 +76,7 @@ func mirrorHints() []hint {
 			}
 			return "use the kbuild in the bundle: tar -xf FILE " + mirror.BundleProgram
 		}),
+		forType(func(*mirror.CacheReadOnlyError) string { return "kbuild bundle save --cache writes one" }),
 		forType(func(e *mirror.BundleError) string {
 			if inner := hintFor(e.Reason); inner != "" {
 				return inner
