@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
@@ -260,6 +261,11 @@ func TestTriedOverlay(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	if f := h.TriedOverlay(unix.EINVAL); f.Severity != Warning || f.Fix != "sudo apt-get install -y fuse-overlayfs" {
+		t.Errorf("%+v", f)
+	}
+	// What statfs(2) does not tell, writing does.
+	failed := fmt.Errorf("try overlay: %w", unix.EROFS)
+	if f := h.TriedOverlay(failed); f.Severity != Fatal || !strings.Contains(f.Found, "read-only") || f.Fix != "sudo dmesg" {
 		t.Errorf("%+v", f)
 	}
 	h.LookPath = programs("fuse-overlayfs")

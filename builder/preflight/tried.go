@@ -54,6 +54,12 @@ func (h Host) TriedOverlay(err error) Finding {
 	if err == nil {
 		return f
 	}
+	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EIO) {
+		// statfs(2) need not tell: what ext4 does to itself where it finds an error
+		// is no flag of the file system's in Linux 6.18.
+		f.Severity, f.Found, f.Fix = Fatal, "cannot be written: "+err.Error(), h.root("dmesg")
+		return f
+	}
 	f.Severity = Warning
 	why := "the kernel does not mount overlay there (" + err.Error() + ")"
 	if errors.Is(err, unix.EINVAL) {

@@ -187,8 +187,8 @@ func runFailing(ctx context.Context, s *soak) error {
 		if err := await(cmd, ended, said); err != nil {
 			return what, err
 		}
-		if strings.Contains(said.String(), "goroutine ") {
-			return what, &fault{"wrong", fmt.Errorf("it said\n%s", indent(said.String()))}
+		if err := named(cmd.ProcessState.ExitCode(), said.String()); err != nil {
+			return what, err
 		}
 		// A boot later the disk works again.
 		if err := p.disk.unmount(); err != nil {

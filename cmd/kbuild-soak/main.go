@@ -48,6 +48,7 @@ var parts = []part{
 	{"kill", "kbuild is killed, or its worker", 40, runKill},
 	{"signal", "kbuild is told to end", 40, runSignal},
 	{"failing", "the file system fails below a run", 20, runFailing},
+	{"readonly", "the file system becomes read-only below a run", 20, runReadOnly},
 	{"full", "the disk is full", 40, runFull},
 	{"prune", "somebody removes images without names", 20, runPrune},
 	{"corrupt", "a file of what is kept is spoilt", 40, runCorrupt},

@@ -59,7 +59,7 @@ func TestErrors(t *testing.T) {
 	}
 	for _, err := range []error{
 		storage.ErrNotFound, storage.ErrInUse, image.ErrWhiteout, git.ErrNotInstalled, files.ErrLink, files.ErrNotRegular,
-		files.ErrTooLarge,
+		files.ErrTooLarge, syscall.EROFS,
 	} {
 		report(&text, fmt.Errorf("open the object: %w", err))
 		text.WriteString("\n")

@@ -5,6 +5,7 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/container"
@@ -30,6 +31,7 @@ func hostHints() []hint {
 			return "free some space in " + e.Dir +
 				"; --root moves the store, XDG_CACHE_HOME what is kept, TMPDIR temporary files"
 		}),
+		forValue(syscall.EROFS, failedHint), forValue(syscall.EIO, failedHint),
 		forType(func(*namespace.TextError) string {
 			return "use different directories: --root DIRECTORY for the store and what is kept, TMPDIR for temporary files"
 		}),
@@ -42,6 +44,10 @@ func hostHints() []hint {
 		}),
 	}
 }
+
+// failedHint is for file systems that failed, or were mounted so that nobody writes to them.
+const failedHint = "the file system failed or is read-only: see dmesg and mount; " +
+	"--root moves the store, XDG_CACHE_HOME what is kept, TMPDIR temporary files"
 
 // ownerHint is the way to the ids that an image asks for.
 func ownerHint(e *mirror.OwnerError) string {
