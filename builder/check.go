@@ -176,7 +176,7 @@ func (c *checker) checkSources(ctx context.Context, plan *Plan) (err error) {
 			return err
 		}
 	}
-	if plan.Date, err = c.tree.BuildDate(ctx, plan.Version); err != nil {
+	if plan.Date, err = c.tree.BuildDate(ctx, plan.Version, plan.Sources); err != nil {
 		return err
 	}
 	c.Mark(fmt.Sprintf("version and sources, %d files read", c.seen.after.Read))
@@ -422,8 +422,8 @@ func (c *checker) found(p Plan) Line {
 		version, why = "without a version", p.whyNoVersion()
 		line.About = NoVersion{}
 	}
-	if !p.Date.IsZero() {
-		version += ", dated as the commit " + p.Date.UTC().Format(time.RFC3339)
+	if !p.Date.Time.IsZero() {
+		version += fmt.Sprintf(", dated as %s %s", p.Date.Of, p.Date.Time.UTC().Format(time.RFC3339))
 	}
 	line.Text = fmt.Sprintf("Kubernetes %s (sources %s), %s%s%s", version, sourcesBy[p.Tree.Recipe.Way],
 		path.Base(p.Tree.Recipe.BaseImage), p.levelWords(), why)

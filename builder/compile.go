@@ -127,10 +127,10 @@ func (c *compilation) open() (err error) {
 	if c.state, err = objects.Open(c.Plan.StateDir, r, key, paths...); err != nil {
 		return err
 	}
-	// It is no part of the key: like the version, a commit's date makes nothing
-	// stale that was compiled before it.
-	if !c.Plan.Date.IsZero() {
-		date := strconv.FormatInt(c.Plan.Date.Unix(), 10)
+	// It is no part of the key: like the version, the date makes nothing stale that
+	// was compiled before it.
+	if !c.Plan.Date.Time.IsZero() {
+		date := strconv.FormatInt(c.Plan.Date.Time.Unix(), 10)
 		environment = override(environment, []string{kube.BuildDateVariable + "=" + date})
 	}
 	c.environment = environment

@@ -267,8 +267,8 @@ type TreePlan struct {
 type Plan struct {
 	TreePlan
 	Version    kube.Version
-	Date       time.Time // that the binaries report; zero: that of the build, or the user's
-	Unknown    string    // why there is no version
+	Date       kube.BuildDate // that the binaries report; zero: that of the build, or the user's
+	Unknown    string         // why there is no version
 	Sources    sources.Manifest
 	Dockerfile []byte              // of the build image, as filled
 	Files      []image.ContextFile // of the build context

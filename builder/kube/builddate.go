@@ -2,47 +2,99 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/kbuild/kbuild/builder/kube/git"
+	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
 // BuildDateVariable is what the tree's scripts, since 2018, take the date from
 // that binaries report, in seconds (reproducible-builds.org/specs/source-date-epoch).
 const BuildDateVariable = "SOURCE_DATE_EPOCH"
 
-// BuildDate returns the date that the binaries are to report: that of the commit.
+// A BuildDate is the date that binaries are to report.
+type BuildDate struct {
+	// Time is the date; the zero time leaves it to the tree's scripts.
+	Time time.Time
+	// Of is what has that date: "the commit" or "the newest source".
+	Of string
+}
+
+// BuildDate returns the date that the binaries are to report: that of the commit,
+// and where git knows none, as in a tree from an archive, that of the newest file
+// of the sources, which the definition of [BuildDateVariable] has as the last resort.
 // The scripts would take the time of each run, and since Go 1.10 every run would
-// link everything anew for it. The zero time leaves the date to the scripts: the
-// user or the tree says it, the tree is too old to be told, or git does not know
-// the commit.
-func (t Tree) BuildDate(ctx context.Context, v Version) (time.Time, error) {
+// link everything anew for it. The date is left to the scripts if the user or the
+// tree says it, the tree is too old to be told, or a source is newer than now.
+func (t Tree) BuildDate(ctx context.Context, v Version, m sources.Manifest) (BuildDate, error) {
 	if t.env(BuildDateVariable) != "" || slices.ContainsFunc(t.Recipe.Environment, func(variable string) bool {
 		value, ok := strings.CutPrefix(variable, BuildDateVariable+"=")
 		return ok && value != ""
 	}) {
-		return time.Time{}, nil
+		return BuildDate{}, nil
 	}
 	s, err := t.script(versionFile)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("build date: %w", err)
+		return BuildDate{}, fmt.Errorf("build date: %w", err)
 	}
-	if !s.Has(`^[^#\n]*\$\{`+BuildDateVariable+`\b`) || v.Commit == "" {
-		return time.Time{}, nil
+	if !s.Has(`^[^#\n]*\$\{` + BuildDateVariable + `\b`) {
+		return BuildDate{}, nil
+	}
+	d, err := t.commitDate(ctx, v)
+	if err != nil || !d.Time.IsZero() {
+		return d, err
+	}
+	return t.newestSource(m)
+}
+
+// commitDate is that of the version's commit, zero where git cannot say it.
+func (t Tree) commitDate(ctx context.Context, v Version) (BuildDate, error) {
+	if v.Commit == "" {
+		return BuildDate{}, nil
 	}
 	// git log and git show may run a program that verifies signatures.
 	out, ok, err := git.Repository{Root: t.Root}.Ask(ctx, "rev-list", "--max-count=1", "--timestamp", v.Commit+"^{commit}")
 	if err != nil || !ok {
-		return time.Time{}, nil //nolint:nilerr // where git cannot say it, the version has said why
+		return BuildDate{}, nil //nolint:nilerr // where git cannot say it, the version has said why
 	}
 	seconds, _, _ := strings.Cut(out, " ")
 	n, err := strconv.ParseInt(seconds, 10, 64)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("build date: git rev-list says %q", out)
+		return BuildDate{}, fmt.Errorf("build date: git rev-list says %q", out)
 	}
-	return time.Unix(n, 0).UTC(), nil
+	return BuildDate{Time: time.Unix(n, 0).UTC(), Of: "the commit"}, nil
+}
+
+// newestSource is the time of the file that was written to last. A file that is
+// gone meanwhile has none: the compile reads the sources again.
+func (t Tree) newestSource(m sources.Manifest) (BuildDate, error) {
+	var newest time.Time
+	for i := range m {
+		if m[i].Kind != sources.File {
+			continue
+		}
+		info, err := os.Lstat(filepath.Join(t.Root, m[i].Path))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return BuildDate{}, fmt.Errorf("build date: %w", err)
+		}
+		if at := info.ModTime(); at.After(newest) {
+			newest = at
+		}
+	}
+	newest = newest.Truncate(time.Second).UTC()
+	if newest.Unix() <= 0 || newest.After(time.Now()) {
+		return BuildDate{}, nil
+	}
+	return BuildDate{Time: newest, Of: "the newest source"}, nil
 }
