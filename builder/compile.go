@@ -273,11 +273,20 @@ func (c *compilation) run(
 	}
 	c.say(c.step, "%s%s", strings.Join(c.Plan.Command, " "), from)
 	defer c.Mark("command, with its container")
-	return container.Run(ctx, c.store, container.Options{
-		Image: img.ID, Tree: c.Plan.treeDir().ID(), Command: c.Plan.Command, Environment: environment, Mounts: mounts,
-		Network: c.Network, Workdir: workdir, Terminal: c.Work.Kind == Shell, Host: c.host, Before: before, After: after,
-		Stdin: stdin, Stdout: stdout, Stderr: stderr,
-	})
+	do := func() (err error) {
+		status, err = container.Run(ctx, c.store, container.Options{
+			Image: img.ID, Tree: c.Plan.treeDir().ID(), Command: c.Plan.Command, Environment: environment, Mounts: mounts,
+			Network: c.Network, Workdir: workdir, Terminal: c.Work.Kind == Shell, Host: c.host, Before: before, After: after,
+			Stdin: stdin, Stdout: stdout, Stderr: stderr,
+		})
+		return err
+	}
+	if c.own() {
+		err = c.inContainers(ctx, c.Settings, c.Plan.TreePlan, &c.host, do)
+	} else { // what the first runtime was given of the user's input is gone
+		err = c.inContainer(ctx, c.host, do)
+	}
+	return status, err
 }
 
 // publish puts into the tree's output directories what the command left.

@@ -202,7 +202,11 @@ func (m maker) addLibraries(
 		return storage.Image{}, err
 	}
 	add.Image = img.ID
-	return add.Assemble(ctx, m.store, inputs)
+	err = m.worker.inContainers(ctx, m.Settings, m.plan, &add.Host, func() (err error) {
+		made, err = add.Assemble(ctx, m.store, inputs)
+		return err
+	})
+	return made, err
 }
 
 // sayOutfit says what stands in the place of each step of the tree's Dockerfile.
@@ -255,11 +259,15 @@ func (m maker) ofDockerfile(ctx context.Context) (way making, err error) {
 		return making{}, err
 	}
 	way.source = "kbuild cross " + tree.Recipe.CrossDockerfile
-	way.make = func(ctx context.Context, _ func(string) bool) (storage.Image, error) {
+	way.make = func(ctx context.Context, _ func(string) bool) (made storage.Image, err error) {
 		if parts.Host, err = findHost(ctx, m.worker, m.Settings, m.plan); err != nil {
 			return storage.Image{}, err
 		}
-		return parts.Assemble(ctx, m.store, way.inputs)
+		err = m.worker.inContainers(ctx, m.Settings, m.plan, &parts.Host, func() (err error) {
+			made, err = parts.Assemble(ctx, m.store, way.inputs)
+			return err
+		})
+		return made, err
 	}
 	return way, nil
 }

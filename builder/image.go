@@ -41,18 +41,23 @@ func (b *build) image(ctx context.Context, base base) (img storage.Image, writte
 }
 
 // assemble makes the build image of its context.
-func (b *build) assemble(ctx context.Context, base base, made image.Context) (storage.Image, error) {
+func (b *build) assemble(ctx context.Context, base base, made image.Context) (img storage.Image, err error) {
 	start, p := time.Now(), b.Plan
 	opts := image.AssembleOptions{
 		Tree: p.Tree, Version: p.Version, Sources: p.Sources, Context: made,
 		Base: base.Image, BaseName: p.Base.Ref, Names: named(p.Names), Maker: p.maker(),
-		Host: b.host, Log: b.Log(), RunDockerfile: b.runDockerfile,
+		Log: b.Log(), RunDockerfile: b.runDockerfile,
 	}
 	steps := p.Tree.Recipe.NetworkSteps
 	if b.AsUpstream && len(steps) > 0 {
 		opts.Network, opts.Proxies = container.NetworkHost, cross.Proxies(os.Getenv)
 	}
-	img, changed, err := image.Assemble(ctx, b.store, opts)
+	var changed bool
+	err = b.inContainers(ctx, b.Settings, p.TreePlan, &b.host, func() (err error) {
+		opts.Host = b.host
+		img, changed, err = image.Assemble(ctx, b.store, opts)
+		return err
+	})
 	if err != nil {
 		return storage.Image{}, err
 	}
@@ -97,33 +102,4 @@ func named(names []Name) []reference.Named {
 		list[i] = n.Ref
 	}
 	return list
-}
-
-// findHost chooses how containers run here, and says so where it is not in the
-// ordinary way.
-func (b *build) findHost(ctx context.Context) (err error) {
-	b.host, err = findHost(ctx, b.worker, b.Settings, b.Plan.TreePlan)
-	b.Mark("runtime")
-	return err
-}
-
-func findHost(ctx context.Context, w *worker, s Settings, p TreePlan) (container.Host, error) {
-	host, attempts, err := container.FindHost(ctx, s.Isolation, p.TempDir, s.CacheDir)
-	if err != nil {
-		return host, err
-	}
-	if host.Isolation != container.IsolationChroot || s.Isolation != "" {
-		for _, a := range attempts {
-			w.warn(StepCheck, "%s does not work here: %s", a.Runtime, a.Answer)
-		}
-		return host, nil
-	}
-	why := "no OCI runtime is installed"
-	for i, a := range attempts {
-		if why = a.Runtime + " does not work here: " + a.Answer; i > 0 {
-			why = attempts[0].Runtime + " and " + why
-		}
-	}
-	w.warn(StepCheck, "%s; using chroot isolation, which separates less", why)
-	return host, nil
 }

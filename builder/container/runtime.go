@@ -55,6 +55,9 @@ type Host struct {
 	Runtime   string // path of an OCI runtime; "" is kbuild's own
 	// Dir is for files that live as long as the run.
 	Dir string
+	// Kept is the cache directory that a trial was kept in by which this was
+	// chosen; "" where nothing was kept, see [Host.Recheck].
+	Kept string
 }
 
 // program is the path by which the runtime is started.
@@ -150,14 +153,14 @@ func FindHost(ctx context.Context, asked Isolation, dir, cache string) (Host, []
 	known := readTrials(cache)
 	var attempts []Attempt
 	for _, runtime := range FindRuntimes() {
-		host.Runtime = runtime
+		host.Runtime, host.Kept = runtime, ""
 		trial, err := trialOf(runtime)
 		if err != nil {
 			attempts = append(attempts, Attempt{runtime, err.Error()})
 			continue
 		}
 		if before, ok := known.find(trial); ok && (before.Answer == "" || contained && asked == "") {
-			trial = before
+			trial, host.Kept = before, cache
 		} else {
 			if err := Try(ctx, host, Patience); err != nil {
 				if ctx.Err() != nil {

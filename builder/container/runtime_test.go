@@ -200,6 +200,37 @@ func TestFindHost(t *testing.T) {
 			clean(dir)
 		}
 	})
+	t.Run("what is known and no longer true is forgotten", func(t *testing.T) {
+		broken := filepath.Join(t.TempDir(), "broken")
+		starts := "exec " + found.Runtime + ` "$@"`
+		calls := wrapped(t, map[string]string{"runc": "test ! -e " + broken + " || { echo no cgroups >&2; exit 1; }\n" + starts, "crun": starts})
+		dir, cache := t.TempDir(), t.TempDir()
+		staticProbe(t, dir, 0)
+		choose := func(want string) Host {
+			t.Helper()
+			host, _, err := FindHost(ctx, "", dir, cache)
+			if err != nil || filepath.Base(host.Runtime) != want {
+				t.Fatalf("host %+v, %v", host, err)
+			}
+			return host
+		}
+		recheck := func(h Host, want string) {
+			t.Helper()
+			if answer, err := h.Recheck(ctx); answer != want || err != nil {
+				t.Errorf("%q, %v, want %q", answer, err, want)
+			}
+		}
+		tried := choose("runc")
+		known := choose("runc")
+		recheck(known, "") // a container failed, and not the runtime
+		filestest.Write(t, broken, "")
+		recheck(tried, "") // that was found out in this run
+		if calls() != 2 {
+			t.Errorf("%d calls, want 2", calls())
+		}
+		recheck(choose("runc"), "no cgroups")
+		choose("crun")
+	})
 	t.Run("a container that fails", func(t *testing.T) {
 		wrapped(t, map[string]string{"runc": "exec " + found.Runtime + ` "$@"`})
 		dir := t.TempDir()

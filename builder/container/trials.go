@@ -1,8 +1,13 @@
 package container
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,6 +72,34 @@ func (list trials) find(t trial) (trial, bool) {
 		}
 	}
 	return trial{}, false
+}
+
+// forget removes what is kept of one like it.
+func (list trials) forget(cache string, t trial) error {
+	return files.WriteJSON(trialsFile(cache), slices.DeleteFunc(list, t.same))
+}
+
+// Recheck tries the runtime once more, if it was chosen since it had started a
+// container here before: more may have changed than what a trial is kept by, such
+// as the cgroups. One that no longer starts any is forgotten, and the answer says
+// why. It is "" where nothing was found out.
+func (h Host) Recheck(ctx context.Context) (answer string, err error) {
+	if h.Kept == "" {
+		return "", nil
+	}
+	err = Try(ctx, h, Patience)
+	var file *fs.PathError
+	if err == nil || ctx.Err() != nil || errors.As(err, &file) { // it is not the runtime that failed
+		return "", ctx.Err()
+	}
+	t, errTrial := trialOf(h.Runtime)
+	if errTrial == nil {
+		errTrial = readTrials(h.Kept).forget(h.Kept, t)
+	}
+	if errTrial != nil {
+		return "", fmt.Errorf("forget the runtime: %w", errTrial)
+	}
+	return err.Error(), nil
 }
 
 // keep adds a trial in the place of one like it.
