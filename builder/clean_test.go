@@ -309,6 +309,9 @@ func TestStoreLock(t *testing.T) {
 
 // A full file system, which is why people clean, keeps nothing.
 func TestCleanFull(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: full disks")
+	}
 	for _, driver := range []string{"overlay", "vfs"} {
 		for _, what := range []string{"blocks", "inodes"} {
 			for _, where := range []string{"store and cache", "store", "cache"} {

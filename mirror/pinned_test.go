@@ -502,6 +502,9 @@ func layoutOf(t *testing.T, i v1.Image, m manifest) string {
 // What an image on this host says is to be fetched from elsewhere is not
 // fetched when kbuild is offline, even from this host.
 func TestPullOfflineConnectsNowhere(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: every form offline")
+	}
 	docker := img(t, runtime.GOARCH, "right")
 	oci := repacked(t, docker, types.OCILayer)
 	g := serve(t)

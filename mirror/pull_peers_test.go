@@ -331,6 +331,9 @@ func TestCutOff(t *testing.T) {
 // A real registry with a private authority and a password, reached through a
 // proxy that wants one too, from a network namespace that has no other way out.
 func TestRealRegistry(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: Debian's registry")
+	}
 	needs(t, "docker-registry", "skopeo")
 	const name = "registry.test"
 	certs := authority(t, name)
@@ -418,6 +421,9 @@ func TestRealRegistry(t *testing.T) {
 
 // What skopeo writes, kbuild reads, and the other way round.
 func TestSkopeo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: what skopeo copies")
+	}
 	needs(t, "skopeo")
 	right := img(t, runtime.GOARCH, "right", "and more")
 	g := serve(t)

@@ -54,6 +54,9 @@ func look(root string) (Tree, error) {
 // that leads out is refused by its name, a pipe is refused and not waited for,
 // and what is larger than any script is not read whole.
 func TestReadingStaysInside(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: links in the place of every file")
+	}
 	secret := filepath.Join(t.TempDir(), "secret")
 	for _, release := range []string{"1.1", "1.2", "1.4", "1.28", "1.35"} {
 		for _, name := range readFiles(t, release) {

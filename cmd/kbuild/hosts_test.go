@@ -34,6 +34,7 @@ func without(list []string, names ...string) []string {
 // The hosts of CI jobs, made for real: a build ends well in each, or says in one
 // line what serves, before anything is copied.
 func TestPods(t *testing.T) {
+	long(t, "hosts as CI runners are")
 	byRoot(t)
 	w := smallWorld(t)
 	const chrooted = "using chroot isolation"
@@ -103,6 +104,7 @@ func tmpfs(place string, options ...string) func(string) []specs.Mount {
 // Hosts whose directories are mounted in other ways than a plain disk's: a build
 // ends well in each.
 func TestPodsMounts(t *testing.T) {
+	long(t, "what may be mounted in a pod")
 	byRoot(t)
 	w := smallWorld(t)
 	const build = "kbuild --root /job/store --mirror oci:/job/oci "
@@ -159,6 +161,7 @@ func TestPodsMounts(t *testing.T) {
 // What is kept of which runtime works holds on the host it was found out on, and
 // not in a container that shares the user's directories with it.
 func TestPodsShareACache(t *testing.T) {
+	long(t, "a cache that pods share")
 	byRoot(t)
 	w, shared := smallWorld(t), t.TempDir()
 	if err := os.Chmod(shared, 0o777); err != nil {
@@ -178,6 +181,7 @@ func TestPodsShareACache(t *testing.T) {
 
 // A full file system is called that, wherever it is, and before anything is lost.
 func TestPodsFull(t *testing.T) {
+	long(t, "full disks in a pod")
 	byRoot(t)
 	w := smallWorld(t)
 	const build = "kbuild --mirror oci:/job/oci cmd/kubelet"

@@ -234,12 +234,17 @@ func readRegular(
 	if !info.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: ErrNotRegular}
 	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = &fs.PathError{Op: "read", Path: name, Err: ErrTooLarge}
+	tooLarge := &fs.PathError{Op: "read", Path: name, Err: ErrTooLarge}
+	if info.Size() > limit {
+		return nil, tooLarge
 	}
+	// It may grow meanwhile, and files of proc(5) have no size.
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, tooLarge
 	}
 	return data, nil
 }

@@ -91,6 +91,9 @@ func plain(t *testing.T, root string) string {
 // Where a repository's configuration has nothing that git would run, the answers
 // are git's own.
 func TestAnswersAreThoseOfGit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("NOT TESTED in short: repositories of every kind")
+	}
 	for name, setup := range map[string]string{
 		"clean":         committed,
 		"no repository": "true",
