@@ -90,6 +90,9 @@ type compilation struct {
 	start time.Time
 	step  Step
 	state *objects.State
+	key   objects.Key // of the state, and
+	// further are the paths that are kept in it besides the recipe's.
+	further []string
 	// environment is the command's.
 	environment []string
 	reading     *cacheRead // nil where no cache is read
@@ -120,11 +123,12 @@ func (c *compilation) open() (err error) {
 			base.Version, want)
 		environment = append(environment, "FORCE_HOST_GO=y")
 	}
-	key := objects.Key{Base: base.ID, Dockerfile: c.Plan.Dockerfile, Environment: environment, Flags: c.Plan.Flags}
+	c.key = objects.Key{Base: base.ID, Dockerfile: c.Plan.Dockerfile, Environment: environment, Flags: c.Plan.Flags}
 	if !c.own() {
-		key.Command = c.Plan.Command
+		c.key.Command = c.Plan.Command
 	}
-	if c.state, err = objects.Open(c.Plan.StateDir, r, key, paths...); err != nil {
+	c.further = paths
+	if c.state, err = c.openIn(c.Plan.StateDir); err != nil {
 		return err
 	}
 	// It is no part of the key: like the version, the date makes nothing stale that
@@ -135,6 +139,11 @@ func (c *compilation) open() (err error) {
 	}
 	c.environment = environment
 	return nil
+}
+
+// openIn opens what is kept for such a run below a directory.
+func (c *compilation) openIn(dir string) (*objects.State, error) {
+	return objects.Open(dir, c.Plan.Tree.Recipe, c.key, c.further...)
 }
 
 // prepare makes everything ready that is mounted into the container. cold is why

@@ -26,21 +26,10 @@ func (c *checker) prove(ctx context.Context, plan Plan, bundle string, lock *os.
 		return err
 	}
 	dir := filepath.Join(plan.StateDir, "proof")
-	remove := func(ctx context.Context) error {
-		status, err := enter(ctx, quiet{c}, "remove", RemoveRequest{Paths: []string{dir}})
-		if err == nil && status != 0 {
-			err = fmt.Errorf("remove %s: status %d", dir, status)
-		}
+	if err := c.remove(ctx, dir); err != nil { // what a killed run left
 		return err
 	}
-	if err := remove(ctx); err != nil { // what a killed run left
-		return err
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		err = errors.Join(err, remove(ctx))
-	}()
+	defer func() { err = errors.Join(err, c.remove(context.WithoutCancel(ctx), dir)) }()
 	order, err := c.proof(plan, b, bundle, dir)
 	if err != nil {
 		return fmt.Errorf("prove: %w", err)
@@ -61,8 +50,36 @@ func (c *checker) prove(ctx context.Context, plan Plan, bundle string, lock *os.
 	return nil
 }
 
-// proof is the build from a bundle with everything of its own below dir: a build
-// writes into the tree, and this one does not.
+// remove removes what a run that was put apart left: some of it may belong to
+// subordinate ids.
+func (c *checker) remove(ctx context.Context, dir string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	status, err := enter(ctx, quiet{c}, "remove", RemoveRequest{Paths: []string{dir}})
+	if err == nil && status != 0 {
+		err = fmt.Errorf("remove %s: status %d", dir, status)
+	}
+	return err
+}
+
+// putApart puts everything that a build writes below a directory, besides what goes to
+// the store: a build writes into the tree, and this one does not.
+func (p *Plan) putApart(dir, cacheDir string) error {
+	if err := p.placeIn(cacheDir); err != nil {
+		return err
+	}
+	recipe := &p.Tree.Recipe
+	recipe.Context = ""
+	recipe.Outputs = slices.Clone(recipe.Outputs)
+	for i := range recipe.Outputs {
+		o := &recipe.Outputs[i]
+		o.Host, o.InTree, o.Named = filepath.Join(dir, "output", fmt.Sprint(i)), "", true
+	}
+	recipe.NoCopyBack = true
+	return nil
+}
+
+// proof is the build from a bundle with everything of its own below dir.
 func (c *checker) proof(plan Plan, b *mirror.Bundle, bundle, dir string) (buildOrder, error) {
 	source, err := mirror.ParseSource("bundle:" + bundle)
 	if err != nil {
@@ -81,17 +98,9 @@ func (c *checker) proof(plan Plan, b *mirror.Bundle, bundle, dir string) (buildO
 	req.CacheDir = filepath.Join(dir, "cache")
 	req.Mirrors.Sources, req.Mirrors.Frozen = []mirror.Source{source}, true
 	plan.Lock = b.Lock
-	if err := plan.placeIn(req.CacheDir); err != nil {
+	if err := plan.putApart(dir, req.CacheDir); err != nil {
 		return buildOrder{}, err
 	}
-	recipe := &plan.Tree.Recipe
-	recipe.Context = ""
-	recipe.Outputs = slices.Clone(recipe.Outputs)
-	for i := range recipe.Outputs {
-		o := &recipe.Outputs[i]
-		o.Host, o.InTree, o.Named = filepath.Join(dir, "output", fmt.Sprint(i)), "", true
-	}
-	recipe.NoCopyBack = true
 	return buildOrder{Request: req, Plan: plan}, nil
 }
 

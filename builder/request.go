@@ -299,6 +299,11 @@ type (
 		Plan Plan
 		Part string // path of the file that is written
 	}
+	verifyOrder struct {
+		Request
+		Plan  Plan
+		Cache CacheRequest
+	}
 	crossOrder struct {
 		CrossRequest
 		Plan      TreePlan

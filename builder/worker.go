@@ -23,6 +23,7 @@ import (
 // verbs is the table of what the worker can do.
 var verbs = map[string]verb{
 	"build":      does(buildInside),
+	"verify":     does(verifyInside),
 	"dry":        does(dryInside),
 	"lock":       does(lockInside),
 	"save":       does(saveInside),

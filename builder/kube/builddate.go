@@ -28,6 +28,15 @@ type BuildDate struct {
 	Of string
 }
 
+const theCommit = "the commit"
+
+// SameDate reports whether every build of the version gives binaries the same date, or
+// none: those of trees from before 2016 have none.
+func (t Tree) SameDate(d BuildDate) bool {
+	s, err := t.script(versionFile)
+	return d.Of == theCommit || err == nil && !s.Has(`^[^#\n]*\bbuildDate\b`)
+}
+
 // BuildDate returns the date that the binaries are to report: that of the commit,
 // and where git knows none, as in a tree from an archive, that of the newest file
 // of the sources, which the definition of [BuildDateVariable] has as the last resort.
@@ -70,7 +79,7 @@ func (t Tree) commitDate(ctx context.Context, v Version) (BuildDate, error) {
 	if err != nil {
 		return BuildDate{}, fmt.Errorf("build date: git rev-list says %q", out)
 	}
-	return BuildDate{Time: time.Unix(n, 0).UTC(), Of: "the commit"}, nil
+	return BuildDate{Time: time.Unix(n, 0).UTC(), Of: theCommit}, nil
 }
 
 // newestSource is the time of the file that was written to last. A file that is

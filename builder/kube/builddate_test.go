@@ -58,3 +58,22 @@ func TestBuildDate(t *testing.T) {
 		t.Errorf("with a source of the future the date is %s, not left to the scripts", got)
 	}
 }
+
+// The programs of two builds are the same where they report no date, or the commit's.
+func TestSameDate(t *testing.T) {
+	ownGit(t)
+	root := recentTree(t, "v1.20.2")
+	tree := openTree(t, root)
+	if !tree.SameDate(BuildDate{}) {
+		t.Error("programs that report no date report different ones")
+	}
+	bash(t, root, nil, "echo '# buildDate' >>hack/lib/version.sh")
+	if tree = openTree(t, root); !tree.SameDate(BuildDate{}) {
+		t.Error("a comment has programs report a date")
+	}
+	bash(t, root, nil, "echo 'x() { echo buildDate=$(date); }' >>hack/lib/version.sh")
+	tree = openTree(t, root)
+	if tree.SameDate(BuildDate{}) || tree.SameDate(BuildDate{Of: "the newest source"}) || !tree.SameDate(BuildDate{Of: "the commit"}) {
+		t.Error("whether the date is the same does not depend on what it is of")
+	}
+}

@@ -17,13 +17,13 @@ Any tool for images copies, signs and deletes them. A bundle may have some, too.
 
 func (a *app) cacheCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "cache", Short: "list and remove the compiled objects that machines share", Long: cacheLong,
+		Use: "cache", Short: "list, verify and remove the compiled objects that machines share", Long: cacheLong,
 		Args: func(*cobra.Command, []string) error {
-			return wrongUsage("kbuild cache ls or rm PLACE", "cache needs a command")
+			return wrongUsage("kbuild cache ls, rm or verify PLACE", "cache needs a command")
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
-	cmd.AddCommand(a.cacheListCommand(), a.cacheRemoveCommand())
+	cmd.AddCommand(a.cacheListCommand(), a.cacheVerifyCommand(), a.cacheRemoveCommand())
 	return cmd
 }
 
@@ -89,6 +89,36 @@ func (a *app) cacheRemoveCommand() *cobra.Command {
 		},
 	}
 	a.connectionFlags(cmd.Flags())
+	return cmd
+}
+
+const cacheVerifyLong = `verify compiles the tree with nothing to begin with, and compares what came of it
+with what caches hold: those with the tags, or all of a place. It names each object
+that these sources do not make, as one that somebody planted, and exits with a
+status that is not 0. Nothing of the caches is executed, and what is compiled is
+thrown away. What it cannot compare it counts: objects of other sources and
+targets, and with a Go before 1.10 those with cgo, which are different each time.`
+
+func (a *app) cacheVerifyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "verify PLACE [TAG...]", Short: "compile again, and compare with what caches hold", Long: cacheVerifyLong,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return wrongUsage("for example: kbuild cache verify registry.example/team/kbuild", "cache verify takes a place")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req := builder.VerifyRequest{Tree: a.tree}
+			var err error
+			if req.CacheRequest, err = a.cacheRequest(cmd, args); err != nil {
+				return err
+			}
+			a.status, err = builder.VerifyCaches(cmd.Context(), req, a.out)
+			return err
+		},
+	}
+	a.mirrorFlags(cmd.Flags())
 	return cmd
 }
 

@@ -116,6 +116,7 @@ func everyError(t *testing.T, want reference.Named) []error {
 		&builder.NotLockedError{Image: want.String(), File: "/k/kbuild.lock"},
 		&builder.NotLockedError{Image: want.String(), File: "/k/kbuild.lock", Frozen: true},
 		&builder.OfflineError{What: "kbuild cross"}, &builder.OfflineError{What: "Go 1.15.15", Go: true},
+		&builder.CacheWrongError{Place: cachePlace(t), Objects: 2, Of: 9}, &builder.NotCachedError{Place: cachePlace(t)},
 		&builder.NothingKeptError{}, &builder.CacheInTreeError{Place: cachePlace(t), Output: "/k/_output"},
 		&builder.CacheLinkError{Place: cachePlace(t), Dir: "/elsewhere"},
 		&travel.InvalidError{Err: cause}, &travel.FormatError{Format: 2}, &objects.KeyError{}, &objects.TooLargeError{Size: 2 << 30},

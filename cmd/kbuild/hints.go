@@ -15,7 +15,7 @@ import (
 // hintTable returns the hints, one entry for each kind of error. The order does
 // not matter: see hintFor.
 func hintTable() []hint {
-	return slices.Concat(mirrorHints(), builderHints(), kubeHints(), hostHints())
+	return slices.Concat(mirrorHints(), builderHints(), cacheHints(), kubeHints(), hostHints())
 }
 
 // noticeHint returns what the user can do about what a line tells, or "".

@@ -31,8 +31,6 @@ func builderHints() []hint {
 			}
 			return "make it of files of this host: --rootfs ARCHIVE with --go DIRECTORY or --go FILE"
 		}),
-		forType(cacheInTreeHint),
-		forType(cacheLinkHint),
 		forType(func(*builder.NothingKeptError) string {
 			return "build the tree first, with the same base image and flags"
 		}),
@@ -91,6 +89,20 @@ func builderHints() []hint {
 		forType(func(*output.GitLinkError) string { return "put the repository itself in the place of the link" }),
 		forType(func(*container.RootError) string { return "the image is damaged or hostile: try a different --mirror" }),
 		forValue(storage.ErrInUse, "another kbuild uses it: try again when that has finished"),
+	}
+}
+
+// cacheHints returns the hints for errors about caches.
+func cacheHints() []hint {
+	return []hint{
+		forType(cacheInTreeHint),
+		forType(cacheLinkHint),
+		forType(func(*builder.CacheWrongError) string {
+			return "see who may write there; kbuild cache rm PLACE TAG removes it, and the next build writes it anew"
+		}),
+		forType(func(*builder.NotCachedError) string {
+			return "kbuild cache ls --format json PLACE says what each is for"
+		}),
 	}
 }
 

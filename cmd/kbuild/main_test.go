@@ -270,6 +270,10 @@ func runScripts(t *testing.T, dir string, short ...string) {
 			"packed": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(pack(args[0], ts.MkAbs(args[1]), w.small))
 			},
+			// plant PLACE NAME: the object of the only cache there has another content.
+			"plant": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(plant(context.Background(), args[0], args[1]))
+			},
 			// age FILE... sets files' times long back.
 			"age": func(ts *testscript.TestScript, _ bool, args []string) {
 				old := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
