@@ -7,7 +7,8 @@
 # Before a release:
 # make ages      trees of every age, and random edits of them; with KUBE_GIT=DIR, a git directory
 #                that has Kubernetes' history, real ones too (.ci/real; also KUBE_TREES, REAL)
-# make soak      power cuts, kills, full, failing and read-only disks, wrong clocks, crowds;
+# make soak      power cuts, kills, full, failing and read-only disks, wrong clocks, crowds,
+#                machines that share what they compile;
 #                SOAK='-rounds 5 power kill'
 # make bench     the benchmarks, and kbuild beside podman, buildah and the bare host
 # make vuln      what the Go project's database knows of the dependencies; needs the network

@@ -52,6 +52,7 @@ var parts = []part{
 	{"full", "the disk is full", 40, runFull},
 	{"prune", "somebody removes images without names", 20, runPrune},
 	{"corrupt", "a file of what is kept is spoilt", 40, runCorrupt},
+	{"cache", "something happens to one of two machines that share what they compile", 160, runCache},
 	{"clock", "the clock is wrong during a run", 20, runClock},
 	{"crowd", "several users are at work at once", 20, runCrowd},
 }
