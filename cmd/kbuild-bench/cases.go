@@ -23,6 +23,9 @@ type benchCase struct {
 	clone bool
 	// image is whether only the image is made, which is for kbuild alone.
 	image bool
+	// cache is whether it is done with what another machine wrote, which is for kbuild
+	// alone, too.
+	cache bool
 }
 
 var cases = []benchCase{
@@ -32,6 +35,9 @@ var cases = []benchCase{
 	{name: "clone", title: "first target in a fresh clone, another one is built", warm: true, clone: true},
 	{name: "image", title: "the image alone, from nothing", image: true, before: (*bench).fresh},
 	{name: "cold", title: "first target, cold, base image in the store", before: (*bench).fresh},
+	{name: "cache", title: "first target, cold, another machine's objects in a directory", warm: true, cache: true,
+		before: (*bench).fresh},
+	{name: "cache-edit", title: "the same, one file changed", warm: true, cache: true, before: (*bench).freshEdited},
 	{name: "all", title: "everything, cold, base image in the store", target: -1, before: (*bench).fresh},
 }
 
@@ -49,7 +55,7 @@ func caseNames() []string {
 func (b *bench) measure(ctx context.Context, c benchCase) (row, error) {
 	r := row{Case: c.name, Title: c.title}
 	for _, w := range b.ways {
-		if c.image && w.name() != wayKbuild {
+		if (c.image || c.cache) && w.name() != wayKbuild {
 			continue
 		}
 		r.Cells = append(r.Cells, cell{Way: w.name()})
@@ -70,7 +76,7 @@ func (b *bench) measure(ctx context.Context, c benchCase) (row, error) {
 			var m measured
 			switch {
 			case n == 0 && c.warm:
-				_, err = b.runOnce(ctx, c, w, w.tree())
+				err = b.warm(ctx, c, w)
 			case n > 0:
 				m, err = b.runCase(ctx, c, w, n)
 			}
@@ -112,9 +118,21 @@ func (b *bench) runCase(ctx context.Context, c benchCase, w way, n int) (measure
 	return b.runOnce(ctx, c, w, dir)
 }
 
+// warm does what is done once before a case, and not measured.
+func (b *bench) warm(ctx context.Context, c benchCase, w way) error {
+	if !c.cache {
+		_, err := b.runOnce(ctx, c, w, w.tree())
+		return err
+	}
+	return w.(kbuild).share(ctx, b.targets[c.target])
+}
+
 func (b *bench) runOnce(ctx context.Context, c benchCase, w way, dir string) (measured, error) {
 	if c.image {
 		return b.time(ctx, w.(kbuild).image(dir))
+	}
+	if c.cache {
+		return b.time(ctx, w.(kbuild).shared(dir, b.targets[c.target]))
 	}
 	var targets []string
 	if c.target >= 0 {
@@ -146,6 +164,14 @@ func (b *bench) fresh(ctx context.Context, w way, _ int) error {
 	// Nor is the disk to be busy with the base image.
 	unix.Sync()
 	return nil
+}
+
+// freshEdited is fresh, and one file is changed.
+func (b *bench) freshEdited(ctx context.Context, w way, n int) error {
+	if err := b.fresh(ctx, w, n); err != nil {
+		return err
+	}
+	return b.editFile(ctx, w, n)
 }
 
 // restore brings back the file that editFile changed.
