@@ -194,6 +194,16 @@ func (d *cacheDir) commit(ctx context.Context, content []byte, before digest.Dig
 	if err != nil {
 		was = nil
 	}
+	_, layers, err := readCacheManifest(content, "")
+	if err != nil {
+		return err
+	}
+	for _, l := range layers {
+		// Another writer, whose clock is wrong, may have discarded what was not named yet.
+		if !d.has(l.Digest, l.Size) {
+			return &CacheLayerError{Digest: l.Digest}
+		}
+	}
 	if err := d.name(content); err != nil {
 		return err
 	}
@@ -291,8 +301,19 @@ func (d *cacheDir) discard(before []byte, gone map[string]bool) error {
 	if err != nil {
 		return err
 	}
+	// The clock of a shared file system is that of all its writers, and this one's may be
+	// ahead of it.
+	newest := time.Time{}
 	for _, e := range entries {
-		old := time.Since(time.Unix(e.Stat.Mtim.Unix())) > cacheGarbage
+		if at := time.Unix(e.Stat.Mtim.Unix()); at.After(newest) {
+			newest = at
+		}
+	}
+	if now := time.Now(); newest.After(now) {
+		newest = now
+	}
+	for _, e := range entries {
+		old := newest.Sub(time.Unix(e.Stat.Mtim.Unix())) > cacheGarbage
 		if isBlobName(e.Name) && e.Kind() == 0 && !named[e.Name] && (old || gone[e.Name]) {
 			if err := d.image.Remove(e.Name); err != nil {
 				return err
