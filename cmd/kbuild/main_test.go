@@ -211,6 +211,8 @@ func runScripts(t *testing.T, dir string, short ...string) {
 					return false, fmt.Errorf("CI is set, and there is no Go %s: %w", oldGo, w.oldErr)
 				}
 				return w.old, nil
+			case "ext4":
+				return breaksExt4(t), nil
 			}
 			if cond == "skopeo" {
 				_, err := exec.LookPath("skopeo")
@@ -295,6 +297,24 @@ func runScripts(t *testing.T, dir string, short ...string) {
 	if !w.old {
 		t.Logf("NOT TESTED with Go %s, which decides by times what is stale: %v", oldGo, w.oldErr)
 	}
+}
+
+// breaksExt4 reports whether an ext4 can be mounted of a file here, and be told to find
+// an error: not every container has loop devices, or a /sys that can be written to.
+func breaksExt4(t *testing.T) bool {
+	cmd := exec.Command("unshare", "--mount", "sh", "-ec", `
+		truncate -s 16M image
+		mkfs.ext4 -q image
+		mkdir at
+		mount -o loop image at
+		device=$(findmnt -n -o SOURCE at)
+		test -w /sys/fs/ext4/${device#/dev/}/trigger_fs_error`)
+	cmd.Dir = t.TempDir()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Logf("an ext4 of a file: %v\n%s", err, out)
+	}
+	return err == nil
 }
 
 // watch counts who connects to an address on loopback, and hangs up.
