@@ -2,7 +2,7 @@
 # make demo      install what is missing, build kbuild, and see the whole job done
 # make test      install what is missing, and run all tests but the long ones;
 #                make test PKG=./mirror RUN=TestPull runs that alone, as you
-# make test-all  every test, as you and as root, the linters, and a real tree
+# make test-all  every test, as you and as root, the linters, a short soak, and a real tree
 # make lint      gofmt, go vet and golangci-lint
 # Before a release:
 # make ages      trees of every age, and random edits of them; with KUBE_GIT=DIR, a git directory

@@ -28,7 +28,7 @@ func (s *soak) stage(ctx context.Context) (*power, error) {
 	}
 	d, err := newDisk(ctx, s.dir)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNoDisk, err)
 	}
 	p := &power{
 		soak: s, disk: d, place: place{s, d.at},

@@ -31,6 +31,9 @@ const (
 	carrierSize = diskSize + diskSize/4
 )
 
+// errNoDisk says that nothing can be tried here: not every container has loop devices.
+var errNoDisk = errors.New("a disk cannot be made here")
+
 // newDisk makes a carrier in memory, where flushing it costs nothing.
 func newDisk(ctx context.Context, dir string) (*disk, error) {
 	d := &disk{carrier: filepath.Join(dir, "carrier"), at: filepath.Join(dir, "disk")}

@@ -24,6 +24,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// notTried is the exit status where nothing can be tried, as automake's tests have it.
+const notTried = 77
+
 // options are the flags.
 type options struct {
 	kbuild string
@@ -69,7 +72,7 @@ func main() {
 	flag.BoolVar(&o.cold, "cold", false,
 		"begin each round with nothing compiled, not with what another tree of the same level of trust compiled")
 	flag.BoolVar(&o.keep, "keep", false, "stop at the first fault, and keep the directory")
-	flag.Func("only", "commands that the power part cuts, `names` separated by commas (default: all)",
+	flag.Func("only", "commands that something happens to, `names` separated by commas (default: all)",
 		func(s string) error {
 			o.only = strings.Split(s, ",")
 			return nil
@@ -88,6 +91,9 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "kbuild-soak:", err)
 		status = 1
+	}
+	if errors.Is(err, errNoDisk) {
+		status = notTried
 	}
 	stop()
 	os.Exit(status)

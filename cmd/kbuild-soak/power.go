@@ -83,7 +83,30 @@ func runPower(ctx context.Context, s *soak) error {
 
 func (p *power) picture(name string) string { return filepath.Join(p.pictures, name) }
 
-// rehearse does each step with nothing happening, keeps the disk as it is after
+// needed lists the chosen steps, those that leave the disk that they begin with, and
+// for those that build no program one that does, of the same image.
+func (s *soak) needed() []step {
+	var names []string
+	for _, t := range s.chosen() {
+		if !t.last && !t.makes {
+			names = append(names, "build")
+		}
+		for ; t.name != ""; t = stepNamed(t.from) {
+			names = append(names, t.name)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(steps), func(t step) bool { return !slices.Contains(names, t.name) })
+}
+
+// stepNamed is the zero step where none has the name.
+func stepNamed(name string) step {
+	if i := slices.IndexFunc(steps, func(t step) bool { return t.name == name }); i >= 0 {
+		return steps[i]
+	}
+	return step{}
+}
+
+// rehearse does each needed step with nothing happening, keeps the disk as it is after
 // it, and notes what comes of it.
 func (p *power) rehearse(ctx context.Context) error {
 	if err := p.disk.format(ctx); err != nil {
@@ -102,7 +125,7 @@ func (p *power) rehearse(ctx context.Context) error {
 	if err := copySparse(p.image, p.picture("empty")); err != nil {
 		return err
 	}
-	for _, t := range steps {
+	for _, t := range p.needed() {
 		if err := p.begin(ctx, t, "noatime"); err != nil {
 			return err
 		}
