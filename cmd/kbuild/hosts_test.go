@@ -109,6 +109,8 @@ func TestPodsMounts(t *testing.T) {
 	w := smallWorld(t)
 	const build = "kbuild --root /job/store --mirror oci:/job/oci "
 	const programs = "_output/dockerized/bin/linux/amd64"
+	const withoutCgroups = "kbuild doctor; test $? = 0 && " + build + "cmd/kubelet 2>&1 | tee /job/said && " +
+		"grep -q 'does not work here: .*cgroup.*; using chroot isolation' /job/said && grep -q uid_map " + programs + "/kubelet"
 	bare := tmpfs("/home/ci", "nosuid", "nodev", "noexec")
 	for name, test := range map[string]struct {
 		pod    pod
@@ -134,6 +136,12 @@ func TestPodsMounts(t *testing.T) {
 		},
 		"a platform's directory that is a mount": {
 			pod{procs: true, mounts: tmpfs("/job/k/" + programs)}, build + "cmd/kubelet && grep -q uid_map " + programs + "/kubelet",
+		},
+		"no cgroups, as root": {
+			pod{procs: true, mounts: tmpfs("/sys/fs/cgroup", "ro")}, withoutCgroups,
+		},
+		"no cgroups, as a user": {
+			pod{uid: 1000, procs: true, mounts: tmpfs("/sys/fs/cgroup", "ro")}, withoutCgroups,
 		},
 		"overlay": {
 			pod{procs: true, mounts: func(work string) []specs.Mount {
