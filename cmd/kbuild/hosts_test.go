@@ -143,6 +143,10 @@ func TestPodsMounts(t *testing.T) {
 		"no cgroups, as a user": {
 			pod{uid: 1000, procs: true, mounts: tmpfs("/sys/fs/cgroup", "ro")}, withoutCgroups,
 		},
+		"a store of copies": {
+			pod{uid: 1000}, build + "--storage-driver vfs cmd/kubelet && grep -q uid_map " + programs + "/kubelet && " +
+				build + "cmd/kubelet && ls -d /job/store/graph/vfs",
+		},
 		"overlay": {
 			pod{procs: true, mounts: func(work string) []specs.Mount {
 				options := []string{}
