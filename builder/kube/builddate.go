@@ -16,8 +16,9 @@ import (
 	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
-// BuildDateVariable is what the tree's scripts, since 2018, take the date from
-// that binaries report, in seconds (reproducible-builds.org/specs/source-date-epoch).
+// BuildDateVariable is what the tree's scripts, since July 2017 (Kubernetes' commit
+// cd0e7b9e17), take the date from that binaries report, in seconds
+// (reproducible-builds.org/specs/source-date-epoch).
 const BuildDateVariable = "SOURCE_DATE_EPOCH"
 
 // A BuildDate is the date that binaries are to report.
