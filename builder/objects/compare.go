@@ -80,7 +80,7 @@ func (c *comparison) compare(name string) error {
 		c.Left[LeftOther]++
 	case name == "out/"+generatedFile:
 		return c.generated(name)
-	case c.isAsBuilt(name) && !c.Dated:
+	case c.made.isAsBuilt(name) && !c.Dated:
 		c.Left[LeftTime]++
 	default:
 		cgo, err := c.hasCgo(name)
@@ -90,23 +90,24 @@ func (c *comparison) compare(name string) error {
 		if c.ByTimes && cgo {
 			c.Left[LeftCgo]++
 		} else {
-			c.wrong(inContainer(name), "")
+			c.Wrong = append(c.Wrong, inContainer(name))
 		}
 	}
 	return nil
 }
 
-func (c *comparison) isAsBuilt(name string) bool { return c.made.isAsBuilt(name) }
-
-func (c *comparison) wrong(what, how string) { c.Wrong = append(c.Wrong, what+how) }
+// both reads the file of a name in each state.
+func both[T any](c *comparison, name string, read func(file string) (T, error)) (made, held T, err error) {
+	if made, err = read(filepath.Join(c.made.dir, name)); err != nil {
+		return made, held, err
+	}
+	held, err = read(filepath.Join(c.held.dir, name))
+	return made, held, err
+}
 
 // entry compares which output an action has.
 func (c *comparison) entry(name string) error {
-	made, err := outputOf(filepath.Join(c.made.dir, name))
-	if err != nil {
-		return err
-	}
-	held, err := outputOf(filepath.Join(c.held.dir, name))
+	made, held, err := both(c, name, outputOf)
 	if err != nil {
 		return err
 	}
@@ -114,8 +115,8 @@ func (c *comparison) entry(name string) error {
 		c.Same++
 	} else {
 		action, _, _ := strings.Cut(filepath.Base(name), "-")
-		c.wrong(fmt.Sprintf("the action %.16s of Go's build cache", action),
-			fmt.Sprintf(": it has the output %.16s, and the sources make %.16s", held, made))
+		c.Wrong = append(c.Wrong, fmt.Sprintf(
+			"the action %.16s of Go's build cache: it has the output %.16s, and the sources make %.16s", action, held, made))
 	}
 	return nil
 }
@@ -147,11 +148,7 @@ func (c *comparison) hasCgo(name string) (bool, error) {
 
 // generated compares generated code, but for its times.
 func (c *comparison) generated(name string) error {
-	made, err := tarSums(filepath.Join(c.made.dir, name))
-	if err != nil {
-		return err
-	}
-	held, err := tarSums(filepath.Join(c.held.dir, name))
+	made, held, err := both(c, name, tarSums)
 	if err != nil {
 		return err
 	}
@@ -162,7 +159,7 @@ func (c *comparison) generated(name string) error {
 		case !ok:
 			c.Left[LeftOther]++
 		default:
-			c.wrong("the generated "+file, "")
+			c.Wrong = append(c.Wrong, "the generated "+file)
 		}
 	}
 	return nil

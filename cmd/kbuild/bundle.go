@@ -131,9 +131,9 @@ func (a *app) saveBundle(cmd *cobra.Command, file string, targets []string, what
 	if file, err = filepath.Abs(file); err != nil {
 		return fmt.Errorf("bundle %s: %w", file, err)
 	}
-	a.status, err = builder.SaveBundle(cmd.Context(), builder.SaveRequest{
-		Settings: build.Settings, Tree: build.Tree, Mirrors: build.Mirrors, Network: build.Network, Work: build.Work,
-		Kbuild: version, File: file, Sources: what.Sources, Cache: what.Cache, Prove: what.Prove,
-	}, a.out)
+	what.Settings, what.Tree, what.Mirrors, what.Network, what.Work = build.Settings, build.Tree, build.Mirrors,
+		build.Network, build.Work
+	what.Kbuild, what.File = version, file
+	a.status, err = builder.SaveBundle(cmd.Context(), what, a.out)
 	return a.explain(cmd, targets, err)
 }
