@@ -31,14 +31,11 @@ func Build(ctx context.Context, req Request, report Reporter) (status int, err e
 	if err := c.commandLine(&Plan{TreePlan: TreePlan{Tree: c.tree}}); err != nil {
 		return 0, err
 	}
-	lock, err := c.lock(ctx, StepCheck)
+	lock, err := c.claim(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer lock.Close()
-	if err := c.host(); err != nil {
-		return 0, err
-	}
 	worker := begin(ctx, report, namespace.Options{}, lock)
 	defer worker.Close()
 

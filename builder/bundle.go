@@ -22,14 +22,11 @@ func SaveBundle(ctx context.Context, req SaveRequest, report Reporter) (status i
 	if err := c.open(ctx, req.Tree); err != nil {
 		return 0, err
 	}
-	lock, err := c.lock(ctx, StepCheck)
+	lock, err := c.claim(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer lock.Close()
-	if err := c.host(); err != nil {
-		return 0, err
-	}
 	plan, err := c.check(ctx)
 	if err != nil {
 		return 0, err

@@ -66,14 +66,11 @@ func VerifyCaches(ctx context.Context, req VerifyRequest, report Reporter) (stat
 		c.say(StepCache, "would compile, and compare with what is in %s", req.Place)
 		return 0, nil
 	}
-	lock, err := c.lock(ctx, StepCheck)
+	lock, err := c.claim(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer lock.Close()
-	if err := c.host(); err != nil {
-		return 0, err
-	}
 	if err := c.nameTargets(ctx, &req.CacheRequest); err != nil {
 		return 0, err
 	}

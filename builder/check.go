@@ -113,6 +113,20 @@ func openTree(ctx context.Context, req TreeRequest) (tree kube.Tree, err error) 
 	return tree, nil
 }
 
+// claim takes the tree's lock, and does what of the check step is about the host. The
+// caller closes the lock.
+func (c *checker) claim(ctx context.Context) (*os.File, error) {
+	lock, err := c.lock(ctx, StepCheck)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.host(); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return lock, nil
+}
+
 // lock takes the tree's lock. It comes before the tree's files are read: what
 // another kbuild is still publishing is not read half.
 func (c *checker) lock(ctx context.Context, step Step) (*os.File, error) {

@@ -22,14 +22,11 @@ func Lock(ctx context.Context, req LockRequest, report Reporter) (status int, er
 	if req.DryRun {
 		return 0, c.dryLock(req)
 	}
-	lock, err := c.lock(ctx, StepCheck)
+	lock, err := c.claim(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer lock.Close()
-	if err := c.host(); err != nil {
-		return 0, err
-	}
 	worker := begin(ctx, report, namespace.Options{}, lock)
 	defer worker.Close()
 	plan, err := planTree(c.tree, req.Settings, req.Mirrors, true)
