@@ -151,7 +151,7 @@ func digestOf(name string, data []byte) (digest.Digest, error) {
 }
 
 // Recorded lists the images with which a note of [Store.SetRecord] is kept, whether
-// or not it can be read, and those that are being made.
+// or not it can be read, and those that are being made; none of an additional store's.
 func (s *Store) Recorded() ([]Image, error) {
 	found, err := s.store.Images()
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *Store) Recorded() ([]Image, error) {
 		own := slices.ContainsFunc(found[i].BigDataNames, func(name string) bool {
 			return strings.HasPrefix(name, recordPrefix)
 		})
-		if own || slices.ContainsFunc(found[i].Names, isInterim) {
+		if !found[i].ReadOnly && (own || slices.ContainsFunc(found[i].Names, isInterim)) {
 			list = append(list, image(&found[i]))
 		}
 	}
@@ -170,8 +170,11 @@ func (s *Store) Recorded() ([]Image, error) {
 }
 
 // checkLayer is the error that says why a layer is not what it was when it was
-// unpacked, or nil.
+// unpacked, or nil. One of an additional store is checked there, where it can be mended.
 func (s *Store) checkLayer(ctx context.Context, layer *cstorage.Layer) error {
+	if layer.ReadOnly {
+		return nil
+	}
 	if err := s.checkLink(layer); err != nil {
 		return fmt.Errorf("layer %s: %w", layer.ID, err)
 	}
@@ -213,13 +216,8 @@ const (
 	overlayLinks = "l"
 )
 
-// layerDir is a layer's directory.
-func (g *guarded) layerDir(id string) string {
-	if g.GraphDriverName() == "vfs" {
-		return filepath.Join(g.root, "vfs", "dir", id)
-	}
-	return filepath.Join(g.root, "overlay", id)
-}
+// layerDir is a layer's directory, if it is one of the store's own.
+func (g *guarded) layerDir(id string) string { return layerDir(g.root, g.GraphDriverName(), id) }
 
 // checkLink looks at what the overlay driver keeps besides a layer's files. What
 // is below a layer comes from there: without it a container lacks files, and
@@ -242,7 +240,7 @@ func (s *Store) checkLink(layer *cstorage.Layer) error {
 	if err != nil {
 		return err
 	}
-	parent, err := os.ReadFile(filepath.Join(s.store.layerDir(layer.Parent), overlayLink))
+	parent, err := os.ReadFile(filepath.Join(s.store.findLayer(layer.Parent), overlayLink))
 	if err != nil {
 		return err
 	}

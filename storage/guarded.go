@@ -29,6 +29,7 @@ type guarded struct {
 	// interim names of those that have no other yet, by the images' ids.
 	maker  string
 	making sync.Map
+	mounts additionalMounts
 }
 
 // BrokenError says that the store cannot be used any longer, and why.
@@ -42,7 +43,9 @@ func (e *BrokenError) Unwrap() error { return e.Why }
 
 // getStore is the library's GetStore.
 func getStore(options cstorage.StoreOptions) (*guarded, error) {
-	g := &guarded{root: options.GraphRoot, run: options.RunRoot}
+	g := &guarded{
+		root: options.GraphRoot, run: options.RunRoot, mounts: additionalMounts{of: map[string][]string{}},
+	}
 	err := g.makeRoom() // the library removes half of a layer when it opens the store
 	if err != nil {
 		return nil, err
@@ -178,11 +181,11 @@ func (g *guarded) Wipe() error {
 }
 
 func (g *guarded) MountImage(id string, mountOptions []string, mountLabel string) (string, error) {
-	return one(g, func() (string, error) { return g.Store.MountImage(id, mountOptions, mountLabel) })
+	return one(g, func() (string, error) { return g.mountImage(id, mountOptions, mountLabel) })
 }
 
 func (g *guarded) UnmountImage(id string, force bool) (bool, error) {
-	return one(g, func() (bool, error) { return g.Store.UnmountImage(id, force) })
+	return one(g, func() (bool, error) { return g.unmountImage(id, force) })
 }
 
 func (g *guarded) Mount(id string, mountLabel string) (string, error) {

@@ -78,17 +78,28 @@ func (g *guarded) addNames(id string, names []string) error {
 }
 
 // RemoveInterim removes the images that an owner began, and that never got names
-// of their own. Nobody else is making one for that owner.
+// of their own, and the containers by which it looked into others. Nobody else is
+// making one for that owner.
 func (s *Store) RemoveInterim(owner string) error {
+	containers, err := s.store.Containers()
+	if err != nil {
+		return fmt.Errorf("list containers: %w", err)
+	}
+	own := func(name string) bool { return strings.HasPrefix(name, interimPrefix(owner)) }
+	for _, c := range containers {
+		if !slices.ContainsFunc(c.Names, own) {
+			continue
+		}
+		if err := s.DeleteContainer(c.ID); err != nil {
+			return err
+		}
+	}
 	images, err := s.store.Images()
 	if err != nil {
 		return fmt.Errorf("list images: %w", err)
 	}
 	for _, img := range images {
-		begun := slices.ContainsFunc(img.Names, func(name string) bool {
-			return strings.HasPrefix(name, interimPrefix(owner))
-		})
-		if !begun {
+		if !slices.ContainsFunc(img.Names, own) {
 			continue
 		}
 		if slices.ContainsFunc(img.Names, func(name string) bool { return !isInterim(name) }) {

@@ -337,9 +337,14 @@ func (s *Store) DiffIDs(id string) ([]digest.Digest, error) {
 }
 
 // SetRecord keeps a small note with an image, under a key of kbuild's own;
-// never in the metadata, which containers/image uses itself.
+// never in the metadata, which containers/image uses itself. The error wraps
+// [ErrReadOnly] where nothing can be kept with the image.
 func (s *Store) SetRecord(id, key string, data []byte) error {
-	if err := s.store.SetImageBigData(id, recordPrefix+key, data, nil); err != nil {
+	err := s.store.SetImageBigData(id, recordPrefix+key, data, nil)
+	if errors.Is(err, cstorage.ErrImageUnknown) && s.isAdditional(id) {
+		return fmt.Errorf("keep %s with image %s: %w", key, id, ErrReadOnly)
+	}
+	if err != nil {
 		return fmt.Errorf("keep %s with image %s: %w", key, id, gone(err))
 	}
 	return nil

@@ -115,7 +115,8 @@ func LookInto(store *storage.Store, img storage.Image, tools []string) (Base, er
 	if err != nil {
 		return Base{}, fmt.Errorf("inspect the base image: %w", err)
 	}
-	if err := store.SetRecord(img.ID, baseRecord, data); err != nil {
+	// With an image of an additional store nothing is kept: the next look costs again.
+	if err := store.SetRecord(img.ID, baseRecord, data); err != nil && !errors.Is(err, storage.ErrReadOnly) {
 		return Base{}, fmt.Errorf("inspect the base image: %w", err)
 	}
 	return base, nil

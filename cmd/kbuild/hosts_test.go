@@ -191,6 +191,30 @@ func TestPodsShareACache(t *testing.T) {
 	}
 }
 
+// The base image on a volume that an earlier pod filled, and that is read-only: nothing
+// is pulled.
+func TestPodsBaseImage(t *testing.T) {
+	long(t, "a volume with the base image in pods")
+	byRoot(t)
+	w, volume := smallWorld(t), t.TempDir()
+	if err := os.Chmod(volume, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, job := range []struct{ mode, script string }{
+		{"rw", "kbuild --root /base --mirror oci:/job/oci mirror"},
+		{"ro", "! touch /base/x && mkdir -p ~/.config/containers && " +
+			`echo -e '[storage.options]\nadditionalimagestores = ["/base/graph"]' >~/.config/containers/storage.conf && ` +
+			"kbuild --offline cmd/kubelet && grep -q uid_map _output/dockerized/bin/linux/amd64/kubelet"},
+	} {
+		mounts := func(string) []specs.Mount {
+			return []specs.Mount{{Destination: "/base", Type: "bind", Source: volume, Options: []string{"bind", job.mode}}}
+		}
+		if _, _, status := (pod{uid: 1000, mounts: mounts}).run(t, w, job.script); status != 0 {
+			t.Errorf("%s: status %d", job.mode, status)
+		}
+	}
+}
+
 // A full file system is called that, wherever it is, and before anything is lost.
 func TestPodsFull(t *testing.T) {
 	long(t, "full disks in a pod")

@@ -1,0 +1,96 @@
+package storage
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+
+	cstorage "github.com/containers/storage"
+)
+
+// An additional store is one of additionalimagestores in containers-storage.conf(5).
+// Its images are found as the store's own are, and nothing is ever written to it.
+
+// ErrReadOnly is wrapped by errors about an image of an additional store.
+var ErrReadOnly = errors.New("in a store that is only read")
+
+// isAdditional reports whether an image is one of an additional store.
+func (s *Store) isAdditional(id string) bool {
+	img, err := s.store.Image(id)
+	return err == nil && img.ReadOnly
+}
+
+// additionalMounts are the containers through which images of additional stores are
+// mounted, by the images' ids.
+type additionalMounts struct {
+	lock sync.Mutex
+	of   map[string][]string
+}
+
+// mountImage is MountImage also for an image whose topmost layer lies in an additional
+// store. The library mounts such a layer below a container's only (MountImage and Mount
+// in its store.go, as of v1.59). The container is named as images are that are being
+// made, so that [Store.RemoveInterim] removes what a killed process left.
+func (g *guarded) mountImage(id string, options []string, label string) (string, error) {
+	dir, err := g.Store.MountImage(id, options, label)
+	if !errors.Is(err, cstorage.ErrLayerUnknown) {
+		return dir, err
+	}
+	name, err := InterimName(g.maker)
+	if err != nil {
+		return "", err
+	}
+	c, err := g.Store.CreateContainer("", []string{name.String()}, id, "", "", nil)
+	if err != nil {
+		return "", err
+	}
+	if dir, err = g.Store.Mount(c.ID, label); err != nil {
+		return "", errors.Join(err, g.Store.DeleteContainer(c.ID))
+	}
+	g.mounts.lock.Lock()
+	defer g.mounts.lock.Unlock()
+	g.mounts.of[id] = append(g.mounts.of[id], c.ID)
+	return dir, nil
+}
+
+// unmountImage is UnmountImage after mountImage.
+func (g *guarded) unmountImage(id string, force bool) (bool, error) {
+	g.mounts.lock.Lock()
+	defer g.mounts.lock.Unlock()
+	through := g.mounts.of[id]
+	if len(through) == 0 {
+		return g.Store.UnmountImage(id, force)
+	}
+	last := through[len(through)-1]
+	g.mounts.of[id] = through[:len(through)-1]
+	_, err := g.Store.Unmount(last, true)
+	return len(through) > 1, errors.Join(err, g.Store.DeleteContainer(last))
+}
+
+// findLayer is the directory of a layer that may lie in an additional store.
+func (g *guarded) findLayer(id string) string {
+	own := g.layerDir(id)
+	if _, err := os.Lstat(own); err == nil {
+		return own
+	}
+	driver, err := g.GraphDriver()
+	if err != nil {
+		return own
+	}
+	for _, root := range driver.AdditionalImageStores() {
+		dir := layerDir(root, g.GraphDriverName(), id)
+		if _, err := os.Lstat(dir); err == nil {
+			return dir
+		}
+	}
+	return own
+}
+
+// layerDir is a layer's directory in a store of a driver.
+func layerDir(root, driver, id string) string {
+	if driver == "vfs" {
+		return filepath.Join(root, "vfs", "dir", id)
+	}
+	return filepath.Join(root, "overlay", id)
+}

@@ -1,0 +1,116 @@
+package storage_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/kbuild/kbuild/storage"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// An image of an additional store is used as the store's own are, but that nothing is
+// kept with it; and what is made of it is whole.
+func TestAdditional(t *testing.T) {
+	root := t.TempDir()
+	inWorker(t, "base image", root) // no process opens a store in both ways
+	inWorker(t, "additional", root)
+}
+
+// baseImage makes the additional store.
+func baseImage(root string) error {
+	s, err := storage.Open(storage.Options{Root: filepath.Join(root, "base"), Driver: "vfs"})
+	if err != nil {
+		return err
+	}
+	in, err := s.OpenIncoming(context.Background(), nil)
+	if err != nil {
+		return err
+	}
+	_, err = s.Compose(context.Background(), "tree", ocispec.Image{}, time.Now(), layerOf("file", "content"))
+	return errors.Join(err, in.Close(), s.Close())
+}
+
+// additional is TestAdditional inside the namespaces.
+func additional(root string) (err error) {
+	base := filepath.Join(root, "base")
+	conf := filepath.Join(root, "storage.conf")
+	text := fmt.Sprintf("[storage]\ndriver = \"vfs\"\n[storage.options]\nadditionalimagestores = [%q]\n", base+"/graph")
+	err = errors.Join(os.WriteFile(conf, []byte(text), 0o600), os.Setenv("CONTAINERS_STORAGE_CONF", conf))
+	if err != nil {
+		return err
+	}
+	before, err := listing(base)
+	if err != nil {
+		return err
+	}
+	// A driver that is asked for has none of the configuration's options.
+	s, err := storage.Open(storage.Options{Root: filepath.Join(root, "own")})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	images, err := s.Images()
+	if err != nil || len(images) != 1 {
+		return fmt.Errorf("%d images: %w", len(images), err)
+	}
+	img := images[0]
+	s.MakeFor("tree")
+	containers := func() int {
+		list, e := s.Unwrap().Containers()
+		err = errors.Join(err, e)
+		return len(list)
+	}
+	read := func(dir string) error {
+		data, err := os.ReadFile(filepath.Join(dir, "file"))
+		if err != nil || string(data) != "content" {
+			return fmt.Errorf("the file holds %q: %w", data, err)
+		}
+		return nil
+	}
+	twice := func(dir string) error { return errors.Join(s.Mount(img.ID, read), read(dir)) }
+	if err := s.Mount(img.ID, twice); err != nil || containers() != 0 {
+		return fmt.Errorf("%d containers stay: %w", containers(), err)
+	}
+	if err := s.SetRecord(img.ID, "note", nil); !errors.Is(err, storage.ErrReadOnly) {
+		return fmt.Errorf("a record: %w", err)
+	}
+	// A process that is killed while it looks leaves a container.
+	if _, err := s.Unwrap().MountImage(img.ID, nil, ""); err != nil {
+		return err
+	}
+	if n := containers(); n != 1 {
+		return fmt.Errorf("looking takes %d containers", n)
+	}
+	if err := errors.Join(s.RemoveInterim("tree"), err); err != nil || containers() != 0 {
+		return fmt.Errorf("%d containers stay: %w", containers(), err)
+	}
+	if list, err := s.Recorded(); err != nil || len(list) != 0 {
+		return fmt.Errorf("%v are to be checked: %w", list, err)
+	}
+	if after, err := listing(base); err != nil || after != before {
+		return fmt.Errorf("the additional store was:\n%s\nand is:\n%s%w", before, after, err)
+	}
+	// Who is not root in a namespace may not remove what the driver copied.
+	return errors.Join(err, os.RemoveAll(base))
+}
+
+// listing is a directory's files, with sizes and times.
+func listing(dir string) (list string, err error) {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && !d.IsDir() {
+			list += fmt.Sprintln(path, info.Size(), info.ModTime())
+		}
+		return err
+	})
+	return list, err
+}
