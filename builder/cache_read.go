@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -61,23 +63,33 @@ func (c *compilation) readCache(ctx context.Context) {
 	}()
 }
 
-// read reads from the first place that has a cache of one of the levels.
+// read reads from the first place that has a cache of one of the levels. A place that
+// does not answer holds no other up: it is asked again when all others were.
 func (r *cacheRead) read(ctx context.Context) {
 	var asked []string
-	for i, place := range r.Caches.From {
+	queue := slices.Clone(r.Caches.From)
+	for i := 0; i < len(queue); i++ {
 		if ctx.Err() != nil {
 			return
 		}
+		place := queue[i]
 		one, cancel := context.WithCancelCause(ctx)
-		a := &attempt{
-			began: time.Now(), cancel: cancel, places: len(r.Caches.From), left: len(r.Caches.From) - i,
+		a := &attempt{began: time.Now(), cancel: cancel, places: len(r.Caches.From), left: len(r.Caches.From) - i}
+		if a.left < 1 {
+			a.places, a.left = math.MaxInt, 1 // it gets what the others leave
 		}
 		r.at.Store(a)
+		stop := a.giveWay()
 		done, err := r.place(one, a, place)
+		stop()
+		gaveWay := errors.As(context.Cause(one), new(*silentError))
 		cancel(nil)
 		switch {
 		case done:
 			return
+		case err != nil && gaveWay:
+			r.warned(err, "%s; the others are asked first", withoutCache(err))
+			queue = append(queue, place)
 		case err != nil:
 			r.warned(err, "%s; going on without it", withoutCache(err))
 		default:
@@ -87,6 +99,26 @@ func (r *cacheRead) read(ctx context.Context) {
 	if len(asked) > 0 {
 		r.lines = append(r.lines, Line{Step: StepCache, Text: "nothing for this build in " + strings.Join(asked, ", ")})
 	}
+}
+
+// A silentError says that a place did not answer while others were left to be asked.
+type silentError struct{ after time.Duration }
+
+func (e *silentError) Error() string { return fmt.Sprintf("no answer in %.1f s", e.after.Seconds()) }
+
+// giveWay ends the attempt if it has no answer in the time that it would be waited for,
+// and other places are left. Until stop is called; [wait.judge] sees to the rest.
+func (a *attempt) giveWay() (stop func()) {
+	if a.left == 1 {
+		return func() {}
+	}
+	most := a.share(time.Second+quickest/20, a.began)
+	timer := time.AfterFunc(most, func() {
+		if a.table.Load() == nil {
+			a.cancel(&silentError{most})
+		}
+	})
+	return func() { timer.Stop() }
 }
 
 // place reads from one place the first cache of a level of which something is of use.

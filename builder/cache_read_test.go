@@ -3,6 +3,7 @@ package builder
 import (
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -103,14 +104,14 @@ func written(t *testing.T, names ...string) (place string) {
 	return place
 }
 
-// A place that never answers is given up alone: the next one is read.
-func TestReadCacheNext(t *testing.T) {
+// A place that never answers is given up when there is nothing else to wait for.
+func TestReadCacheSilent(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	r := newRunner(t, silent.Addr().String()+"/team/kbuild", written(t, "a.a"))
+	r := newRunner(t, silent.Addr().String()+"/team/kbuild")
 	r.readCache(t.Context())
 	connection, err := silent.Accept()
 	if err != nil {
@@ -121,11 +122,44 @@ func TestReadCacheNext(t *testing.T) {
 	(&wait{start: start}).judge(first, start.Add(time.Hour))
 	<-r.reading.over
 	r.reading.join(t.Context())
-	if !r.said("no answer in 36") || !r.said("; going on without it") || !r.said("2 objects read from dir:") {
+	if !r.said("no answer in 36") || !r.said("; going on without it") {
 		t.Error(r.lines)
 	}
-	if cold := r.compile(); cold != "" {
-		t.Error("everything is compiled: " + cold)
+}
+
+// A place that does not answer holds no other one up, while nobody waits for it yet. It
+// is asked again if the others have nothing.
+func TestReadCacheNext(t *testing.T) {
+	silent := atomic.Int32{} // so many requests are not answered
+	g, err := mirrortest.ServeThrough(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if silent.Add(-1) >= 0 {
+				<-req.Context().Done()
+				return
+			}
+			next.ServeHTTP(w, req)
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	slow := g.Host() + "/team/kbuild"
+	w := newRunner(t, slow)
+	w.compile("a.a")
+	w.writeCache(t.Context())
+	for from, other := range map[string]string{"dir:": written(t, "a.a"), slow: "dir:" + t.TempDir()} {
+		silent.Store(1)
+		r := newRunner(t, slow, other)
+		r.readCache(t.Context())
+		<-r.reading.over
+		r.reading.join(t.Context())
+		if !r.said("; the others are asked first") || !r.said("2 objects read from "+from) {
+			t.Error(r.lines)
+		}
+		if cold := r.compile(); cold != "" {
+			t.Error("everything is compiled: " + cold)
+		}
 	}
 }
 
@@ -144,6 +178,8 @@ func TestShare(t *testing.T) {
 		{time.Second, 2, 1, time.Second},
 		{500 * time.Millisecond, 3, 2, 750 * time.Millisecond},
 		{time.Minute, 2, 1, time.Second},
+		{time.Second, math.MaxInt, 1, time.Second}, // asked again
+		{time.Minute, math.MaxInt, 1, 0},
 	} {
 		a := &attempt{began: start.Add(c.began), places: c.places, left: c.left}
 		if got := a.share(2*time.Second, start); got != c.want {
