@@ -51,7 +51,13 @@ var runnerSources = sources.Manifest{{Path: "a.go", Kind: sources.File, Size: 1,
 // newRunner opens what a machine keeps. It reads from places, and writes to the last.
 func newRunner(t *testing.T, places ...string) *runner {
 	t.Helper()
-	n, dir := &noted{}, t.TempDir()
+	return newRunnerIn(t, t.TempDir(), places...)
+}
+
+// newRunnerIn is newRunner with a directory for what the machine keeps.
+func newRunnerIn(t *testing.T, dir string, places ...string) *runner {
+	t.Helper()
+	n := &noted{}
 	state, err := objects.Open(filepath.Join(dir, "trees", "tree-level"), runnerRecipe, objects.Key{Base: "b"})
 	if err != nil {
 		t.Fatal(err)
@@ -83,13 +89,16 @@ func (r *runner) compile(names ...string) (cold string) {
 		r.t.Fatal(err)
 	}
 	for _, name := range names {
-		filestest.Write(r.t, filepath.Join(mounts[0].Host, "pkg/linux_amd64", name), name)
+		filestest.Write(r.t, filepath.Join(mounts[0].Host, "pkg/linux_amd64", name), object(name))
 	}
 	if err := r.state.Done(); err != nil {
 		r.t.Fatal(err)
 	}
 	return cold
 }
+
+// object is what is compiled to a file of some name.
+func object(name string) string { return strings.Repeat(name, 4000) }
 
 // written is a place with what a runner compiled.
 func written(t *testing.T, names ...string) (place string) {
