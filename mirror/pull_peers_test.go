@@ -47,13 +47,13 @@ func needs(t *testing.T, programs ...string) {
 	}
 }
 
-// command runs a program and fails with what it says.
-func command(t *testing.T, name string, args ...string) {
+// skopeoCopy runs skopeo copy and fails with what it says.
+func skopeoCopy(t *testing.T, args ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd := exec.CommandContext(t.Context(), "skopeo", append([]string{"--insecure-policy", "copy"}, args...)...)
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+		t.Fatalf("skopeo copy %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
@@ -345,7 +345,7 @@ func TestRealRegistry(t *testing.T) {
 		"by/path/google_containers/kube-cross",
 		"proxy/gcr.io/google_containers/kube-cross", "gcr.io/google_containers/kube-cross", "renamed/build-image/kube-cross",
 		"another/name"} {
-		command(t, "skopeo", "--insecure-policy", "copy", "--dest-cert-dir", caOnly, "--dest-creds", "me:it:is",
+		skopeoCopy(t, "--dest-cert-dir", caOnly, "--dest-creds", "me:it:is",
 			"oci:"+layout, "docker://127.0.0.1:"+port+"/"+repository+":"+wantTag)
 	}
 	forms := []string{host, host + "/flat", host + "/by/path", host + "/proxy", host + "/renamed", host + "/another/name"}
@@ -432,7 +432,7 @@ func TestSkopeo(t *testing.T) {
 	var last *storage.Store
 	for _, form := range []string{"oci:%s", "oci-archive:%s", "docker-archive:%s", "dir:%s"} {
 		to := fmt.Sprintf(form, filepath.Join(t.TempDir(), "image"))
-		command(t, "skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", from, to)
+		skopeoCopy(t, "--src-tls-verify=false", from, to)
 		store := storagetest.Open(t)
 		got, _, err := mirror.Pull(t.Context(), store, named(t, wanted), sources(t, to), options(t))
 		if err != nil {
@@ -452,7 +452,7 @@ func TestSkopeo(t *testing.T) {
 		return
 	}
 	out := filepath.Join(t.TempDir(), "out")
-	command(t, "skopeo", "--insecure-policy", "copy",
+	skopeoCopy(t,
 		fmt.Sprintf("containers-storage:[vfs@%s+%s]%s", last.Root(), last.Unwrap().RunRoot(), wanted), "dir:"+out)
 	if _, err := os.Stat(filepath.Join(out, id(t, right))); err != nil {
 		t.Errorf("skopeo's copy has another configuration: %v", err)
