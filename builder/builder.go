@@ -62,6 +62,9 @@ func buildInside(ctx context.Context, w *worker, o buildOrder) (status int, err 
 	b := &build{worker: w, buildOrder: o}
 	err = w.inTreeStore(ctx, o.Settings, o.Plan.TreePlan, func(store *storage.Store) (err error) {
 		b.store = store
+		if err := store.DropUnlinked(); err != nil {
+			return err
+		}
 		status, err = b.steps(ctx)
 		return full(err, append(o.dirs(), o.Plan.Tree.Root)...)
 	})

@@ -68,6 +68,48 @@ func (g *guarded) unmountImage(id string, force bool) (bool, error) {
 	return len(through) > 1, errors.Join(err, g.Store.DeleteContainer(last))
 }
 
+// DropUnlinked removes the images with a note of [Store.SetRecord] whose layers do not
+// lie on those that they were unpacked on: the additional store that had them may be
+// gone, or may have been made anew. A layer that is made again would be taken for the
+// one that is there. An image that is in use stays.
+func (s *Store) DropUnlinked() error {
+	images, err := s.Recorded()
+	if err != nil {
+		return err
+	}
+	for _, img := range images {
+		linked, err := s.isLinked(img.ID)
+		if err == nil && !linked {
+			err = s.Delete(img.ID)
+		}
+		if err != nil && !errors.Is(err, ErrInUse) && !errors.Is(err, ErrGone) {
+			return err
+		}
+	}
+	return nil
+}
+
+// isLinked reports whether each layer of an image lies on the one below it.
+func (s *Store) isLinked(id string) (bool, error) {
+	layers, err := s.chain(id)
+	if err != nil {
+		return false, err
+	}
+	for _, id := range layers {
+		layer, err := s.store.Layer(id)
+		if errors.Is(err, cstorage.ErrLayerUnknown) || err == nil && s.checkLink(layer) != nil {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if layer.ReadOnly {
+			break // the rest is its store's
+		}
+	}
+	return true, nil
+}
+
 // findLayer is the directory of a layer that may lie in an additional store.
 func (g *guarded) findLayer(id string) string {
 	own := g.layerDir(id)

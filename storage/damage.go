@@ -226,7 +226,7 @@ func (s *Store) checkLink(layer *cstorage.Layer) error {
 	if s.Driver() != "overlay" {
 		return nil
 	}
-	link, err := os.ReadFile(filepath.Join(s.store.layerDir(layer.ID), overlayLink))
+	link, err := os.ReadFile(filepath.Join(s.store.findLayer(layer.ID), overlayLink))
 	if err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func (s *Store) checkLink(layer *cstorage.Layer) error {
 	if layer.Parent == "" {
 		return nil
 	}
-	lower, err := os.ReadFile(filepath.Join(s.store.layerDir(layer.ID), overlayLower))
+	lower, err := os.ReadFile(filepath.Join(s.store.findLayer(layer.ID), overlayLower))
 	if err != nil {
 		return err
 	}
