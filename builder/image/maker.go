@@ -160,7 +160,8 @@ func find(store *storage.Store, name reference.Named, level string) (storage.Ima
 		switch {
 		case own:
 			return img, nil
-		case p.at(level) && slices.Contains(p.Lost, name.String()):
+		case p.at(level) && (slices.Contains(p.Lost, name.String()) || slices.Contains(img.Names, name.String())):
+			// Several have a name where one is of an additional store.
 			given = img
 		}
 	}
@@ -185,7 +186,10 @@ func Lose(store *storage.Store, id string, name reference.Named, level string) (
 		return true, nil
 	}
 	p.Lost = append(p.Lost, name.String())
-	return true, p.write(store, id)
+	if err := p.write(store, id); !errors.Is(err, storage.ErrReadOnly) {
+		return true, err
+	}
+	return true, nil // nobody takes a name from an image of an additional store
 }
 
 // Superseded reports whether an image was made at one level alone, and has no name

@@ -3,7 +3,11 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
@@ -105,6 +109,43 @@ func TestFindAtLevel(t *testing.T) {
 	must(t, Share(store, main2.ID))
 	if found("third") != main2.ID {
 		t.Error("an image that came from elsewhere as well is not for all")
+	}
+}
+
+// An image of an additional store is found by its name at every level but one that made
+// its own.
+func TestFindAdditional(t *testing.T) {
+	name, err := reference.ParseNormalizedNamed("registry.example/kube-cross:v1")
+	must(t, err)
+	const variable = "KBUILD_TEST_ADDITIONAL"
+	if os.Getenv(variable) == "" { // the library reads its configuration once
+		base := storagetest.Open(t)
+		must(t, base.AddNames(compose(t, base, "base").ID, name))
+		conf := filepath.Join(t.TempDir(), "storage.conf")
+		text := fmt.Sprintf("[storage]\ndriver = \"vfs\"\n[storage.options]\nadditionalimagestores = [%q]\n", base.Root())
+		must(t, os.WriteFile(conf, []byte(text), 0o600))
+		cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run", "^TestFindAdditional$")
+		cmd.Env = append(os.Environ(), variable+"=1", "CONTAINERS_STORAGE_CONF="+conf)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	store, err := storage.Open(storage.Options{Root: t.TempDir()})
+	must(t, err)
+	defer store.Close() //nolint:errcheck // what was to be seen was
+	pulled, err := Find(store, name, "pr")
+	must(t, err)
+	made := compose(t, store, "made")
+	must(t, SetMaker(store, made.ID, Maker{Tree: "t", Level: "pr", Name: name.String()}, false))
+	if other, err := Lose(store, pulled.ID, name, "pr"); err != nil || !other {
+		t.Errorf("of other levels: %v, %v", other, err)
+	}
+	must(t, store.AddNames(made.ID, name))
+	for level, want := range map[string]storage.Image{"pr": made, "main": pulled} {
+		if got, err := Find(store, name, level); err != nil || got.ID != want.ID {
+			t.Errorf("%s finds %v, %v", level, got, err)
+		}
 	}
 }
 
