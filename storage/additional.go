@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -73,41 +74,40 @@ func (g *guarded) unmountImage(id string, force bool) (bool, error) {
 // gone, or may have been made anew. A layer that is made again would be taken for the
 // one that is there. An image that is in use stays.
 func (s *Store) DropUnlinked() error {
-	images, err := s.Recorded()
+	images, err := s.recorded()
 	if err != nil {
 		return err
 	}
-	for _, img := range images {
-		linked, err := s.isLinked(img.ID)
-		if err == nil && !linked {
-			err = s.Delete(img.ID)
+	layers, err := s.store.Layers()
+	if err != nil {
+		return fmt.Errorf("list layers: %w", err)
+	}
+	byID, known := map[string]*cstorage.Layer{}, map[string]bool{"": true}
+	for i := range layers {
+		byID[layers[i].ID] = &layers[i]
+		if layers[i].ReadOnly {
+			known[layers[i].ID] = true // what is below it is its store's
 		}
-		if err != nil && !errors.Is(err, ErrInUse) && !errors.Is(err, ErrGone) {
+	}
+	var isLinked func(id string) bool
+	isLinked = func(id string) bool {
+		is, ok := known[id]
+		if layer := byID[id]; !ok && layer != nil {
+			known[id] = false // until it is known: a damaged list may go round in circles
+			is = isLinked(layer.Parent) && s.checkLink(layer) == nil
+			known[id] = is
+		}
+		return is
+	}
+	for _, img := range images {
+		if isLinked(img.TopLayer) {
+			continue
+		}
+		if err := s.Delete(img.ID); err != nil && !errors.Is(err, ErrInUse) {
 			return err
 		}
 	}
 	return nil
-}
-
-// isLinked reports whether each layer of an image lies on the one below it.
-func (s *Store) isLinked(id string) (bool, error) {
-	layers, err := s.chain(id)
-	if err != nil {
-		return false, err
-	}
-	for _, id := range layers {
-		layer, err := s.store.Layer(id)
-		if errors.Is(err, cstorage.ErrLayerUnknown) || err == nil && s.checkLink(layer) != nil {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		if layer.ReadOnly {
-			break // the rest is its store's
-		}
-	}
-	return true, nil
 }
 
 // findLayer is the directory of a layer that may lie in an additional store.

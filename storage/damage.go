@@ -153,20 +153,28 @@ func digestOf(name string, data []byte) (digest.Digest, error) {
 // Recorded lists the images with which a note of [Store.SetRecord] is kept, whether
 // or not it can be read, and those that are being made; none of an additional store's.
 func (s *Store) Recorded() ([]Image, error) {
-	found, err := s.store.Images()
+	found, err := s.recorded()
 	if err != nil {
-		return nil, fmt.Errorf("list images in %s: %w", s.Root(), err)
+		return nil, err
 	}
 	var list []Image
 	for i := range found {
-		own := slices.ContainsFunc(found[i].BigDataNames, func(name string) bool {
-			return strings.HasPrefix(name, recordPrefix)
-		})
-		if !found[i].ReadOnly && (own || slices.ContainsFunc(found[i].Names, isInterim)) {
-			list = append(list, image(&found[i]))
-		}
+		list = append(list, image(&found[i]))
 	}
 	return list, nil
+}
+
+func (s *Store) recorded() ([]cstorage.Image, error) {
+	all, err := s.store.Images()
+	if err != nil {
+		return nil, fmt.Errorf("list images in %s: %w", s.Root(), err)
+	}
+	return slices.DeleteFunc(all, func(img cstorage.Image) bool {
+		own := slices.ContainsFunc(img.BigDataNames, func(name string) bool {
+			return strings.HasPrefix(name, recordPrefix)
+		})
+		return img.ReadOnly || !own && !slices.ContainsFunc(img.Names, isInterim)
+	}), nil
 }
 
 // checkLayer is the error that says why a layer is not what it was when it was
