@@ -282,11 +282,16 @@ func (c *compilation) run(
 	}
 	c.say(c.step, "%s%s", strings.Join(c.Plan.Command, " "), from)
 	defer c.Mark("command, with its container")
+	search := ""
+	if c.wrapsCompilers() {
+		search = objects.CompilersDir
+	}
 	do := func() (err error) {
 		status, err = container.Run(ctx, c.store, container.Options{
 			Image: img.ID, Tree: c.Plan.treeDir().ID(), Command: c.Plan.Command, Environment: environment, Mounts: mounts,
 			Network: c.Network, Workdir: workdir, Terminal: c.Work.Kind == Shell, Host: c.host, Before: before, After: after,
-			Stdin: stdin, Stdout: stdout, Stderr: stderr,
+			Search: search,
+			Stdin:  stdin, Stdout: stdout, Stderr: stderr,
 		})
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kbuild/kbuild/builder/kube"
+	"github.com/kbuild/kbuild/builder/objects"
 	"github.com/kbuild/kbuild/builder/output"
 )
 
@@ -48,8 +49,16 @@ func (c *compilation) hooks(mounts []kube.Mount) (before, after func(root string
 		return nil, nil
 	}
 	keeps := c.own() && r.Command[0] == "make"
-	if keeps {
-		before = c.state.Restore
+	before = func(root string) error {
+		if c.wrapsCompilers() {
+			if err := objects.WrapCompilers(root); err != nil {
+				return err
+			}
+		}
+		if !keeps {
+			return nil
+		}
+		return c.state.Restore(root)
 	}
 	after = func(root string) error {
 		if keeps {
@@ -64,6 +73,10 @@ func (c *compilation) hooks(mounts []kube.Mount) (before, after func(root string
 	}
 	return before, after
 }
+
+// wrapsCompilers is whether the image's C compilers are wrapped, see
+// [objects.WrapCompilers]: where the tree's own command runs an old Go.
+func (c *compilation) wrapsCompilers() bool { return c.own() && objects.NotesWork(c.base.Version) }
 
 // copyBack puts what the worker took out of the container into the tree: of a
 // compile only what git ignores there, of any other command what upstream

@@ -59,6 +59,7 @@ type Options struct {
 	Mounts      []Mount
 	Network     Network
 	Workdir     string // "": the image's own
+	Search      string // "": the image's PATH; otherwise a directory that comes before it
 	Terminal    bool   // give the command a terminal
 	Trial       bool   // nothing is in the container: at the end it is not waited for
 	Host        Host
@@ -86,7 +87,7 @@ func Run(ctx context.Context, store *storage.Store, opts Options) (status int, e
 			}
 		}
 		var command []string
-		command, opts.Environment = inWrapper(opts.Command, opts.Environment)
+		command, opts.Environment = inWrapper(opts.Command, opts.Environment, opts.Search)
 		said, err := start(ctx, settingsOf(b), root, command, opts)
 		if ctx.Err() != nil {
 			return ctx.Err()

@@ -25,9 +25,13 @@ func isBytes(s string) bool { return !utf8.ValidString(s) }
 // it could put a link to another one.
 //
 // Arguments that are not UTF-8 bash has from its script, and so it has variables,
-// which are then not among those that are returned.
-func inWrapper(command, variables []string) (wrapper, rest []string) {
+// which are then not among those that are returned. search is a directory that comes
+// first in PATH, or "".
+func inWrapper(command, variables []string, search string) (wrapper, rest []string) {
 	script := `"$@" 3>&-; echo $? >&3`
+	if search != "" {
+		script = "PATH=" + search + ":$PATH; " + script
+	}
 	if slices.ContainsFunc(command, isBytes) {
 		script = "set --" + inBash(command) + "; " + script
 		command = nil

@@ -2,6 +2,7 @@ package container
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,13 +15,18 @@ import (
 // Only what has to does not go the ordinary way.
 func TestInWrapper(t *testing.T) {
 	command, variables := []string{"printf", "a b", "$x"}, []string{"A=1", "B=é"}
-	wrapper, rest := inWrapper(command, variables)
+	wrapper, rest := inWrapper(command, variables, "")
 	if len(wrapper) != 7 || !slices.Equal(wrapper[4:], command) || !slices.Equal(rest, variables) {
 		t.Errorf("%q with %q", wrapper, rest)
 	}
-	wrapper, rest = inWrapper([]string{"echo", "a'\xe4"}, []string{"A=\xff", "B=1", "A=2"})
+	wrapper, rest = inWrapper([]string{"echo", "a'\xe4"}, []string{"A=\xff", "B=1", "A=2"}, "")
 	if len(wrapper) != 4 || !isText(strings.Join(wrapper, "")) || !slices.Equal(rest, []string{"A=\xff", "B=1", "A=2"}) && !slices.Equal(rest, []string{"B=1", "A=2"}) {
 		t.Errorf("%q with %q", wrapper, rest)
+	}
+	wrapper, _ = inWrapper([]string{"sh", "-c", "echo $PATH"}, nil, "/first")
+	out, err := exec.Command(wrapper[0], wrapper[1:]...).Output() // which has no descriptor 3
+	if err != nil && out == nil || !strings.HasPrefix(string(out), "/first:/") {
+		t.Errorf("PATH is %q, %v", out, err)
 	}
 }
 

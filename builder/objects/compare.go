@@ -10,8 +10,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/kbuild/kbuild/storage/files"
 )
@@ -35,7 +37,7 @@ type Comparison struct {
 // Why something could not be compared.
 const (
 	LeftOther = "of other sources or targets"
-	LeftCgo   = "with cgo, of a Go before 1.10, which notes a random directory in them"
+	LeftCgo   = "with cgo, whose C compiler noted a random directory in them"
 	LeftTime  = "with the time of their build in them"
 )
 
@@ -83,11 +85,11 @@ func (c *comparison) compare(name string) error {
 	case c.made.isAsBuilt(name) && !c.Dated:
 		c.Left[LeftTime]++
 	default:
-		cgo, err := c.hasCgo(name)
+		random, err := c.notesWork(name)
 		if err != nil {
 			return err
 		}
-		if c.ByTimes && cgo {
+		if c.ByTimes && random {
 			c.Left[LeftCgo]++
 		} else {
 			c.Wrong = append(c.Wrong, inContainer(name))
@@ -135,16 +137,14 @@ func outputOf(file string) (string, error) {
 	return fields[2] + " " + fields[3], nil
 }
 
-// hasCgo reports whether what was compiled here has anything of cgo's: packages have
-// its names, and programs the C code of runtime/cgo.
-func (c *comparison) hasCgo(name string) (bool, error) {
+// notesWork reports whether what was compiled here has the name of go's work directory
+// in it, since no wrapper stood before its C compiler, see [WrapCompilers].
+func (c *comparison) notesWork(name string) (bool, error) {
 	data, err := os.ReadFile(filepath.Join(c.made.dir, name))
-	mark := "x_cgo_init"
-	if strings.HasSuffix(name, ".a") {
-		mark = "_cgo_"
-	}
-	return bytes.Contains(data, []byte(mark)), err
+	return workDirectory().Match(data), err
 }
+
+var workDirectory = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`/go-build[0-9]+/`) })
 
 // generated compares generated code, but for its times.
 func (c *comparison) generated(name string) error {

@@ -54,11 +54,11 @@ func TestCompare(t *testing.T) {
 	}
 	other := entryOf("planted")
 	made := map[string]string{
-		dir + "same.a": "same", dir + "differs.a": "differs", dir + "cgo.a": "_cgo_ 1", program: "p x_cgo_init 1",
+		dir + "same.a": "same", dir + "differs.a": "differs", dir + "cgo.a": "/tmp/go-build1/x.c", program: "p /tmp/go-build1/x.c",
 		"out/" + generatedFile: generated[0], e.names()[0]: action(e.output), e.names()[1]: "x",
 	}
 	held := map[string]string{
-		dir + "same.a": "same", dir + "differs.a": "planted", dir + "cgo.a": "_cgo_ 2", program: "p x_cgo_init 2",
+		dir + "same.a": "same", dir + "differs.a": "planted", dir + "cgo.a": "/tmp/go-build2/x.c", program: "p /tmp/go-build2/x.c",
 		dir + "more.a": "planted", "out/" + generatedFile: generated[1], e.names()[0]: action(other.output),
 		other.names()[1]: "planted",
 	}

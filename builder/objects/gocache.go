@@ -26,8 +26,11 @@ func Further(goVersion, cgoStd string) (paths, environment []string) {
 		// with the container, which costs 30 s at every kubectl.
 		paths = append(paths, path.Clean(cgoStd))
 	}
+	if NotesWork(goVersion) {
+		environment = []string{workVariable + "=/tmp/go-build"}
+	}
 	if ByTimes(goVersion) {
-		return paths, nil
+		return paths, environment
 	}
 	v, _ := golang.ParseVersion(goVersion)
 	environment = []string{"GOCACHE=" + goCache}

@@ -97,7 +97,7 @@ with what caches hold: those with the tags, or all of a place. It names each obj
 that these sources do not make, as one that somebody planted, and exits with a
 status that is not 0. Nothing of the caches is executed, and what is compiled is
 thrown away. What it cannot compare it counts: objects of other sources and
-targets, and with a Go before 1.10 those with cgo, which are different each time.`
+targets, and what a C compiler that is not called gcc noted a random directory in.`
 
 func (a *app) cacheVerifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
