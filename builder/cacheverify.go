@@ -26,11 +26,15 @@ type VerifyRequest struct {
 	CacheRequest
 	Tree    TreeRequest
 	Network container.Network
+	// Work has the platforms and the arguments of the builds that wrote them; its targets
+	// are those that the caches name.
+	Work Work
 }
 
 func (r VerifyRequest) build() Request {
 	return Request{
 		Settings: r.Settings, Tree: r.Tree, Mirrors: r.Mirrors, Network: r.Network, From: StepMirror, Until: StepCompile,
+		Work: r.Work,
 	}
 }
 

@@ -92,26 +92,29 @@ keep layers in the form they were pulled in.
 
 With --prove kbuild first builds TARGET from the file alone, with an empty store
 and no network, and discards what it built. The file gets its name only if that
-build succeeds.`
+build succeeds. Platforms and arguments are those of the build: --cache takes
+what builds with the same ones left.`
 
 func (a *app) bundleSaveCommand() *cobra.Command {
 	var what builder.SaveRequest
 	cmd := &cobra.Command{
-		Use: "save FILE [TARGET...]", Short: "write what the tree's build needs into one file", Long: bundleSaveLong,
+		Use: "save FILE [TARGET...] [-- ARGUMENT...]", Short: "write what the tree's build needs into one file",
+		Long: bundleSaveLong,
 		Args: func(cmd *cobra.Command, args []string) error {
+			work := a.targets(cmd, args)
 			switch {
-			case len(args) == 0 || args[0] == "":
+			case len(work.Targets) == 0 || args[0] == "":
 				return wrongUsage("for example: kbuild bundle save cross.bundle", "bundle save: no file given")
-			case len(args) > 1 && !what.Prove:
+			case len(work.Targets) > 1 && !what.Prove:
 				return wrongUsage("kbuild bundle save --prove FILE TARGET...: builds targets from the bundle",
 					"bundle save takes one file; target %q requires --prove", args[1])
-			case cmd.ArgsLenAtDash() >= 0:
-				return &usageError{errors.New("bundle save takes no arguments after --")}
+			case work.Arguments != nil && !what.Prove && !what.Cache:
+				return &usageError{errors.New("bundle save takes arguments after -- with --prove and --cache only")}
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.saveBundle(cmd, args[0], args[1:], what)
+			return a.saveBundle(cmd, a.targets(cmd, args), what)
 		},
 	}
 	cmd.Flags().BoolVar(&what.Sources, "sources", false, "include the tree's sources and their version")
@@ -120,20 +123,23 @@ func (a *app) bundleSaveCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&what.Prove, "prove", false,
 		"first build TARGET from the bundle alone, with an empty store and no network")
 	a.mirrorFlags(cmd.Flags())
+	a.platformFlag(cmd.Flags())
 	return cmd
 }
 
-func (a *app) saveBundle(cmd *cobra.Command, file string, targets []string, what builder.SaveRequest) error {
-	build, err := a.request(cmd, builder.Work{Targets: targets})
+func (a *app) saveBundle(cmd *cobra.Command, work builder.Work, what builder.SaveRequest) error {
+	file, err := filepath.Abs(work.Targets[0])
+	if err != nil {
+		return fmt.Errorf("bundle %s: %w", work.Targets[0], err)
+	}
+	work.Targets = work.Targets[1:]
+	build, err := a.request(cmd, work)
 	if err != nil {
 		return err
-	}
-	if file, err = filepath.Abs(file); err != nil {
-		return fmt.Errorf("bundle %s: %w", file, err)
 	}
 	what.Settings, what.Tree, what.Mirrors, what.Network, what.Work = build.Settings, build.Tree, build.Mirrors,
 		build.Network, build.Work
 	what.Kbuild, what.File = version, file
 	a.status, err = builder.SaveBundle(cmd.Context(), what, a.out)
-	return a.explain(cmd, targets, err)
+	return a.explain(cmd, work.Targets, err)
 }

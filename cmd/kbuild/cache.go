@@ -97,28 +97,35 @@ with what caches hold: those with the tags, or all of a place. It names each obj
 that these sources do not make, as one that somebody planted, and exits with a
 status that is not 0. Nothing of the caches is executed, and what is compiled is
 thrown away. What it cannot compare it counts: objects of other sources and
-targets, and what a C compiler that is not called gcc noted a random directory in.`
+targets, and what a C compiler that is not called gcc noted a random directory in.
+Platforms and arguments are those of the builds that wrote the caches.`
 
 func (a *app) cacheVerifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "verify PLACE [TAG...]", Short: "compile again, and compare with what caches hold", Long: cacheVerifyLong,
+		Use: "verify PLACE [TAG...] [-- ARGUMENT...]", Short: "compile again, and compare with what caches hold",
+		Long: cacheVerifyLong,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			if len(a.targets(cmd, args).Targets) == 0 {
 				return wrongUsage("for example: kbuild cache verify registry.example/team/kbuild", "cache verify takes a place")
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req := builder.VerifyRequest{Tree: a.tree}
+			work := a.targets(cmd, args)
+			req := builder.VerifyRequest{Tree: a.tree, Work: builder.Work{Arguments: work.Arguments}}
 			var err error
-			if req.CacheRequest, err = a.cacheRequest(cmd, args); err != nil {
+			if req.CacheRequest, err = a.cacheRequest(cmd, work.Targets); err != nil {
+				return err
+			}
+			if req.Work.Platforms, err = a.buildPlatforms(); err != nil {
 				return err
 			}
 			a.status, err = builder.VerifyCaches(cmd.Context(), req, a.out)
-			return err
+			return a.explain(cmd, nil, err)
 		},
 	}
 	a.mirrorFlags(cmd.Flags())
+	a.platformFlag(cmd.Flags())
 	return cmd
 }
 

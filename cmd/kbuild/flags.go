@@ -229,13 +229,22 @@ func (a *app) request(cmd *cobra.Command, work builder.Work) (req builder.Reques
 	if req.Network, err = container.ParseNetwork(a.network); err != nil {
 		return req, &usageError{err}
 	}
-	if req.Work.Platforms, err = kube.ParsePlatforms(a.platforms); err != nil {
-		return req, &usageError{fmt.Errorf("--build-platform: %w", err)}
+	if req.Work.Platforms, err = a.buildPlatforms(); err != nil {
+		return req, err
 	}
 	if req.Offline && req.Network == container.NetworkHost {
 		return req, wrongUsage("leave out one of them", "--offline and --network host exclude each other")
 	}
 	return req, nil
+}
+
+// buildPlatforms are those to compile for.
+func (f *flags) buildPlatforms() ([]kube.Platform, error) {
+	platforms, err := kube.ParsePlatforms(f.platforms)
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("--build-platform: %w", err)}
+	}
+	return platforms, nil
 }
 
 // targets is the work of a command with targets and, after --, arguments.
