@@ -35,7 +35,7 @@ var cases = []benchCase{
 	{name: "clone", title: "first target in a fresh clone, another one is built", warm: true, clone: true},
 	{name: "image", title: "the image alone, from nothing", image: true, before: (*bench).fresh},
 	{name: "cold", title: "first target, cold, base image in the store", before: (*bench).fresh},
-	{name: "cache", title: "first target, cold, another machine's objects in a directory", warm: true, cache: true,
+	{name: "cache", title: "first target, cold, another machine's objects at hand", warm: true, cache: true,
 		before: (*bench).fresh},
 	{name: "cache-edit", title: "the same, one file changed", warm: true, cache: true, before: (*bench).freshEdited},
 	{name: "all", title: "everything, cold, base image in the store", target: -1, before: (*bench).fresh},

@@ -30,6 +30,7 @@ type options struct {
 	targets [2]string
 	edit    string
 	began   string
+	cache   string
 	runs    int
 	cases   []string // none: all
 	ways    []string
@@ -57,6 +58,8 @@ func main() {
 		"Go `file` of the tree to change (default: pkg/kubelet/util.go, or pkg/kubelet/kubelet.go)")
 	flag.StringVar(&o.began, "began", `Go version:|Building go targets`,
 		"`pattern` of the line with which the tree's script begins")
+	flag.StringVar(&o.cache, "cache", "",
+		"`place` where machines share what they compile, as kbuild --cache-to takes it (default: a directory)")
 	flag.IntVar(&o.runs, "runs", 5, "`times` each case is measured")
 	flag.Func("cases",
 		"which cases, `names` separated by commas (default: all): "+strings.Join(caseNames(), ","), list(&o.cases))

@@ -154,17 +154,25 @@ func (w kbuild) prepare(ctx context.Context) error {
 func (w kbuild) build(dir string, targets []string) *exec.Cmd { return w.kbuild(dir, targets...) }
 func (w kbuild) image(dir string) *exec.Cmd                   { return w.kbuild(dir, "image") }
 
-// cache is the directory in which machines share what they compile.
-func (w kbuild) cache() string { return "oci:" + filepath.Join(w.bench.dir, "cache") }
+// cache is the place in which machines share what they compile. A registry that is
+// there for this need not have a certificate.
+func (w kbuild) cache() (flags []string, place string) {
+	if w.bench.cache != "" {
+		return []string{"--tls-verify=false"}, w.bench.cache
+	}
+	return nil, "oci:" + filepath.Join(w.bench.dir, "cache")
+}
 
 // share writes what a build leaves into it.
 func (w kbuild) share(ctx context.Context, target string) error {
-	return w.do(ctx, w.kbuild(w.tree(), "--cache-to", w.cache(), target))
+	flags, place := w.cache()
+	return w.do(ctx, w.kbuild(w.tree(), append(flags, "--cache-to", place, target)...))
 }
 
 // shared builds with what is in it.
 func (w kbuild) shared(dir, target string) *exec.Cmd {
-	return w.kbuild(dir, "--cache-from", w.cache(), target)
+	flags, place := w.cache()
+	return w.kbuild(dir, append(flags, "--cache-from", place, target)...)
 }
 
 // podman is upstream's flow, with a docker that is podman.
