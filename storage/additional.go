@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -94,7 +95,7 @@ func (s *Store) DropUnlinked() error {
 		is, ok := known[id]
 		if layer := byID[id]; !ok && layer != nil {
 			known[id] = false // until it is known: a damaged list may go round in circles
-			is = isLinked(layer.Parent) && s.checkLink(layer) == nil
+			is = isLinked(layer.Parent) && !s.isUnlinked(layer)
 			known[id] = is
 		}
 		return is
@@ -108,6 +109,13 @@ func (s *Store) DropUnlinked() error {
 		}
 	}
 	return nil
+}
+
+// isUnlinked reports whether it is known that a layer does not lie on the one below it.
+// That something cannot be read at the moment does not say so.
+func (s *Store) isUnlinked(layer *cstorage.Layer) bool {
+	err := s.checkLink(layer)
+	return errors.Is(err, fs.ErrNotExist) || errors.As(err, new(*unlinkedError))
 }
 
 // findLayer is the directory of a layer that may lie in an additional store.

@@ -254,9 +254,16 @@ func (s *Store) checkLink(layer *cstorage.Layer) error {
 	}
 	// The lower file of the parent need not be looked at: it is the parent's.
 	if first, _, _ := strings.Cut(string(lower), ":"); first != overlayLinks+"/"+string(parent) || len(parent) == 0 {
-		return fmt.Errorf("it lies on %q, not on layer %s", first, layer.Parent)
+		return &unlinkedError{first, layer.Parent}
 	}
 	return nil
+}
+
+// An unlinkedError says that a layer lies on another one than it should.
+type unlinkedError struct{ on, parent string }
+
+func (e *unlinkedError) Error() string {
+	return fmt.Sprintf("it lies on %q, not on layer %s", e.on, e.parent)
 }
 
 // mendLink makes a layer's directory one that can be removed: of an empty short

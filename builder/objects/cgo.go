@@ -54,20 +54,27 @@ func WrapCompilers(dir string) (err error) {
 		return err
 	}
 	defer root.Close()
+	failed := func(err error) error { return fmt.Errorf("wrap the image's C compilers: %w", err) }
+	// Whatever an image may have there, it is not to be opened.
 	to := strings.TrimPrefix(CompilersDir, "/")
-	if err := root.Mkdir(to, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("wrap the image's C compilers: %w", err)
+	if err := errors.Join(root.RemoveAll(to), root.Mkdir(to, 0o755)); err != nil {
+		return failed(err)
 	}
 	for _, at := range []string{"usr/bin", "usr/local/bin"} {
+		if info, err := root.Stat(at); err != nil || !info.IsDir() {
+			continue
+		}
 		entries, err := fs.ReadDir(root.FS(), at)
 		if err != nil {
-			continue // there are none
+			return failed(err)
 		}
 		for _, e := range entries {
-			if name := e.Name(); name == "gcc" || strings.HasSuffix(name, "-gcc") {
-				if err := root.WriteFile(path.Join(to, name), []byte(compilerWrapper), 0o755); err != nil {
-					return fmt.Errorf("wrap the image's C compilers: %w", err)
-				}
+			name := e.Name()
+			if name != "gcc" && !strings.HasSuffix(name, "-gcc") {
+				continue
+			}
+			if err := root.WriteFile(path.Join(to, name), []byte(compilerWrapper), 0o755); err != nil {
+				return failed(err)
 			}
 		}
 	}

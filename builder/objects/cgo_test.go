@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/kbuild/kbuild/storage/files/filestest"
+	"golang.org/x/sys/unix"
 )
 
 // A wrapper runs the compiler of its name, wherever it comes in PATH, with the
@@ -54,15 +56,21 @@ func TestWrapCompilers(t *testing.T) {
 	if err := WrapCompilers(t.TempDir()); err != nil {
 		t.Error("an image without compilers:", err)
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
+	// Nothing of the image's is opened in their place.
 	outside := t.TempDir()
-	if err := os.Symlink(outside, dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := WrapCompilers(root); err == nil {
-		t.Error("a link out of the image is followed")
+	for what, put := range map[string]func() error{
+		"a link": func() error { return os.Symlink(outside, dir) },
+		"a pipe": func() error { return errors.Join(os.Mkdir(dir, 0o755), unix.Mkfifo(filepath.Join(dir, "gcc"), 0o644)) },
+		"a pipe in the place of the programs": func() error {
+			return errors.Join(os.RemoveAll(filepath.Join(root, "usr/local/bin")), unix.Mkfifo(filepath.Join(root, "usr/local/bin"), 0o644))
+		},
+	} {
+		if err := errors.Join(os.RemoveAll(dir), put(), WrapCompilers(root)); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if info, err := os.Lstat(filepath.Join(dir, "gcc")); err != nil || !info.Mode().IsRegular() {
+			t.Errorf("%s: %v, %v", what, info, err)
+		}
 	}
 	if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
 		t.Errorf("outside: %v, %v", left, err)
