@@ -14,15 +14,17 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// A LayerWriter writes a layer, a tar archive as image layers are, once.
+// A LayerWriter writes a layer, a tar archive as image layers are: the same bytes
+// whenever it is called.
 type LayerWriter func(context.Context, io.Writer) error
 
 // Compose makes an image of layers, the lowest first, with a configuration whose
 // RootFS it fills. Each layer is unpacked while it is written, and lies nowhere
-// else. The same bytes make the same image: if the store has it, that one is
-// returned. The image has no name but one of [InterimName]. Nothing of a failed one stays; what a killed
-// one left goes with the next. The caller has the right to bring images in, see
-// [Store.OpenIncoming].
+// else; it is written once more before that, for its [LayerID]: whatever makes an image
+// on this one with containers/image would copy a layer with any other id. The same bytes
+// make the same image: if the store has it, that one is returned. The image has no name
+// but one of [InterimName]. Nothing of a failed one stays; what a killed one left goes
+// with the next. The caller has the right to bring images in, see [Store.OpenIncoming].
 func (s *Store) Compose(
 	ctx context.Context, owner string, config ocispec.Image, created time.Time, layers ...LayerWriter,
 ) (img Image, err error) {
@@ -42,15 +44,24 @@ func (s *Store) Compose(
 	config.RootFS = ocispec.RootFS{Type: "layers"}
 	parent := ""
 	for _, write := range layers {
-		layer, err := s.putLayer(ctx, parent, write)
+		diffID, size, err := sumOf(ctx, write)
 		if err != nil {
 			return Image{}, err
 		}
-		parent = layer.ID
-		made = append(made, layer.ID)
-		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, layer.UncompressedDigest)
+		id := LayerID(parent, diffID)
+		if !s.HasLayer(id) {
+			is, err := s.putLayer(ctx, parent, diffID, write)
+			if is {
+				made = append(made, id)
+			}
+			if err != nil {
+				return Image{}, err
+			}
+		}
+		parent = id
+		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, diffID)
 		manifest.Layers = append(manifest.Layers, ocispec.Descriptor{
-			MediaType: ocispec.MediaTypeImageLayer, Digest: layer.UncompressedDigest, Size: layer.UncompressedSize,
+			MediaType: ocispec.MediaTypeImageLayer, Digest: diffID, Size: size,
 		})
 	}
 	configBytes, err := json.Marshal(config)
@@ -94,12 +105,29 @@ func (s *Store) Compose(
 	return s.LookupID(id.Encoded())
 }
 
-// putLayer unpacks one layer while it is written.
-func (s *Store) putLayer(ctx context.Context, parent string, write LayerWriter) (*cstorage.Layer, error) {
-	name, err := looseName()
-	if err != nil {
-		return nil, err
+// sumOf returns the digest and the size of what is written.
+func sumOf(ctx context.Context, write LayerWriter) (digest.Digest, int64, error) {
+	sum, size := digest.Canonical.Digester(), counter(0)
+	if err := write(ctx, io.MultiWriter(sum.Hash(), &size)); err != nil {
+		return "", 0, err
 	}
+	return sum.Digest(), int64(size), ctx.Err()
+}
+
+// A counter counts the bytes that are written to it.
+type counter int64
+
+// Write implements io.Writer.
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+// putLayer unpacks one layer while it is written. made says that there is a loose one,
+// see [Store.UnpackLayer].
+func (s *Store) putLayer(
+	ctx context.Context, parent string, diffID digest.Digest, write LayerWriter,
+) (made bool, err error) {
 	r, w := io.Pipe()
 	written := make(chan error, 1)
 	go func() {
@@ -110,21 +138,13 @@ func (s *Store) putLayer(ctx context.Context, parent string, write LayerWriter) 
 		w.CloseWithError(err)
 		written <- err
 	}()
-	layer, _, err := s.store.PutLayer("", parent, []string{name}, "", false, nil, r)
+	made, err = s.UnpackLayer(parent, diffID, "", r)
 	r.CloseWithError(errUnpacked)
 	// What stopped the writer tells more than what the unpacking made of it.
 	if e := <-written; e != nil && !errors.Is(e, errUnpacked) {
-		if err == nil {
-			err = s.store.DeleteLayer(layer.ID)
-		} else {
-			err = nil
-		}
-		return nil, errors.Join(e, err)
+		return made, e
 	}
-	if err != nil {
-		return nil, fmt.Errorf("unpack a layer: %w", err)
-	}
-	return layer, nil
+	return made, err
 }
 
 var errUnpacked = errors.New("the layer is unpacked")

@@ -42,8 +42,8 @@ func (s *Store) HasLayer(id string) bool {
 }
 
 // UnpackLayer unpacks a layer, whatever it is compressed with, on top of parent,
-// "" for none, under its [LayerID]. Blob is the digest of the bytes given, which
-// the caller has verified; the unpacked ones are compared with diffID here, and
+// "" for none, under its [LayerID]. Blob is the digest of the bytes given, if the
+// caller has verified it, or ""; the unpacked ones are compared with diffID here, and
 // the error is a [*DiffIDError] if they are others. Until [Store.KeepLayers] the
 // layer is loose: what a killed process left of those is removed by
 // [Store.RemoveLooseLayers]. The caller has the right to add images, see
