@@ -116,23 +116,18 @@ func (a *app) build(cmd *cobra.Command, work builder.Work, part func(*builder.Re
 // have been meant.
 func (a *app) explain(cmd *cobra.Command, targets []string, err error) error {
 	var input *builder.InputError
-	var notTree *kube.NotTreeError
-	var age *kube.AgeError
 	switch {
-	case errors.As(err, &notTree), errors.As(err, &age):
+	case isA[*kube.NotTreeError](err), isA[*kube.AgeError](err):
 		return a.suggestCommand(cmd, targets, err)
 	case !errors.As(err, &input):
 		return err
+	case input.Input == builder.InputTargets:
+		return &usageError{a.suggestCommand(cmd, targets, err)}
 	}
-	switch input.Input {
-	case builder.InputVersion:
-		return &usageError{fmt.Errorf("--git-version: %w", err)}
-	case builder.InputVariables:
-		return &usageError{fmt.Errorf("--env: %w", err)}
-	case builder.InputPlatforms:
-		return &usageError{fmt.Errorf("--build-platform: %w", err)}
-	}
-	return &usageError{a.suggestCommand(cmd, targets, err)}
+	flag := map[builder.Input]string{
+		builder.InputVersion: "--git-version", builder.InputVariables: "--env", builder.InputPlatforms: "--build-platform",
+	}[input.Input]
+	return &usageError{fmt.Errorf("%s: %w", flag, err)}
 }
 
 // suggestCommand adds the commands of like names to an error about a target.

@@ -9,57 +9,40 @@ import (
 	"github.com/kbuild/kbuild/mirror"
 )
 
-// Libraries return typed errors and sentinels that name no flag and no command
-// of kbuild. What the user can do about one is said here and nowhere else.
+// Libraries return typed errors, sentinels and notices that name no flag and no
+// command of kbuild. What the user can do about one is said here and nowhere else.
 
-// hintTable returns the hints, one entry for each kind of error. The order does
-// not matter: see hintFor.
+// hintTable returns the hints, one entry for each kind of error and of notice. The
+// order does not matter: see hintFrom.
 func hintTable() []hint {
-	return slices.Concat(mirrorHints(), builderHints(), cacheHints(), kubeHints(), hostHints())
+	return slices.Concat(noticeHints(), mirrorHints(), builderHints(), kubeHints(), hostHints())
 }
 
-// noticeHint returns what the user can do about what a line tells, or "".
-func noticeHint(n builder.Notice) string {
-	switch n := n.(type) {
-	case builder.Withheld:
-		return "to pass it: --env " + strings.Join(n.Names, " --env ")
-	case builder.NoVersion:
-		return "to set one: --git-version"
-	case builder.NotPinned:
-		return "to accept only this digest from now on: kbuild lock"
-	case builder.LockInTree:
-		return "to build an unmodified tag, keep it elsewhere: --lock FILE, or KBUILD_LOCK"
-	case builder.NotGenerated:
-		return "a compile generates it, such as kbuild cmd/kubectl"
-	case builder.Damaged:
-		return "to remove what is wrong: kbuild fsck --repair"
-	case builder.InStore:
-		return "--force makes it again"
-	case builder.LeftOut:
-		return "to run them: --as-upstream"
-	case builder.Pushed:
-		return "to use it elsewhere: --mirror " + n.To.Text()
-	case builder.CacheInBundle:
-		return "to begin with them: --cache-from " + n.File
-	case builder.CacheUnused:
-		// One line: no policy that would be written fits in it.
-		var answer *mirror.SourceError
-		if errors.As(n.Err, &answer) && (answer.Problem == mirror.NoAccess || answer.Problem == mirror.Untrusted) {
-			return sourceHint(answer)
+// A hint returns what the user can do about one error, or about what a line tells,
+// or "" if it has nothing to say about it. It does not look below an error:
+// hintFrom does.
+type hint func(about any) string
+
+// of makes the hint for all errors, or notices, of one type.
+func of[T any](text string) hint {
+	return from(func(T) string { return text })
+}
+
+// either is of with two texts: the first is for those about which something is so.
+func either[T any](is func(T) bool, yes, no string) hint {
+	return from(func(about T) string {
+		if is(about) {
+			return yes
 		}
-	}
-	return ""
+		return no
+	})
 }
 
-// A hint returns what the user can do about one error, or "" if it has nothing
-// to say about it. It does not look below the error: hintFor does.
-type hint func(error) string
-
-// forType makes the hint for the errors of one type, from their fields.
-func forType[E error](text func(E) string) hint {
-	return func(err error) string {
-		if e, ok := err.(E); ok { //nolint:errorlint // hintFor unwraps
-			return text(e)
+// from is of with a text that is made from the fields.
+func from[T any](text func(T) string) hint {
+	return func(about any) string {
+		if it, ok := about.(T); ok {
+			return text(it)
 		}
 		return ""
 	}
@@ -67,11 +50,35 @@ func forType[E error](text func(E) string) hint {
 
 // forValue makes the hint for a sentinel.
 func forValue(sentinel error, text string) hint {
-	return func(err error) string {
-		if err == sentinel { //nolint:errorlint // hintFor unwraps
+	return func(about any) string {
+		if about == any(sentinel) {
 			return text
 		}
 		return ""
+	}
+}
+
+// noticeHints are those for what lines tell, each in one line.
+func noticeHints() []hint {
+	return []hint{
+		from(func(n builder.Withheld) string { return "to pass it: --env " + strings.Join(n.Names, " --env ") }),
+		of[builder.NoVersion]("to set one: --git-version"),
+		of[builder.NotPinned]("to accept only this digest from now on: kbuild lock"),
+		of[builder.LockInTree]("to build an unmodified tag, keep it elsewhere: --lock FILE, or KBUILD_LOCK"),
+		of[builder.NotGenerated]("a compile generates it, such as kbuild cmd/kubectl"),
+		of[builder.Damaged]("to remove what is wrong: kbuild fsck --repair"),
+		of[builder.InStore]("--force makes it again"),
+		of[builder.LeftOut]("to run them: --as-upstream"),
+		from(func(n builder.Pushed) string { return "to use it elsewhere: --mirror " + n.To.Text() }),
+		from(func(n builder.CacheInBundle) string { return "to begin with them: --cache-from " + n.File }),
+		from(func(n builder.CacheUnused) string {
+			var answer *mirror.SourceError
+			// No policy that would be written fits in a line.
+			if errors.As(n.Err, &answer) && (answer.Problem == mirror.NoAccess || answer.Problem == mirror.Untrusted) {
+				return sourceHint(answer)
+			}
+			return ""
+		}),
 	}
 }
 
@@ -84,17 +91,12 @@ func hintFrom(table []hint, err error) string {
 	if err == nil {
 		return ""
 	}
-	// Errors of this package, and of libraries that have no entry yet, carry
-	// their hint with them.
-	if own, ok := err.(interface{ Hint() string }); ok { //nolint:errorlint // unwrapped below
-		if text := own.Hint(); text != "" {
-			return text
-		}
+	// Errors of this package carry their hint with them.
+	if own, ok := err.(*hinted); ok && own.hint != "" { //nolint:errorlint // unwrapped below
+		return own.hint
 	}
-	for _, of := range table {
-		if text := of(err); text != "" {
-			return text
-		}
+	if text := hintOf(table, err); text != "" {
+		return text
 	}
 	switch wrapper := err.(type) { //nolint:errorlint // this is what unwraps
 	case interface{ Unwrap() error }:
@@ -104,6 +106,16 @@ func hintFrom(table []hint, err error) string {
 			if text := hintFrom(table, inner); text != "" {
 				return text
 			}
+		}
+	}
+	return ""
+}
+
+// hintOf is the entry for one error or notice.
+func hintOf(table []hint, about any) string {
+	for _, h := range table {
+		if text := h(about); text != "" {
+			return text
 		}
 	}
 	return ""

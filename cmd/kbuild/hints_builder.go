@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/kbuild/kbuild/builder"
@@ -14,95 +15,81 @@ import (
 	"github.com/kbuild/kbuild/storage/files"
 )
 
+const withoutDockerfile = "kbuild cross --rootfs makes the image without this Dockerfile"
+
 // builderHints returns the hints for errors of the flow and of its rooms.
 func builderHints() []hint {
 	return []hint{
-		forType(func(e *builder.NoBaseError) string {
+		from(func(e *builder.NoBaseError) string {
 			if e.Dockerfile == "" {
 				return "kbuild mirror pulls it into the store"
 			}
 			return "kbuild cross builds it from " + e.Dockerfile + "\nkbuild mirror --mirror REF pulls one that is built"
 		}),
-		forType(func(*builder.NotAssembledError) string { return "kbuild image assembles it; kbuild alone does both" }),
-		forType(func(*builder.NotLockedError) string { return "kbuild lock writes it" }),
-		forType(func(e *builder.OfflineError) string {
-			if e.Go {
-				return "give a toolchain of this host: --go DIRECTORY or --go FILE"
-			}
-			return "make it of files of this host: --rootfs ARCHIVE with --go DIRECTORY or --go FILE"
+		of[*builder.NotAssembledError]("kbuild image assembles it; kbuild alone does both"),
+		of[*builder.NotLockedError]("kbuild lock writes it"),
+		either(func(e *builder.OfflineError) bool { return e.Go },
+			"give a toolchain of this host: --go DIRECTORY or --go FILE",
+			"make it of files of this host: --rootfs ARCHIVE with --go DIRECTORY or --go FILE"),
+		of[*builder.NothingKeptError]("build the tree first, with the same base image and flags"),
+		of[*builder.ProofError]("the output of the build is above"),
+		of[*builder.NoGoError]("name a release, such as --go 1.15.15"),
+		of[*builder.RootfsError]("write a tar archive of it: tar -cf rootfs.tar -C DIRECTORY ."),
+		from(func(e *builder.PortError) string { return "it compiles for " + strings.Join(e.Ports, ", ") }),
+		from(madeWrongHint),
+		of[*builder.TempDirError]("TMPDIR names its parent directory: unset it, or mkdir -p \"$TMPDIR\""),
+		of[*builder.NothingMadeError]("programs are expected in <os>/<arch>/ of the tree's output directory; " +
+			"kbuild run -- COMMAND runs anything else"),
+		of[*files.LinkError]("remove the link, or say yourself where output goes: OUT_DIR=DIRECTORY for one in the tree, " +
+			"--output DIRECTORY for binaries anywhere"),
+		from(wrongBaseHint),
+		from(platformsHint),
+		from(func(e *output.PlaceError) string {
+			return cmp.Or(map[output.Why]string{
+				output.Dangling:    "remove it, or make the directory it points to",
+				output.NotWritable: "kbuild writes there: change its owner, or build in a copy of the tree",
+			}[e.Why], "move it away")
 		}),
-		forType(func(*builder.NothingKeptError) string {
-			return "build the tree first, with the same base image and flags"
-		}),
-		forType(func(*builder.ProofError) string { return "the output of the build is above" }),
-		forType(func(*builder.NoGoError) string { return "name a release, such as --go 1.15.15" }),
-		forType(func(*builder.RootfsError) string {
-			return "write a tar archive of it: tar -cf rootfs.tar -C DIRECTORY ."
-		}),
-		forType(func(e *builder.PortError) string { return "it compiles for " + strings.Join(e.Ports, ", ") }),
-		forType(madeWrongHint),
-		forType(func(*builder.TempDirError) string {
-			return "TMPDIR names its parent directory: unset it, or mkdir -p \"$TMPDIR\""
-		}),
-		forType(func(*builder.NothingMadeError) string {
-			return "programs are expected in <os>/<arch>/ of the tree's output directory; " +
-				"kbuild run -- COMMAND runs anything else"
-		}),
-		forType(linkHint),
-		forType(wrongBaseHint),
-		forType(platformsHint),
-		forType(placeHint),
-		forType(func(*image.NoWorkdirError) string { return "upstream's Dockerfile sets it with WORKDIR" }),
-		forType(func(e *image.DockerfileError) string {
+		of[*image.NoWorkdirError]("upstream's Dockerfile sets it with WORKDIR"),
+		from(func(e *image.DockerfileError) string {
 			filled := "it is the tree's " + e.Of + ", with its placeholders filled in"
 			if e.User != "" {
 				return "the image's user is " + e.User + ", and its steps run as that: a base image needs USER root\n" + filled
 			}
 			return filled
 		}),
-		forType(func(e *cross.StepError) string {
-			const without = "kbuild cross --rootfs makes the image without this Dockerfile"
-			if len(e.Lost) == 0 {
-				return without
-			}
-			return "what an old Dockerfile downloads may no longer exist, " +
-				"or a proxy may be needed (http_proxy, https_proxy);\n" + without
+		either(func(e *cross.StepError) bool { return len(e.Lost) == 0 }, withoutDockerfile,
+			"what an old Dockerfile downloads may no longer exist, "+
+				"or a proxy may be needed (http_proxy, https_proxy);\n"+withoutDockerfile),
+		from(func(e *cross.ArchiveError) string {
+			return map[cross.Why]string{
+				cross.NoArchive: "--rootfs takes a tar archive, plain or compressed with gzip, xz or zstd",
+				cross.ImageArchive: "give it as a mirror: --mirror docker-archive:FILE or oci-archive:FILE; " +
+					"docker export, not docker save, writes a file system",
+				cross.NoSystem: "names in the archive must start at the root: ./usr/bin/env or usr/bin/env",
+			}[e.Why]
 		}),
-		forType(archiveHint),
-		forType(toolchainHint),
-		forType(func(*toolchain.SumError) string {
-			return "the archive was damaged or tampered with on its way: try a different module proxy: GOPROXY"
-		}),
-		forType(func(*storage.DriverError) string {
-			return "leave out the driver, or use a different store: --root DIRECTORY"
-		}),
-		forType(func(*image.LevelError) string {
-			return "to use what was made at that level: --trust LEVEL; kbuild mirror and kbuild cross make it for this one"
-		}),
-		forType(func(*storage.BrokenError) string {
-			return "the file system of the store failed or became read-only: see dmesg; --root DIRECTORY uses a different store"
-		}),
-		forType(func(*storage.ListError) string {
-			return "kbuild fsck --repair keeps what can still be read of the list, and beside it the list as it is now;\n" +
-				"the next build makes what was kbuild's again"
-		}),
-		forType(func(*output.GitLinkError) string { return "put the repository itself in the place of the link" }),
-		forType(func(*container.RootError) string { return "the image is damaged or hostile: try a different --mirror" }),
+		from(toolchainHint),
+		of[*toolchain.SumError]("the archive was damaged or tampered with on its way: try a different module proxy: GOPROXY"),
+		of[*storage.DriverError]("leave out the driver, or use a different store: --root DIRECTORY"),
+		of[*image.LevelError](
+			"to use what was made at that level: --trust LEVEL; kbuild mirror and kbuild cross make it for this one"),
+		of[*storage.BrokenError](
+			"the file system of the store failed or became read-only: see dmesg; --root DIRECTORY uses a different store"),
+		of[*storage.ListError]("kbuild fsck --repair keeps what can still be read of the list, " +
+			"and beside it the list as it is now;\n" +
+			"the next build makes what was kbuild's again"),
+		of[*output.GitLinkError]("put the repository itself in the place of the link"),
+		of[*container.RootError]("the image is damaged or hostile: try a different --mirror"),
 		forValue(storage.ErrInUse, "another kbuild uses it: try again when that has finished"),
-	}
-}
 
-// cacheHints returns the hints for errors about caches.
-func cacheHints() []hint {
-	return []hint{
-		forType(cacheInTreeHint),
-		forType(cacheLinkHint),
-		forType(func(*builder.CacheWrongError) string {
-			return "see who may write there; kbuild cache rm PLACE TAG removes it, and the next build writes it anew"
+		from(func(e *builder.CacheInTreeError) string {
+			return "name a directory outside of the tree, or one below " + e.Output
 		}),
-		forType(func(*builder.NotCachedError) string {
-			return "kbuild cache ls --format json PLACE says what each is for"
-		}),
+		of[*builder.CacheLinkError]("remove the link, or name a directory outside of the tree"),
+		of[*builder.CacheWrongError](
+			"see who may write there; kbuild cache rm PLACE TAG removes it, and the next build writes it anew"),
+		of[*builder.NotCachedError]("kbuild cache ls --format json PLACE says what each is for"),
 	}
 }
 
@@ -124,49 +111,25 @@ func platformsHint(e *image.PlatformsError) string {
 		"; or pull upstream's kube-cross with --mirror, whose Go was made for more platforms"
 }
 
-func placeHint(e *output.PlaceError) string {
-	switch e.Why {
-	case output.Dangling:
-		return "remove it, or make the directory it points to"
-	case output.NotWritable:
-		return "kbuild writes there: change its owner, or build in a copy of the tree"
-	}
-	return "move it away"
-}
-
-func archiveHint(e *cross.ArchiveError) string {
-	switch e.Why {
-	case cross.ImageArchive:
-		return "give it as a mirror: --mirror docker-archive:FILE or oci-archive:FILE; " +
-			"docker export, not docker save, writes a file system"
-	case cross.NoSystem:
-		return "names in the archive must start at the root: ./usr/bin/env or usr/bin/env"
-	}
-	return "--rootfs takes a tar archive, plain or compressed with gzip, xz or zstd"
-}
-
+// toolchainHint says how to come by a Go toolchain.
 func toolchainHint(e *toolchain.Error) string {
-	const local = "a local toolchain: --go DIRECTORY or --go FILE"
-	switch e.Why {
-	case toolchain.Settings:
-		return "see go help goproxy"
-	case toolchain.ProxyOff:
-		return "set GOPROXY, or use " + local
-	case toolchain.ProxyFailed:
-		return "GOPROXY names the module proxies, see go help goproxy; " + strings.Replace(local, ":", " does without:", 1)
-	case toolchain.NoRelease:
-		if e.Near != "" {
-			return "the nearest release there is: --go " + e.Near
-		}
-		return "try a different release with --go, or " + local
-	case toolchain.NoSum:
-		return "state the sum: --go-sum h1:... or --go-sum FILE (a go.sum); or use a local toolchain with --go"
-	case toolchain.SumFile:
-		return "--go-sum takes h1:... itself or a go.sum file"
-	case toolchain.NoArchive:
-		return "--go takes a release such as 1.15.15, a GOROOT directory, a .tar.gz of go.dev/dl, or the module's .zip"
+	if e.Why == toolchain.NoRelease && e.Near != "" {
+		return "the nearest release there is: --go " + e.Near
 	}
-	return "a release is written like 1.15.15"
+	const local = "--go DIRECTORY or --go FILE"
+	return map[toolchain.Why]string{
+		toolchain.Settings: "see go help goproxy",
+		toolchain.ProxyOff: "set GOPROXY, or use a local toolchain: " + local,
+		toolchain.ProxyFailed: "GOPROXY names the module proxies, see go help goproxy; " +
+			"a local toolchain does without: " + local,
+		toolchain.NoRelease: "try a different release with --go, or a local toolchain: " + local,
+		toolchain.NoSum: "state the sum: --go-sum h1:... or --go-sum FILE (a go.sum); " +
+			"or use a local toolchain with --go",
+		toolchain.SumFile: "--go-sum takes h1:... itself or a go.sum file",
+		toolchain.NoArchive: "--go takes a release such as 1.15.15, a GOROOT directory, a .tar.gz of go.dev/dl, " +
+			"or the module's .zip",
+		toolchain.NoForm: "a release is written like 1.15.15",
+	}[e.Why]
 }
 
 // wrongBaseHint says how to come by an image that serves.
@@ -177,17 +140,4 @@ func wrongBaseHint(e *image.WrongBaseError) string {
 	}
 	return text + "\na root file system with what it lacks, for kbuild cross --rootfs:\n" +
 		cross.Mmdebstrap(cross.Packages(e.Missing))
-}
-
-func cacheInTreeHint(e *builder.CacheInTreeError) string {
-	return "name a directory outside of the tree, or one below " + e.Output
-}
-
-func cacheLinkHint(*builder.CacheLinkError) string {
-	return "remove the link, or name a directory outside of the tree"
-}
-
-func linkHint(*files.LinkError) string {
-	return "remove the link, or say yourself where output goes: OUT_DIR=DIRECTORY for one in the tree, " +
-		"--output DIRECTORY for binaries anywhere"
 }

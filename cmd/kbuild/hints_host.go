@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/user"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/kbuild/kbuild/builder"
@@ -18,30 +17,20 @@ import (
 // hostHints are those for what a host lacks.
 func hostHints() []hint {
 	return []hint{
-		forType(func(e *preflight.Error) string { return fixOf(e.Finding) }),
-		forType(func(e *container.NoRuntimeError) string {
-			if len(e.Attempts) == 0 {
-				return "sudo apt-get install runc; or " + withoutRuntime
-			}
-			return withoutRuntime
-		}),
-		forType(ownerHint),
-		forType(func(*storage.PathError) string { return "use a different directory: --root DIRECTORY" }),
-		forType(func(e *builder.SpaceError) string {
+		from(func(e *preflight.Error) string { return fixOf(e.Finding) }),
+		either(func(e *container.NoRuntimeError) bool { return len(e.Attempts) == 0 },
+			"sudo apt-get install runc; or "+withoutRuntime, withoutRuntime),
+		from(ownerHint),
+		of[*storage.PathError]("use a different directory: --root DIRECTORY"),
+		from(func(e *builder.SpaceError) string {
 			return "free some space in " + e.Dir +
 				"; --root moves the store, XDG_CACHE_HOME what is kept, TMPDIR temporary files"
 		}),
 		forValue(syscall.EROFS, failedHint), forValue(syscall.EIO, failedHint),
-		forType(func(*namespace.TextError) string {
-			return "use different directories: --root DIRECTORY for the store and what is kept, TMPDIR for temporary files"
-		}),
-		forType(func(*container.LevelError) string { return "levels are fatal, error, warn, info, debug and trace" }),
-		forType(func(e *container.SignalError) string {
-			if !e.Killed() {
-				return ""
-			}
-			return "the kernel does that where memory runs out; its log (dmesg) tells"
-		}),
+		of[*namespace.TextError](
+			"use different directories: --root DIRECTORY for the store and what is kept, TMPDIR for temporary files"),
+		of[*container.LevelError]("levels are fatal, error, warn, info, debug and trace"),
+		either((*container.SignalError).Killed, "the kernel does that where memory runs out; its log (dmesg) tells", ""),
 	}
 }
 
@@ -51,20 +40,18 @@ const failedHint = "the file system failed or is read-only: see dmesg and mount;
 
 // ownerHint is the way to the ids that an image asks for.
 func ownerHint(e *mirror.OwnerError) string {
-	const ignore = "or make such files yours: ignore_chown_errors in containers-storage.conf(5)"
+	const ignore = "make such files yours: ignore_chown_errors in containers-storage.conf(5)"
 	has, err := namespace.IDs()
 	name := strconv.Itoa(namespace.UserID())
 	if account, errUser := user.LookupId(name); errUser == nil {
 		name = account.Username
 	}
-	more := ""
 	if err == nil && name != "root" {
-		more = preflight.MoreIDs(os.ReadFile, name, max(e.UID, e.GID), has)
+		if more := preflight.MoreIDs(os.ReadFile, name, max(e.UID, e.GID), has); more != "" {
+			return more + "\nor " + ignore
+		}
 	}
-	if more == "" {
-		return strings.TrimPrefix(ignore, "or ")
-	}
-	return more + "\n" + ignore
+	return ignore
 }
 
 const withoutRuntime = "--isolation chroot (BUILDAH_ISOLATION=chroot), which needs no runtime and separates less"

@@ -12,92 +12,78 @@ import (
 	"github.com/kbuild/kbuild/builder/kube/sources"
 )
 
-// kubeHints returns the hints for errors about a tree of Kubernetes: its scripts,
-// its version, its targets and its sources.
-func kubeHints() []hint {
-	return slices.Concat(treeHints(), versionHints(), sourceHints())
-}
-
 // Hints that several errors share.
 const (
 	incomplete = "the tree is incomplete; in a git checkout, git status shows what is missing"
 	mixed      = "the tree is incomplete or mixed from two; in a git checkout, git status shows what is missing"
 )
 
-// treeHints are those for trees that cannot be opened, and for what is asked of
-// those that can.
-func treeHints() []hint {
+// kubeHints returns the hints for errors about a tree of Kubernetes: its scripts,
+// its targets, its version and its sources.
+func kubeHints() []hint {
 	return []hint{
-		forType(func(*kube.NotTreeError) string {
-			return "change into a checkout of Kubernetes, or name one with --tree"
-		}),
-		forType(func(e *kube.ForeignTreeError) string {
+		of[*kube.NotTreeError]("change into a checkout of Kubernetes, or name one with --tree"),
+		from(func(e *kube.ForeignTreeError) string {
 			return "if it is the one that is meant: --tree " + e.Dir + "; or git config --global --add safe.directory " + e.Dir
 		}),
-		forType(func(e *kube.AgeError) string {
-			if e.Age == "" {
-				return "kbuild builds Kubernetes since 1.0"
-			}
-			return mixed
-		}),
-		forType(func(*kube.NotAddedError) string { return mixed }),
-		forType(func(*kube.ImageNameError) string {
-			return "what the tree or the environment says of its images is damaged; " +
-				"in a git checkout, git diff shows what changed"
-		}),
-		forType(func(*kube.NoCrossDockerfileError) string {
-			return "kbuild cross --rootfs makes it from a root file system archive and a Go toolchain; " +
-				"--mirror pulls it from a registry"
-		}),
-		forType(func(*kube.ContextFileError) string {
-			return "kbuild puts localtime, rsyncd.password and the files beside the Dockerfile there"
-		}),
-		forType(func(*kube.RsyncError) string {
-			return "kbuild reads what rsync copies from its --filter options there"
-		}),
-		forType(func(*kube.OutDirError) string {
-			return "name a directory that does not exist yet: kbuild clean removes it whole"
-		}),
-		forType(func(e *kube.OutputError) string {
+		either(func(e *kube.AgeError) bool { return e.Age == "" }, "kbuild builds Kubernetes since 1.0", mixed),
+		of[*kube.NotAddedError](mixed),
+		of[*kube.ImageNameError]("what the tree or the environment says of its images is damaged; " +
+			"in a git checkout, git diff shows what changed"),
+		of[*kube.NoCrossDockerfileError]("kbuild cross --rootfs makes it from a root file system archive " +
+			"and a Go toolchain; --mirror pulls it from a registry"),
+		of[*kube.ContextFileError]("kbuild puts localtime, rsyncd.password and the files beside the Dockerfile there"),
+		of[*kube.RsyncError]("kbuild reads what rsync copies from its --filter options there"),
+		of[*kube.OutDirError]("name a directory that does not exist yet: kbuild clean removes it whole"),
+		from(func(e *kube.OutputError) string {
 			if e.Variable == "OUT_DIR" {
 				return "OUT_DIR is a directory in the tree, relative to it"
 			}
 			return e.Variable + " names a directory outside the tree's output, if that is meant"
 		}),
-		forType(func(*kube.VariableError) string {
-			return "a name has letters, digits and _, and does not start with a digit: --env NAME or --env NAME=VALUE"
-		}),
-		forType(func(*dockerfile.ForbiddenError) string {
-			return "kbuild refuses what could reach beyond the build context; change the Dockerfile if you trust it"
-		}),
-		forType(func(*dockerfile.SyntaxError) string { return mixed }),
-		forType(func(*kube.UnsetVariableError) string { return mixed }),
-		forType(func(e *git.FilterError) string {
+		of[*kube.VariableError](
+			"a name has letters, digits and _, and does not start with a digit: --env NAME or --env NAME=VALUE"),
+		of[*dockerfile.ForbiddenError](
+			"kbuild refuses what could reach beyond the build context; change the Dockerfile if you trust it"),
+		of[*dockerfile.SyntaxError](mixed),
+		of[*kube.UnsetVariableError](mixed),
+		from(func(e *git.FilterError) string {
 			return "git -C " + e.Root + " config --remove-section filter." + e.Name
 		}),
 		forValue(git.ErrNotInstalled, "sudo apt-get install git; or give the version with --git-version"),
-		forType(func(e *kube.WithheldError) string { return "to pass it: --env " + e.Name }),
-		forType(targetHint),
-		forType(func(*kube.PlatformError) string {
-			return "a platform is an operating system and an architecture of Go's, such as linux/arm64"
+		from(func(e *kube.WithheldError) string { return "to pass it: --env " + e.Name }),
+		from(targetHint),
+		of[*kube.PlatformError]("a platform is an operating system and an architecture of Go's, such as linux/arm64"),
+		of[*kube.NoPlatformsError]("this tree compiles for the platform of its container only"),
+		of[*kube.GoPathError]("move the tree, or have a worktree of it at a path without one: git worktree add DIRECTORY"),
+		of[*shell.FileError](incomplete),
+		of[*shell.LineEndError]("clone the tree again with git clone -c core.autocrlf=false"),
+		of[*shell.EnvironmentError](
+			"kbuild reads the --env options of that file's docker run, and conditions on them such as [[ -v NAME ]]"),
+		either(func(e *shell.ContribError) bool { return e.Err == nil },
+			"set KUBERNETES_CONTRIB to one name, such as mesos, or unset it",
+			"set KUBERNETES_CONTRIB to a directory of contrib that has a target.sh, or unset it"),
+
+		of[*kube.UnknownVersionError](
+			"give one, such as --git-version v1.20.2; or build without one: --allow-unknown-version"),
+		either(func(e *kube.VersionError) bool { return e.File == "" },
+			"a version is such as v1.20.2 or v1.3.0-beta.1+mine",
+			"give one with --git-version or KUBE_GIT_VERSION, such as v1.20.2 or v1.20.2+mine"),
+		of[*kube.VersionFileError](
+			"KUBE_GIT_VERSION_FILE names a file of lines such as KUBE_GIT_VERSION='v1.2.0'; without it git is asked"),
+		of[*git.Error]("repair the repository, " +
+			"or give the version with KUBE_GIT_COMMIT and KUBE_GIT_VERSION or with KUBE_GIT_VERSION_FILE"),
+		from(func(e *git.OwnerError) string {
+			return "trust the repository with: git config --global --add safe.directory " + e.Path
 		}),
-		forType(func(*kube.NoPlatformsError) string {
-			return "this tree compiles for the platform of its container only"
+
+		from(func(e *sources.PermissionError) string {
+			return "make the sources readable for yourself: chmod -R u+rX " + e.Root
 		}),
-		forType(func(*kube.GoPathError) string {
-			return "move the tree, or have a worktree of it at a path without one: git worktree add DIRECTORY"
-		}),
-		forType(func(*shell.FileError) string { return incomplete }),
-		forType(func(*shell.LineEndError) string { return "clone the tree again with git clone -c core.autocrlf=false" }),
-		forType(func(*shell.EnvironmentError) string {
-			return "kbuild reads the --env options of that file's docker run, and conditions on them such as [[ -v NAME ]]"
-		}),
-		forType(func(e *shell.ContribError) string {
-			if e.Err == nil {
-				return "set KUBERNETES_CONTRIB to one name, such as mesos, or unset it"
-			}
-			return "set KUBERNETES_CONTRIB to a directory of contrib that has a target.sh, or unset it"
-		}),
+		of[*sources.MissingError](incomplete),
+		of[*sources.LinkError]("put the directory itself in the place of the link"),
+		of[*sources.SpecialError]("move it out of the tree"),
+		of[*sources.ChangedError]("something is writing to the tree; run kbuild again when it has finished"),
 	}
 }
 
@@ -151,45 +137,4 @@ func madeHint(target string) string {
 		return "kbuild " + strings.TrimSuffix(target, "/...")
 	}
 	return ""
-}
-
-// versionHints are those for a tree's version and the git repository that it is
-// read from.
-func versionHints() []hint {
-	return []hint{
-		forType(func(*kube.UnknownVersionError) string {
-			return "give one, such as --git-version v1.20.2; or build without one: --allow-unknown-version"
-		}),
-		forType(func(e *kube.VersionError) string {
-			if e.File == "" {
-				return "a version is such as v1.20.2 or v1.3.0-beta.1+mine"
-			}
-			return "give one with --git-version or KUBE_GIT_VERSION, such as v1.20.2 or v1.20.2+mine"
-		}),
-		forType(func(*kube.VersionFileError) string {
-			return "KUBE_GIT_VERSION_FILE names a file of lines such as KUBE_GIT_VERSION='v1.2.0'; without it git is asked"
-		}),
-		forType(func(*git.Error) string {
-			return "repair the repository, " +
-				"or give the version with KUBE_GIT_COMMIT and KUBE_GIT_VERSION or with KUBE_GIT_VERSION_FILE"
-		}),
-		forType(func(e *git.OwnerError) string {
-			return "trust the repository with: git config --global --add safe.directory " + e.Path
-		}),
-	}
-}
-
-// sourceHints are those for a tree's sources.
-func sourceHints() []hint {
-	return []hint{
-		forType(func(e *sources.PermissionError) string {
-			return "make the sources readable for yourself: chmod -R u+rX " + e.Root
-		}),
-		forType(func(*sources.MissingError) string { return incomplete }),
-		forType(func(*sources.LinkError) string { return "put the directory itself in the place of the link" }),
-		forType(func(*sources.SpecialError) string { return "move it out of the tree" }),
-		forType(func(*sources.ChangedError) string {
-			return "something is writing to the tree; run kbuild again when it has finished"
-		}),
-	}
 }

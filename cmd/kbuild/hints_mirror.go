@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,74 +14,58 @@ import (
 // mirrorHints are those for the errors of package mirror.
 func mirrorHints() []hint {
 	return []hint{
-		forType(pullHint),
-		forType(sourceHint),
-		forType(policyHint),
-		forType(formHint),
-		forType(func(e *mirror.SyntaxError) string {
+		from(pullHint),
+		from(sourceHint),
+		from(policyHint),
+		from(formHint),
+		from(func(e *mirror.SyntaxError) string {
 			if e.Write == "" {
 				return ""
 			}
 			return "write " + e.Write
 		}),
-		forType(func(e *mirror.PlatformError) string {
+		from(func(e *mirror.PlatformError) string {
 			if len(e.Has) == 0 {
 				return ""
 			}
 			return "to use it anyway: --platform " + e.Has[0]
 		}),
-		forType(func(e *mirror.OfflineError) string {
-			if e.Part != "" {
-				return "use an image that holds all its parts, or leave out --offline and KBUILD_OFFLINE"
-			}
-			return offlineHint
-		}),
-		forType(func(*mirror.TimeoutError) string {
-			return "what has arrived is kept, and the next run continues from there; --timeout allows more time"
-		}),
-		forType(func(*mirror.SharedCredentialsError) string { return "use --authfile, which has them for each registry" }),
-		forType(func(e *mirror.ConfigError) string {
+		either(func(e *mirror.OfflineError) bool { return e.Part != "" },
+			"use an image that holds all its parts, or leave out --offline and KBUILD_OFFLINE", offlineHint),
+		of[*mirror.TimeoutError](
+			"what has arrived is kept, and the next run continues from there; --timeout allows more time"),
+		of[*mirror.SharedCredentialsError]("use --authfile, which has them for each registry"),
+		from(func(e *mirror.ConfigError) string {
 			flag := "--registries-conf"
 			if e.File == "containers-policy.json" {
 				flag = "--policy"
 			}
 			return fmt.Sprintf("fix the file, see %s(5), or name a different one with %s", e.File, flag)
 		}),
-		forType(func(e *mirror.AmbiguousError) string {
+		from(func(e *mirror.AmbiguousError) string {
 			return fmt.Sprintf("name one of them: --mirror %s:%s", e.Source, e.Names[0])
 		}),
-		forType(func(*mirror.ExistsError) string { return "remove it, or use a different name" }),
-		forType(func(e *mirror.SpaceError) string {
+		of[*mirror.ExistsError]("remove it, or use a different name"),
+		from(func(e *mirror.SpaceError) string {
 			return "free some space in " + e.Dir + "; --root moves the store, TMPDIR the temporary files"
 		}),
-		forType(func(*mirror.StoreSourceError) string {
-			return "name the registry or the archive that it was pulled from: --mirror REF"
-		}),
-		forType(func(e *mirror.LockError) string {
+		of[*mirror.StoreSourceError]("name the registry or the archive that it was pulled from: --mirror REF"),
+		from(func(e *mirror.LockError) string {
 			text := "a different mirror may still have the locked image"
 			if e.Entry.Manifest != "" {
 				text += "; --mirror REF@" + e.Entry.Manifest.String() + " asks for exactly that one"
 			}
 			return text + "\nif the change is intended, kbuild lock records the new digests"
 		}),
-		forType(func(e *mirror.LockSyntaxError) string {
-			if inner := hintFor(e.Reason); inner != "" {
-				return inner
-			}
-			return "restore kbuild.lock from version control, or write it again: kbuild lock"
+		from(func(e *mirror.LockSyntaxError) string {
+			return cmp.Or(hintFor(e.Reason), "restore kbuild.lock from version control, or write it again: kbuild lock")
 		}),
-		forType(func(e *mirror.VersionError) string {
-			if e.File == mirror.LockFile {
-				return "use the kbuild that wrote it, or a newer one"
-			}
-			return "use the kbuild in the bundle: tar -xf FILE " + mirror.BundleProgram
-		}),
-		forType(func(*mirror.CacheReadOnlyError) string { return "kbuild bundle save --cache writes one" }),
-		forType(func(e *mirror.BundleError) string {
-			if inner := hintFor(e.Reason); inner != "" {
-				return inner
-			}
-			return "copy the bundle again, and compare it with the original: kbuild bundle verify FILE"
+		either(func(e *mirror.VersionError) bool { return e.File == mirror.LockFile },
+			"use the kbuild that wrote it, or a newer one", "use the kbuild in the bundle: tar -xf FILE "+mirror.BundleProgram),
+		of[*mirror.CacheReadOnlyError]("kbuild bundle save --cache writes one"),
+		from(func(e *mirror.BundleError) string {
+			return cmp.Or(hintFor(e.Reason),
+				"copy the bundle again, and compare it with the original: kbuild bundle verify FILE")
 		}),
 	}
 }
@@ -121,34 +105,21 @@ func pullHint(e *mirror.PullError) string {
 // isRefused reports whether an attempt found an image, or was not made, for a
 // reason that the user gave: then no other image is what is missing.
 func isRefused(err error) bool {
-	var (
-		locked   *mirror.LockError
-		policy   *mirror.PolicyError
-		platform *mirror.PlatformError
-		offline  *mirror.OfflineError
-		space    *mirror.SpaceError
-	)
-	return errors.As(err, &locked) || errors.As(err, &policy) || errors.As(err, &platform) ||
-		errors.As(err, &offline) || errors.As(err, &space)
+	return isA[*mirror.LockError](err) || isA[*mirror.PolicyError](err) || isA[*mirror.PlatformError](err) ||
+		isA[*mirror.OfflineError](err) || isA[*mirror.SpaceError](err)
 }
 
 // sourceHint says what can be done about a registry's answer.
 func sourceHint(e *mirror.SourceError) string {
-	switch e.Problem {
-	case mirror.NoAccess:
-		return "give --creds user:password, or --authfile; many registries answer this for what does not exist, too"
-	case mirror.PlainHTTP:
-		return "if you trust the network between here and there: --tls-verify=false"
-	case mirror.Untrusted:
-		return "give the certificate of its authority with --cert-dir, see containers-certs.d(5)"
-	case mirror.WrongBytes:
-		return "the mirror is broken, or was tampered with"
-	case mirror.LeaksCredentials:
-		return "they are for " + e.Host + " only; ask its owner, or use a different mirror"
-	case mirror.NotRegistry:
-		return "check the name and the port; --mirror takes a registry, not a web page"
-	}
-	return ""
+	return map[mirror.Problem]string{
+		mirror.NoAccess: "give --creds user:password, or --authfile; " +
+			"many registries answer this for what does not exist, too",
+		mirror.PlainHTTP:        "if you trust the network between here and there: --tls-verify=false",
+		mirror.Untrusted:        "give the certificate of its authority with --cert-dir, see containers-certs.d(5)",
+		mirror.WrongBytes:       "the mirror is broken, or was tampered with",
+		mirror.LeaksCredentials: "they are for " + e.Host + " only; ask its owner, or use a different mirror",
+		mirror.NotRegistry:      "check the name and the port; --mirror takes a registry, not a web page",
+	}[e.Problem]
 }
 
 // formHint says how to use what a file or directory is instead.

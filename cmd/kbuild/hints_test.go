@@ -18,7 +18,7 @@ func TestHintFrom(t *testing.T) {
 	sentinel := errors.New("sentinel")
 	table := []hint{
 		forValue(sentinel, "of the sentinel"),
-		forType(func(e *numberedError) string {
+		from(func(e *numberedError) string {
 			if e.number == 0 {
 				return ""
 			}

@@ -69,7 +69,6 @@ type hinted struct {
 	hint string
 }
 
-func (e *hinted) Hint() string  { return e.hint }
 func (e *hinted) Unwrap() error { return e.error }
 
 // usageError is a command line that cannot be understood.
@@ -89,11 +88,16 @@ func report(w io.Writer, err error) int {
 	if text := hintFor(err); text != "" {
 		fmt.Fprintf(w, "  hint: %s\n", strings.ReplaceAll(printable(text), "\n", "\n        "))
 	}
-	var usage *usageError
-	if errors.As(err, &usage) {
+	if isA[*usageError](err) {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// isA reports whether an error of one type is among those that err wraps.
+func isA[E error](err error) bool {
+	var e E
+	return errors.As(err, &e)
 }
 
 // isTerminal says whether a stream is a terminal.
