@@ -49,25 +49,6 @@ func Check(ctx context.Context, req Request, report Reporter) (found Line, err e
 	return c.found(plan), nil
 }
 
-// Inspect is what is known of a tree without looking at its sources, and the
-// command that would run.
-func Inspect(ctx context.Context, req Request, report Reporter) (Plan, error) {
-	c := checker{voice: voice{report}, Request: req}
-	if err := c.open(ctx, req.Tree); err != nil {
-		return Plan{}, err
-	}
-	plan := Plan{TreePlan: TreePlan{Tree: c.tree}}
-	if err := c.commandLine(&plan); err != nil {
-		return Plan{}, err
-	}
-	version, err := c.tree.Version(ctx)
-	if err != nil {
-		return Plan{}, err
-	}
-	plan.Version = version
-	return plan, nil
-}
-
 // open finds the tree, and says what of the environment its scripts are not
 // given.
 func (c *checker) open(ctx context.Context, req TreeRequest) (err error) {
