@@ -12,15 +12,9 @@ import (
 )
 
 func (a *app) bundleCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "bundle", Short: "copy what a build needs to a host without a network, in one file",
-		Args: func(cmd *cobra.Command, args []string) error {
-			return wrongUsage("kbuild bundle save, verify or load FILE", "bundle needs a command")
-		},
-		RunE: func(*cobra.Command, []string) error { return nil },
-	}
-	cmd.AddCommand(a.bundleSaveCommand(), a.bundleVerifyCommand(), a.bundleLoadCommand())
-	return cmd
+	return parent("bundle", "copy what a build needs to a host without a network, in one file", "",
+		"kbuild bundle save, verify or load FILE",
+		a.bundleSaveCommand(), a.bundleVerifyCommand(), a.bundleLoadCommand())
 }
 
 // oneFile is the argument of a command that takes a bundle.
@@ -61,14 +55,11 @@ func (a *app) bundleVerifyCommand() *cobra.Command {
 }
 
 func (a *app) bundleLoadCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return withFlags(&cobra.Command{
 		Use: "load FILE", Short: "load the images of a bundle into the store, all or none", Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			var req builder.LoadRequest
-			if req.Settings, err = a.settings(cmd); err != nil {
-				return err
-			}
-			if req.Mirrors, err = a.mirrorsOf(cmd); err != nil {
+			if req.Settings, req.Mirrors, err = a.settingsAndMirrors(cmd); err != nil {
 				return err
 			}
 			if req.File, err = filepath.Abs(args[0]); err != nil {
@@ -77,9 +68,7 @@ func (a *app) bundleLoadCommand() *cobra.Command {
 			a.status, err = builder.LoadBundle(cmd.Context(), req, a.out)
 			return err
 		},
-	}
-	a.policyFlag(cmd.Flags())
-	return cmd
+	}, a.policyFlag)
 }
 
 const bundleSaveLong = `save writes what the tree's build needs into one file: every image byte for byte
@@ -96,40 +85,37 @@ build succeeds. Platforms and arguments are those of the build: --cache takes
 what builds with the same ones left.`
 
 func (a *app) bundleSaveCommand() *cobra.Command {
-	var what builder.SaveRequest
-	cmd := &cobra.Command{
+	var req builder.SaveRequest
+	cmd := withFlags(&cobra.Command{
 		Use: "save FILE [TARGET...] [-- ARGUMENT...]", Short: "write what the tree's build needs into one file",
 		Long: bundleSaveLong,
 		Args: func(cmd *cobra.Command, args []string) error {
-			work := a.targets(cmd, args)
+			work := targets(cmd, args)
 			switch {
 			case len(work.Targets) == 0 || args[0] == "":
 				return wrongUsage("for example: kbuild bundle save cross.bundle", "bundle save: no file given")
-			case len(work.Targets) > 1 && !what.Prove:
+			case len(work.Targets) > 1 && !req.Prove:
 				return wrongUsage("kbuild bundle save --prove FILE TARGET...: builds targets from the bundle",
 					"bundle save takes one file; target %q requires --prove", args[1])
-			case work.Arguments != nil && !what.Prove && !what.Cache:
+			case work.Arguments != nil && !req.Prove && !req.Cache:
 				return &usageError{errors.New("bundle save takes arguments after -- with --prove and --cache only")}
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.saveBundle(cmd, a.targets(cmd, args), what)
+			return a.saveBundle(cmd, targets(cmd, args), req)
 		},
-	}
-	cmd.Flags().BoolVar(&what.Sources, "sources", false, "include the tree's sources and their version")
-	cmd.Flags().BoolVar(&what.Cache, "cache", false,
+	}, a.mirrorFlags, a.platformFlag)
+	cmd.Flags().BoolVar(&req.Sources, "sources", false, "include the tree's sources and their version")
+	cmd.Flags().BoolVar(&req.Cache, "cache", false,
 		"include the objects that this tree's builds compiled, for --cache-from FILE")
-	cmd.Flags().BoolVar(&what.Prove, "prove", false,
+	cmd.Flags().BoolVar(&req.Prove, "prove", false,
 		"first build TARGET from the bundle alone, with an empty store and no network")
-	a.mirrorFlags(cmd.Flags())
-	a.platformFlag(cmd.Flags())
 	return cmd
 }
 
-func (a *app) saveBundle(cmd *cobra.Command, work builder.Work, what builder.SaveRequest) error {
-	file, err := filepath.Abs(work.Targets[0])
-	if err != nil {
+func (a *app) saveBundle(cmd *cobra.Command, work builder.Work, req builder.SaveRequest) (err error) {
+	if req.File, err = filepath.Abs(work.Targets[0]); err != nil {
 		return fmt.Errorf("bundle %s: %w", work.Targets[0], err)
 	}
 	work.Targets = work.Targets[1:]
@@ -137,9 +123,9 @@ func (a *app) saveBundle(cmd *cobra.Command, work builder.Work, what builder.Sav
 	if err != nil {
 		return err
 	}
-	what.Settings, what.Tree, what.Mirrors, what.Network, what.Work = build.Settings, build.Tree, build.Mirrors,
+	req.Settings, req.Tree, req.Mirrors, req.Network, req.Work = build.Settings, build.Tree, build.Mirrors,
 		build.Network, build.Work
-	what.Kbuild, what.File = version, file
-	a.status, err = builder.SaveBundle(cmd.Context(), what, a.out)
+	req.Kbuild = version
+	a.status, err = builder.SaveBundle(cmd.Context(), req, a.out)
 	return a.explain(cmd, work.Targets, err)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"strings"
 
@@ -44,34 +43,24 @@ func (a *app) cachesOf(set *pflag.FlagSet) (c builder.Caches, err error) {
 	// An error names what was read.
 	from, fromName, to, toName := a.caches.from, "--cache-from", a.caches.to, "--cache-to"
 	if !set.Changed("cache-from") {
-		fromName = cacheFromVariable
-		from = strings.FieldsFunc(os.Getenv(cacheFromVariable), func(r rune) bool { return r == ' ' || r == ',' })
-	}
-	for _, text := range from {
-		place, err := mirror.ParseCachePlace(text)
-		if err != nil {
-			return c, &usageError{fmt.Errorf("%s: %w", fromName, err)}
-		}
-		c.From = append(c.From, place)
+		from, fromName = listOf(cacheFromVariable), cacheFromVariable
 	}
 	if !set.Changed("cache-to") {
-		toName = cacheToVariable
-		to = strings.TrimSpace(os.Getenv(cacheToVariable))
+		to, toName = strings.TrimSpace(os.Getenv(cacheToVariable)), cacheToVariable
+	}
+	if c.From, err = parsed(from, mirror.ParseCachePlace); err != nil {
+		return c, wrong(fromName, err)
 	}
 	if to != "" || set.Changed("cache-to") {
 		if c.To, err = mirror.ParseCachePlace(to); err != nil {
-			return c, &usageError{fmt.Errorf("%s: %w", toName, err)}
+			return c, wrong(toName, err)
 		}
 	}
 	if c.To.IsBundle() {
-		return c, &usageError{fmt.Errorf("%s: %w", toName, &mirror.CacheReadOnlyError{Place: c.To})}
+		return c, wrong(toName, &mirror.CacheReadOnlyError{Place: c.To})
 	}
-	for _, name := range a.caches.trustFrom {
-		level, err := trust.Parse(name)
-		if err != nil {
-			return c, &usageError{fmt.Errorf("--trust-from: %w", err)}
-		}
-		c.TrustFrom = append(c.TrustFrom, level)
+	if c.TrustFrom, err = parsed(a.caches.trustFrom, trust.Parse); err != nil {
+		return c, wrong("--trust-from", err)
 	}
 	return c, nil
 }

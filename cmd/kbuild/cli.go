@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -65,7 +64,7 @@ func (a *app) root() *cobra.Command {
 		SilenceErrors:              true,
 		SilenceUsage:               true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.build(cmd, a.targets(cmd, args), nil)
+			return a.build(cmd, targets(cmd, args), builder.StepMirror, builder.StepCompile)
 		},
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -74,12 +73,7 @@ func (a *app) root() *cobra.Command {
 	root.SetVersionTemplate("kbuild {{.Version}}\n")
 	root.SetUsageFunc(usage)
 	a.global(root.PersistentFlags())
-	a.mirrorFlags(root.Flags())
-	a.networkFlag(root.Flags())
-	a.outputFlag(root.Flags())
-	a.platformFlag(root.Flags())
-	a.upstreamFlag(root.Flags())
-	a.cacheFlag(root.Flags())
+	withFlags(root, a.mirrorFlags, a.networkFlag, a.outputFlag, a.platformFlag, a.upstreamFlag, a.cacheFlag)
 	root.AddCommand(
 		a.checkCommand(), a.mirrorCommand(), a.lockCommand(), a.bundleCommand(), a.imageCommand(), a.compileCommand(),
 		a.runCommand(), a.shellCommand(), a.crossCommand(), a.imagesCommand(), a.cacheCommand(), a.cleanCommand(),
@@ -99,15 +93,14 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
-// build does a build, or what a command makes of one.
-func (a *app) build(cmd *cobra.Command, work builder.Work, part func(*builder.Request)) error {
+// build does the steps of a build from one to another. The check is always one of
+// them.
+func (a *app) build(cmd *cobra.Command, work builder.Work, from, until builder.Step) error {
 	req, err := a.request(cmd, work)
 	if err != nil {
 		return err
 	}
-	if part != nil {
-		part(&req)
-	}
+	req.From, req.Until = from, until
 	a.status, err = builder.Build(cmd.Context(), req, a.out)
 	return a.explain(cmd, work.Targets, err)
 }
@@ -124,10 +117,9 @@ func (a *app) explain(cmd *cobra.Command, targets []string, err error) error {
 	case input.Input == builder.InputTargets:
 		return &usageError{a.suggestCommand(cmd, targets, err)}
 	}
-	flag := map[builder.Input]string{
+	return wrong(map[builder.Input]string{
 		builder.InputVersion: "--git-version", builder.InputVariables: "--env", builder.InputPlatforms: "--build-platform",
-	}[input.Input]
-	return &usageError{fmt.Errorf("%s: %w", flag, err)}
+	}[input.Input], err)
 }
 
 // suggestCommand adds the commands of like names to an error about a target.
@@ -146,9 +138,30 @@ func (a *app) suggestCommand(cmd *cobra.Command, args []string, err error) error
 	return &hinted{err, hint}
 }
 
+// parent is a command that is nothing without one of those below it.
+func parent(use, short, long, hint string, below ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, Long: long,
+		Args: func(*cobra.Command, []string) error { return wrongUsage(hint, "%s needs a command", use) },
+		RunE: func(*cobra.Command, []string) error { return nil },
+	}
+	cmd.AddCommand(below...)
+	return cmd
+}
+
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return wrongUsage("see "+cmd.CommandPath()+" --help", "%s takes no argument, got %q", cmd.Name(), args[0])
 	}
 	return nil
+}
+
+// atLeast says what is wrong with a command line of fewer arguments.
+func atLeast(number int, hint, problem string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < number {
+			return wrongUsage(hint, "%s", problem)
+		}
+		return nil
+	}
 }

@@ -1,19 +1,11 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/kube"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/spf13/cobra"
 )
-
-// crossFlags are those of kbuild cross alone.
-type crossFlags struct {
-	rootfs, golang, sum string
-	platforms, push     []string
-}
 
 const crossLong = `cross builds the tree's base image, kube-cross, locally, under the name the tree
 asks for, where no registry has it.
@@ -29,27 +21,26 @@ makes the image from an archive of a root file system (mmdebstrap, debootstrap,
 docker export) and a Go toolchain from the module proxy, and needs no registry.`
 
 func (a *app) crossCommand() *cobra.Command {
-	var own crossFlags
-	cmd := &cobra.Command{
+	var req builder.CrossRequest
+	var platforms, push []string
+	cmd := withFlags(&cobra.Command{
 		Use: "cross", Short: "build the base image, kube-cross, locally", Long: crossLong,
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, args []string) error { return a.cross(cmd, own) },
-	}
+		RunE: func(cmd *cobra.Command, args []string) error { return a.cross(cmd, req, platforms, push) },
+	}, a.mirrorFlags)
 	f := cmd.Flags()
-	f.SortFlags = false
-	f.StringVar(&own.rootfs, "rootfs", "",
+	f.StringVar(&req.Rootfs, "rootfs", "",
 		"tar archive `file` of a root file system, plain or compressed, to make the image from")
-	f.StringVar(&own.golang, "go", "", "Go `toolchain` for --rootfs: "+
+	f.StringVar(&req.Go, "go", "", "Go `toolchain` for --rootfs: "+
 		"a release such as 1.15.15, from GOPROXY; or a GOROOT directory, a .tar.gz or a module's .zip "+
 		"(default: the release in the tree's tag, or its nearest patch release)")
-	f.StringVar(&own.sum, "go-sum", "",
+	f.StringVar(&req.Sum, "go-sum", "",
 		"`hash` that the toolchain must have: h1:..., or a go.sum file (default: as GOSUMDB says)")
-	f.StringSliceVar(&own.platforms, "for", nil,
+	f.StringSliceVar(&platforms, "for", nil,
 		"`platform` to make Go for, as os/arch; repeatable, or separated by commas: "+
 			"with --rootfs, where Go is older than 1.5; newer ones compile for all they know")
-	f.StringArrayVar(&own.push, "push", nil,
+	f.StringArrayVar(&push, "push", nil,
 		"`reference` to push the image to, as a mirror for others: a repository, or transport:reference")
-	a.mirrorFlags(f)
 	f.Lookup("mirror").Usage = "`source` of the image in the Dockerfile's FROM: " +
 		"a registry, or a repository (default: $KBUILD_MIRROR, then the original registry)"
 	f.Lookup("force").Usage = "build the image although the store has one, " +
@@ -58,31 +49,27 @@ func (a *app) crossCommand() *cobra.Command {
 }
 
 // cross makes the base image.
-func (a *app) cross(cmd *cobra.Command, own crossFlags) (err error) {
-	req := builder.CrossRequest{Tree: a.tree, Rootfs: own.rootfs, Go: own.golang, Sum: own.sum}
-	if req.Settings, err = a.settings(cmd); err != nil {
+func (a *app) cross(cmd *cobra.Command, req builder.CrossRequest, platforms, push []string) (err error) {
+	req.Tree = a.tree
+	if req.Settings, req.Mirrors, err = a.settingsAndMirrors(cmd); err != nil {
 		return err
 	}
-	if req.Mirrors, err = a.mirrorsOf(cmd); err != nil {
-		return err
+	if req.Push, err = parsed(push, mirror.ParseDestination); err != nil {
+		return wrong("--push", err)
 	}
-	for _, p := range own.push {
-		to, err := mirror.ParseDestination(p)
-		if err != nil {
-			return &usageError{fmt.Errorf("--push: %w", err)}
-		}
+	for i, to := range req.Push {
 		if to.IsRegistry() && req.Offline {
-			return &hinted{&builder.OfflineError{What: "--push " + p}, "push to an archive, as oci-archive:FILE, and carry it"}
+			what := &builder.OfflineError{What: "--push " + push[i]}
+			return &hinted{what, "push to an archive, as oci-archive:FILE, and carry it"}
 		}
-		req.Push = append(req.Push, to)
 	}
-	if req.For, err = kube.ParsePlatforms(own.platforms); err != nil {
-		return &usageError{fmt.Errorf("--for: %w", err)}
+	if req.For, err = kube.ParsePlatforms(platforms); err != nil {
+		return wrong("--for", err)
 	}
-	if own.rootfs == "" && len(req.For) > 0 {
+	if req.Rootfs == "" && len(req.For) > 0 {
 		return wrongUsage("the tree's own Dockerfile says which platforms its Go is made for", "--for is for --rootfs")
 	}
-	if own.rootfs == "" && (own.golang != "" || own.sum != "") {
+	if req.Rootfs == "" && (req.Go != "" || req.Sum != "") {
 		return wrongUsage("the tree's own Dockerfile brings its own Go", "--go and --go-sum are for --rootfs")
 	}
 	a.status, err = builder.Cross(cmd.Context(), req, a.out)

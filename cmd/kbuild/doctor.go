@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"io"
+	"strings"
 
 	"github.com/kbuild/kbuild/builder"
 	"github.com/kbuild/kbuild/builder/preflight"
@@ -10,30 +10,23 @@ import (
 )
 
 func (a *app) doctorCommand() *cobra.Command {
-	network := false
-	cmd := &cobra.Command{
+	var req builder.DoctorRequest
+	cmd := withFlags(&cobra.Command{
 		Use: "doctor", Short: "try what a build needs of this host, and say what to fix",
 		Long: `Tries what a build needs of this host, without a tree or an image, and changes
 nothing. For each check it prints what it found, whether builds work, work with
 a loss or fail, and a command that mends it. The exit status is 1 where builds
 fail.`,
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.settings(cmd)
-			if err != nil {
-				return err
-			}
-			req := builder.DoctorRequest{Settings: s, Network: network}
-			if req.Mirrors, err = a.mirrorsOf(cmd); err != nil {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if req.Settings, req.Mirrors, err = a.settingsAndMirrors(cmd); err != nil {
 				return err
 			}
 			a.status, err = builder.Doctor(cmd.Context(), req, a.out)
 			return err
 		},
-	}
-	a.formatFlag(cmd.Flags())
-	cmd.Flags().BoolVar(&network, "network", false, "ask the mirrors, too, whether they are there")
-	a.mirrorFlags(cmd.Flags())
+	}, a.formatFlag, a.mirrorFlags)
+	cmd.Flags().BoolVar(&req.Network, "network", false, "ask the mirrors, too, whether they are there")
 	return cmd
 }
 
@@ -47,32 +40,29 @@ var states = []string{preflight.Fine: "ok", preflight.Warning: "loss", preflight
 
 // Findings prints what was found of the host as lines, or as JSON.
 func (h *human) Findings(list []preflight.Finding) error {
-	verdict := verdicts[preflight.Worst(list)]
-	if h.Format == "json" {
-		for i, f := range list {
-			list[i].Fix = fixOf(f)
-		}
-		return writeJSON(h.stdout, struct {
-			Verdict string              `json:"verdict"`
-			Checks  []preflight.Finding `json:"checks"`
-		}{verdict, list})
+	verdict, text := verdicts[preflight.Worst(list)], findingsText(states, list)
+	for i, f := range list {
+		list[i].Fix = fixOf(f)
 	}
-	writeFindings(h.stdout, states, list)
-	_, err := fmt.Fprintln(h.stdout, verdict)
-	return err
+	return h.answer(struct {
+		Verdict string              `json:"verdict"`
+		Checks  []preflight.Finding `json:"checks"`
+	}{verdict, list}, text+verdict+"\n")
 }
 
-// writeFindings writes a line for each finding, which the name of its severity
-// begins, and one for what to do about it.
-func writeFindings(w io.Writer, names []string, list []preflight.Finding) {
+// findingsText has a line for each finding, which the name of its severity begins,
+// and one for what to do about it.
+func findingsText(names []string, list []preflight.Finding) string {
+	var text strings.Builder
 	width := 0
 	for _, name := range names {
 		width = max(width, len(name)+1)
 	}
 	for _, f := range list {
-		fmt.Fprintf(w, "%-*s %s: %s\n", width, names[f.Severity], f.Check, oneLine(f.Found))
+		fmt.Fprintf(&text, "%-*s %s: %s\n", width, names[f.Severity], f.Check, oneLine(f.Found))
 		if fix := fixOf(f); fix != "" {
-			fmt.Fprintf(w, "%*s fix: %s\n", width, "", oneLine(fix))
+			fmt.Fprintf(&text, "%*s fix: %s\n", width, "", oneLine(fix))
 		}
 	}
+	return text.String()
 }

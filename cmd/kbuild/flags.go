@@ -71,11 +71,20 @@ func (f *flags) global(set *pflag.FlagSet) {
 	set.BoolVar(&f.offline, "offline", false, "open no network connection (also KBUILD_OFFLINE=1)")
 }
 
+// withFlags adds flags to a command, whose help has them in the order in which they
+// were added.
+func withFlags(cmd *cobra.Command, kinds ...func(*pflag.FlagSet)) *cobra.Command {
+	cmd.Flags().SortFlags = false
+	for _, add := range kinds {
+		add(cmd.Flags())
+	}
+	return cmd
+}
+
 // mirrorFlags say where images come from. What lies between kbuild and a registry
 // is spelled as skopeo and buildah have it.
 func (f *flags) mirrorFlags(set *pflag.FlagSet) {
 	m := &f.mirrors
-	set.SortFlags = false
 	set.StringArrayVar(&f.sources, "mirror", nil, "`source` of the base image: "+
 		"a registry, a repository, or transport:reference; repeatable, tried in order "+
 		"(default: $KBUILD_MIRROR, then the original registry)")
@@ -91,7 +100,6 @@ func (f *flags) mirrorFlags(set *pflag.FlagSet) {
 // taken.
 func (f *flags) connectionFlags(set *pflag.FlagSet) {
 	m := &f.mirrors
-	set.SortFlags = false
 	set.StringVar(&m.Authfile, "authfile", os.Getenv("REGISTRY_AUTH_FILE"), "`file` with registry credentials")
 	set.StringVar(&m.Creds, "creds", "", "`username:password` for the registry; give a mirror with it")
 	set.StringVar(&m.CertDir, "cert-dir", "", "`directory` with the registry's certificates")
@@ -150,9 +158,6 @@ func (a *app) settings(cmd *cobra.Command) (s builder.Settings, err error) {
 	if s.Isolation, err = container.ParseIsolation(a.isolation); err != nil {
 		return s, &usageError{err}
 	}
-	if _, err := container.ParseNetwork(a.network); err != nil {
-		return s, &usageError{err}
-	}
 	if a.format != "" && a.format != "json" {
 		return s, &usageError{fmt.Errorf("format %q: it is json or nothing", a.format)}
 	}
@@ -176,20 +181,24 @@ func (a *app) settings(cmd *cobra.Command) (s builder.Settings, err error) {
 	return s, err
 }
 
+// settingsAndMirrors are the settings of a verb that asks mirrors, and which those are.
+func (a *app) settingsAndMirrors(cmd *cobra.Command) (s builder.Settings, m builder.Mirrors, err error) {
+	if s, err = a.settings(cmd); err == nil {
+		m, err = a.mirrorsOf(cmd)
+	}
+	return s, m, err
+}
+
 // mirrorsOf are where the flags say that images come from.
-func (a *app) mirrorsOf(cmd *cobra.Command) (builder.Mirrors, error) {
-	m, texts := a.mirrors, a.sources
+func (a *app) mirrorsOf(cmd *cobra.Command) (m builder.Mirrors, err error) {
+	m = a.mirrors
+	texts := a.sources
 	if len(texts) == 0 {
-		texts = strings.FieldsFunc(os.Getenv("KBUILD_MIRROR"), func(r rune) bool { return r == ' ' || r == ',' })
+		texts = listOf("KBUILD_MIRROR")
 	}
-	for _, text := range texts {
-		source, err := mirror.ParseSource(text)
-		if err != nil {
-			return m, &usageError{err}
-		}
-		m.Sources = append(m.Sources, source)
+	if m.Sources, err = parsed(texts, mirror.ParseSource); err != nil {
+		return m, &usageError{err}
 	}
-	var err error
 	if m.LockFile = cmp.Or(m.LockFile, os.Getenv("KBUILD_LOCK")); m.LockFile != "" {
 		if m.LockFile, err = filepath.Abs(m.LockFile); err != nil {
 			return m, fmt.Errorf("lock: %w", err)
@@ -206,10 +215,27 @@ func (a *app) mirrorsOf(cmd *cobra.Command) (builder.Mirrors, error) {
 	case m.Timeout < 0:
 		return m, &usageError{fmt.Errorf("--timeout %s: must not be negative", m.Timeout)}
 	}
-	if f := cmd.Flags().Lookup("tls-verify"); f != nil && f.Changed {
+	if cmd.Flags().Changed("tls-verify") {
 		m.TLSVerify = &a.tlsVerify
 	}
 	return m, nil
+}
+
+// listOf is a variable that holds several values.
+func listOf(variable string) []string {
+	return strings.FieldsFunc(os.Getenv(variable), func(r rune) bool { return r == ' ' || r == ',' })
+}
+
+// parsed is what texts mean.
+func parsed[T any](texts []string, parse func(string) (T, error)) (values []T, err error) {
+	for _, text := range texts {
+		value, err := parse(text)
+		if err != nil {
+			return nil, err
+		}
+		values = append(values, value)
+	}
+	return values, nil
 }
 
 // request is a build as the flags say, with all its steps.
@@ -217,10 +243,7 @@ func (a *app) request(cmd *cobra.Command, work builder.Work) (req builder.Reques
 	req = builder.Request{
 		Tree: a.tree, From: builder.StepMirror, Until: builder.StepCompile, Work: work, AsUpstream: a.asUpstream,
 	}
-	if req.Settings, err = a.settings(cmd); err != nil {
-		return req, err
-	}
-	if req.Mirrors, err = a.mirrorsOf(cmd); err != nil {
+	if req.Settings, req.Mirrors, err = a.settingsAndMirrors(cmd); err != nil {
 		return req, err
 	}
 	if req.Caches, err = a.cachesOf(cmd.Flags()); err != nil {
@@ -242,13 +265,13 @@ func (a *app) request(cmd *cobra.Command, work builder.Work) (req builder.Reques
 func (f *flags) buildPlatforms() ([]kube.Platform, error) {
 	platforms, err := kube.ParsePlatforms(f.platforms)
 	if err != nil {
-		return nil, &usageError{fmt.Errorf("--build-platform: %w", err)}
+		return nil, wrong("--build-platform", err)
 	}
 	return platforms, nil
 }
 
 // targets is the work of a command with targets and, after --, arguments.
-func (a *app) targets(cmd *cobra.Command, args []string) builder.Work {
+func targets(cmd *cobra.Command, args []string) builder.Work {
 	work := builder.Work{Targets: args}
 	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
 		work.Targets, work.Arguments = args[:dash], args[dash:]
@@ -260,7 +283,7 @@ func (a *app) targets(cmd *cobra.Command, args []string) builder.Work {
 // where it was given, else the variable.
 func (a *app) isOffline(f *pflag.FlagSet) (bool, error) {
 	value := os.Getenv("KBUILD_OFFLINE")
-	if flag := f.Lookup("offline"); value == "" || flag != nil && flag.Changed {
+	if value == "" || f.Changed("offline") {
 		return a.offline, nil
 	}
 	offline, err := strconv.ParseBool(value)

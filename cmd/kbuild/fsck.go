@@ -2,14 +2,15 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/kbuild/kbuild/builder"
 	"github.com/spf13/cobra"
 )
 
 func (a *app) fsckCommand() *cobra.Command {
-	repair := false
-	cmd := &cobra.Command{
+	var req builder.FsckRequest
+	cmd := withFlags(&cobra.Command{
 		Use: "fsck", Short: "check everything that kbuild keeps",
 		Long: `Checks everything that kbuild keeps: the images that it pulled or made, compiled
 objects and programs, records, locks, toolchains and unfinished downloads. It
@@ -20,24 +21,20 @@ kept beside it, as LIST.spoilt. Of what it lost, the next build makes what was
 kbuild's again; other programs, such as podman, may use the same store. The exit
 status is 1 where something is wrong and still there.`,
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.settings(cmd)
-			if err == nil {
-				a.status, err = builder.Fsck(cmd.Context(), builder.FsckRequest{Settings: s, Repair: repair}, a.out)
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if req.Settings, err = a.settings(cmd); err == nil {
+				a.status, err = builder.Fsck(cmd.Context(), req, a.out)
 			}
 			return err
 		},
-	}
-	a.formatFlag(cmd.Flags())
-	cmd.Flags().BoolVar(&repair, "repair", false, "remove or repair what is wrong")
+	}, a.formatFlag)
+	cmd.Flags().BoolVar(&req.Repair, "repair", false, "remove or repair what is wrong")
 	return cmd
 }
 
 // Faults prints what was found of the things that kbuild keeps as lines, or as JSON.
 func (h *human) Faults(list []builder.Fault) error {
-	if h.Format == "json" {
-		return writeJSON(h.stdout, list)
-	}
+	var text strings.Builder
 	for _, f := range list {
 		done := ""
 		switch {
@@ -46,9 +43,7 @@ func (h *human) Faults(list []builder.Fault) error {
 		case f.Repaired:
 			done = "; removed"
 		}
-		if _, err := fmt.Fprintf(h.stdout, "%s\n", oneLine(f.What+": "+f.Why+done)); err != nil {
-			return err
-		}
+		fmt.Fprintln(&text, oneLine(f.What+": "+f.Why+done))
 	}
-	return nil
+	return h.answer(list, text.String())
 }

@@ -30,12 +30,11 @@ func (a *app) gopathCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) gopath(cmd *cobra.Command, format string) error {
+func (a *app) gopath(cmd *cobra.Command, format string) (err error) {
 	if format != "env" && format != "json" {
 		return &usageError{fmt.Errorf("format %q: it is env or json", format)}
 	}
 	req := builder.GoPathRequest{Tree: a.tree}
-	var err error
 	if req.Settings, err = a.settings(cmd); err != nil {
 		return err
 	}
@@ -48,21 +47,14 @@ func (a *app) gopath(cmd *cobra.Command, format string) error {
 		Module      bool              `json:"module"`
 		Environment map[string]string `json:"environment"`
 	}{g.Open, g.Module, map[string]string{}}
+	var text strings.Builder
 	for _, variable := range g.Environment {
 		name, value, _ := strings.Cut(variable, "=")
 		answer.Environment[name] = value
-		if format == "json" {
-			continue
-		}
-		if _, err := fmt.Fprintf(a.stdout, "export %s=%s\n", name, quoted(value)); err != nil {
-			return err
-		}
+		fmt.Fprintf(&text, "export %s=%s\n", name, quoted(value))
 	}
-	switch {
-	case format != "json":
-		return nil
-	case !utf8.ValidString(g.Open):
+	if a.out.Format = format; format == "json" && !utf8.ValidString(g.Open) {
 		return fmt.Errorf("the path %q is not UTF-8, which JSON cannot say", g.Open)
 	}
-	return writeJSON(a.stdout, answer)
+	return a.out.answer(answer, text.String())
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"sort"
 	"strings"
 
@@ -12,18 +11,15 @@ import (
 )
 
 func (a *app) inspectCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "inspect [TARGET...]", Short: "print what kbuild knows about the tree, and change nothing",
-		RunE: a.inspect,
-	}
-	a.formatFlag(cmd.Flags())
-	a.platformFlag(cmd.Flags())
+	cmd := withFlags(&cobra.Command{
+		Use: "inspect [TARGET...]", Short: "print what kbuild knows about the tree, and change nothing", RunE: a.inspect,
+	}, a.formatFlag, a.platformFlag)
 	cmd.Flags().Bool("targets", false, "print the targets that the tree lists, one a line, and nothing else")
 	return cmd
 }
 
 func (a *app) inspect(cmd *cobra.Command, args []string) error {
-	req, err := a.request(cmd, a.targets(cmd, args))
+	req, err := a.request(cmd, targets(cmd, args))
 	if err != nil {
 		return err
 	}
@@ -32,22 +28,13 @@ func (a *app) inspect(cmd *cobra.Command, args []string) error {
 		if err != nil {
 			return a.explain(cmd, req.Work.Targets, err)
 		}
-		return a.answer(targets, strings.Join(targets, "\n")+"\n")
+		return a.out.answer(targets, strings.Join(targets, "\n")+"\n")
 	}
 	i, err := builder.Inspect(cmd.Context(), req, a.out)
 	if err != nil {
 		return a.explain(cmd, req.Work.Targets, err)
 	}
-	return a.answer(i, inspectionText(i))
-}
-
-// answer prints an answer as it is asked for: as JSON or as text.
-func (a *app) answer(answer any, text string) error {
-	if a.format == "json" {
-		return writeJSON(a.stdout, answer)
-	}
-	_, err := io.WriteString(a.stdout, text)
-	return err
+	return a.out.answer(i, inspectionText(i))
 }
 
 // inspectionText is an inspection as people read it, a value a line.

@@ -14,25 +14,19 @@ With --check kbuild writes nothing, and compares the images in the store, or
 those of the mirrors, with the file.`
 
 func (a *app) lockCommand() *cobra.Command {
-	var check bool
-	cmd := &cobra.Command{
+	var req builder.LockRequest
+	cmd := withFlags(&cobra.Command{
 		Use: "lock", Short: "record the digests of the tree's images in kbuild.lock", Long: lockLong,
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.lock(cmd, check) },
-	}
-	cmd.Flags().BoolVar(&check, "check", false, "compare the images with kbuild.lock, and write nothing")
-	a.mirrorFlags(cmd.Flags())
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if req.Settings, req.Mirrors, err = a.settingsAndMirrors(cmd); err != nil {
+				return err
+			}
+			req.Tree = a.tree
+			a.status, err = builder.Lock(cmd.Context(), req, a.out)
+			return a.explain(cmd, nil, err)
+		},
+	}, a.mirrorFlags)
+	cmd.Flags().BoolVar(&req.Check, "check", false, "compare the images with kbuild.lock, and write nothing")
 	return cmd
-}
-
-func (a *app) lock(cmd *cobra.Command, check bool) (err error) {
-	req := builder.LockRequest{Tree: a.tree, Check: check}
-	if req.Settings, err = a.settings(cmd); err != nil {
-		return err
-	}
-	if req.Mirrors, err = a.mirrorsOf(cmd); err != nil {
-		return err
-	}
-	a.status, err = builder.Lock(cmd.Context(), req, a.out)
-	return a.explain(cmd, nil, err)
 }

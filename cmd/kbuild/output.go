@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"unicode"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,17 @@ func printable(s string) string {
 	return strings.Join(lines, "\n")
 }
 
+// aligned is a table of rows whose cells tabs separate.
+func aligned(rows []string) string {
+	var b strings.Builder
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(t, row)
+	}
+	t.Flush()
+	return b.String()
+}
+
 // writeJSON is how programs are answered.
 func writeJSON(w io.Writer, answer any) error {
 	enc := json.NewEncoder(w)
@@ -70,6 +82,9 @@ type hinted struct {
 }
 
 func (e *hinted) Unwrap() error { return e.error }
+
+// wrong is an error of usage about what a flag or a variable says.
+func wrong(name string, err error) error { return &usageError{fmt.Errorf("%s: %w", name, err)} }
 
 // usageError is a command line that cannot be understood.
 type usageError struct{ error }

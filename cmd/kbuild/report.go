@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/kbuild/kbuild/builder"
@@ -100,20 +99,25 @@ func listed(files, asked []string, dir string) string {
 
 // Images prints a list of images as a table, or as JSON.
 func (h *human) Images(list []builder.ListedImage) error {
-	if h.Format == "json" {
-		return writeJSON(h.stdout, list)
-	}
-	t := tabwriter.NewWriter(h.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NAME\tTAG\tID\tDIGEST\tCREATED\tSIZE\tORIGIN")
+	rows := []string{"NAME\tTAG\tID\tDIGEST\tCREATED\tSIZE\tORIGIN"}
 	for _, i := range list {
 		from := i.Origin
 		if i.From != nil {
 			from = fmt.Sprintf("%s %s, %s", from, i.From.Digest, i.From.Time.Format("2006-01-02 15:04"))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.12s\t%.19s\t%s\t%d MB\t%s\n", i.Name, i.Tag, i.ID, i.Digest,
-			i.Created.Format("2006-01-02 15:04"), (i.Size+500_000)/1_000_000, from)
+		rows = append(rows, fmt.Sprintf("%s\t%s\t%.12s\t%.19s\t%s\t%d MB\t%s", i.Name, i.Tag, i.ID, i.Digest,
+			i.Created.Format("2006-01-02 15:04"), (i.Size+500_000)/1_000_000, from))
 	}
-	return t.Flush()
+	return h.answer(list, aligned(rows))
+}
+
+// answer prints an answer as it was asked for: as JSON or as text.
+func (h *human) answer(answer any, text string) error {
+	if h.Format == "json" {
+		return writeJSON(h.stdout, answer)
+	}
+	_, err := io.WriteString(h.stdout, text)
+	return err
 }
 
 // Progress is drawn on a terminal.

@@ -12,8 +12,7 @@ import (
 
 func (a *app) checkCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "check [TARGET...]", Short: "check the host and the tree, and say what to fix",
-		RunE: func(cmd *cobra.Command, args []string) error { return a.check(cmd, args) },
+		Use: "check [TARGET...]", Short: "check the host and the tree, and say what to fix", RunE: a.check,
 	}
 }
 
@@ -21,7 +20,7 @@ func (a *app) checkCommand() *cobra.Command {
 var marks = []string{preflight.Fine: "ok", preflight.Warning: "warning", preflight.Fatal: "PROBLEM"}
 
 func (a *app) check(cmd *cobra.Command, args []string) error {
-	req, err := a.request(cmd, a.targets(cmd, args))
+	req, err := a.request(cmd, targets(cmd, args))
 	if err != nil {
 		return err
 	}
@@ -30,7 +29,7 @@ func (a *app) check(cmd *cobra.Command, args []string) error {
 	if holes, ok := preflight.InstalledHoles(cmd.Context(), host); ok {
 		findings = append(findings, holes)
 	}
-	writeFindings(a.stdout, marks, findings)
+	fmt.Fprint(a.stdout, findingsText(marks, findings))
 	if err := preflight.Err(findings); err != nil {
 		return err
 	}
@@ -43,42 +42,30 @@ func (a *app) check(cmd *cobra.Command, args []string) error {
 }
 
 func (a *app) mirrorCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return withFlags(&cobra.Command{
 		Use: "mirror", Short: "pull the base image into the store, under the name the tree asks for",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.build(cmd, builder.Work{}, func(r *builder.Request) { r.Until = builder.StepMirror })
+			return a.build(cmd, builder.Work{}, builder.StepMirror, builder.StepMirror)
 		},
-	}
-	a.mirrorFlags(cmd.Flags())
-	return cmd
+	}, a.mirrorFlags)
 }
 
 func (a *app) imageCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return withFlags(&cobra.Command{
 		Use: "image", Short: "write the build context and assemble the kube-build image",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.build(cmd, builder.Work{}, func(r *builder.Request) { r.Until = builder.StepImage })
+			return a.build(cmd, builder.Work{}, builder.StepMirror, builder.StepImage)
 		},
-	}
-	a.mirrorFlags(cmd.Flags())
-	a.upstreamFlag(cmd.Flags())
-	return cmd
+	}, a.mirrorFlags, a.upstreamFlag)
 }
 
 func (a *app) compileCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return withFlags(&cobra.Command{
 		Use: "compile [TARGET...] [-- ARGUMENT...]", Short: "compile in the assembled kube-build image",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.build(cmd, a.targets(cmd, args), func(r *builder.Request) { r.From = builder.StepCompile })
+			return a.build(cmd, targets(cmd, args), builder.StepCompile, builder.StepCompile)
 		},
-	}
-	a.networkFlag(cmd.Flags())
-	a.outputFlag(cmd.Flags())
-	a.platformFlag(cmd.Flags())
-	a.upstreamFlag(cmd.Flags())
-	a.frozenFlag(cmd.Flags())
-	a.cacheFlag(cmd.Flags())
-	return cmd
+	}, a.networkFlag, a.outputFlag, a.platformFlag, a.upstreamFlag, a.frozenFlag, a.cacheFlag)
 }

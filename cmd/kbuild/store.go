@@ -11,7 +11,7 @@ import (
 // What looks at the store, or takes something out of it.
 
 func (a *app) imagesCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return withFlags(&cobra.Command{
 		Use: "images", Short: "list the kube-cross and kube-build images in the store",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -21,9 +21,7 @@ func (a *app) imagesCommand() *cobra.Command {
 			}
 			return err
 		},
-	}
-	a.formatFlag(cmd.Flags())
-	return cmd
+	}, a.formatFlag)
 }
 
 func (a *app) cleanCommand() *cobra.Command {
