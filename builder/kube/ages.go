@@ -73,7 +73,6 @@ type marks struct {
 }
 
 const (
-	commonFile  = "build/common.sh"
 	golangFile  = "hack/lib/golang.sh"
 	versionFile = "hack/lib/version.sh"
 )

@@ -27,11 +27,7 @@ const (
 
 // addRecipe describes a tree that ADDs its sources.
 func addRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
-	v, err := m.variables()
-	if err != nil {
-		return Recipe{}, err
-	}
-	r, err := common(ctx, t, m, v)
+	r, v, err := common(ctx, t, m)
 	if err != nil {
 		return Recipe{}, err
 	}
@@ -99,34 +95,37 @@ func (e *NotAddedError) Error() string {
 	return fmt.Sprintf("%s does not add %s, in which %s packs the sources", e.Dockerfile, e.Archive, e.Common)
 }
 
-// common returns what the recipes of all ages have in common. The context is only
-// the directory that contexts are in.
-func common(ctx context.Context, t Tree, m marks, v *shell.Variables) (Recipe, error) {
+// common returns what the recipes of all ages have in common, and the variables of the
+// tree's scripts. The context is only the directory that contexts are in.
+func common(ctx context.Context, t Tree, m marks) (r Recipe, v *shell.Variables, err error) {
+	if v, err = m.variables(); err != nil {
+		return r, nil, err
+	}
 	if err := checkCrossTag(ctx, v, m); err != nil {
-		return Recipe{}, err
+		return r, nil, err
 	}
 	id, err := t.pathID(ctx, v, m.common)
 	if err != nil {
-		return Recipe{}, err
+		return r, nil, err
 	}
 	golang, err := v.ValueOr(ctx, "KUBE_GO_PACKAGE", goPackage)
 	if err != nil {
-		return Recipe{}, err
+		return r, nil, err
 	}
 	output, err := v.PathOr(ctx, "LOCAL_OUTPUT_ROOT", "_output")
 	if err != nil {
-		return Recipe{}, err
+		return r, nil, err
 	}
 	inTree, err := filepath.Rel(t.Root, output)
 	if err != nil || !sources.ValidPath(inTree) || slices.Contains(strings.Split(inTree, "/"), ".git") {
-		return Recipe{}, &OutputError{Dir: output, Variable: "OUT_DIR"}
+		return r, nil, &OutputError{Dir: output, Variable: "OUT_DIR"}
 	}
 	if err := checkOutputRoot(m.files, inTree); err != nil {
-		return Recipe{}, err
+		return r, nil, err
 	}
 	workdir := "/go/src/" + golang
 	remote := workdir + "/_output/dockerized"
-	r := Recipe{
+	r = Recipe{
 		BaseFrom:   baseFrom(v, m),
 		PathID:     id,
 		OutputRoot: inTree,
@@ -144,15 +143,15 @@ func common(ctx context.Context, t Tree, m marks, v *shell.Variables) (Recipe, e
 		r.CrossDockerfile = cross
 	}
 	if r.Environment, err = containerEnvironment(ctx, v, m.common); err != nil {
-		return Recipe{}, err
+		return r, nil, err
 	}
 	r.Command = []string{"hack/build-go.sh"}
 	if m.files.Exists(makeRule) {
 		r.Command, r.MakeTargets = []string{"make"}, true
 	}
 	if r.WantsGo, err = wantedGo(m.files, r.Environment); err != nil {
-		return Recipe{}, err
+		return r, nil, err
 	}
 	r.Tools, err = tools(m.files, r)
-	return r, err
+	return r, v, err
 }

@@ -119,11 +119,11 @@ func TestHalfOfAnotherAge(t *testing.T) {
 // Scripts that pack the sources, and a Dockerfile that expects rsync.
 func TestDockerfileOfAnotherAge(t *testing.T) {
 	root, other := releaseTree(t, "1.20"), releaseTree(t, "1.4")
-	common, err := os.ReadFile(filepath.Join(other, commonFile))
+	common, err := os.ReadFile(filepath.Join(other, "build/common.sh"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFiles(t, root, map[string]string{commonFile: string(common)})
+	writeFiles(t, root, map[string]string{"build/common.sh": string(common)})
 	_, err = OpenTree(context.Background(), root, environment())
 	const want = "build/build-image/Dockerfile does not add kube-source.tar.gz"
 	if !isA[*NotAddedError](err) || !strings.Contains(err.Error(), want) {

@@ -16,11 +16,7 @@ import (
 
 // mountRecipe describes a tree that is mounted into kube-cross.
 func mountRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
-	v, err := m.variables()
-	if err != nil {
-		return Recipe{}, err
-	}
-	r, err := common(ctx, t, m, v)
+	r, v, err := common(ctx, t, m)
 	if err != nil {
 		return Recipe{}, err
 	}

@@ -22,11 +22,7 @@ const dockerizedVersion = ".dockerized-kube-version-defs"
 
 // syncRecipe describes a tree that upstream copies with rsync.
 func syncRecipe(ctx context.Context, t Tree, m marks) (Recipe, error) {
-	v, err := m.variables()
-	if err != nil {
-		return Recipe{}, err
-	}
-	r, err := common(ctx, t, m, v)
+	r, v, err := common(ctx, t, m)
 	if err != nil {
 		return Recipe{}, err
 	}
