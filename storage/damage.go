@@ -27,28 +27,6 @@ type Discarded struct {
 	Why error
 }
 
-// CheckImage compares every layer of an image with its digest.
-func (s *Store) CheckImage(ctx context.Context, id string) error {
-	wrong, err := s.CheckImages(ctx, []string{id}, false)
-	if err == nil {
-		err = wrong[id]
-	}
-	if err != nil {
-		return fmt.Errorf("check image %s: %w", id, err)
-	}
-	return nil
-}
-
-// DiscardDamaged removes an image, and those of its layers that are not whole
-// with all that lies on them, if any of them is not. It returns what was removed.
-func (s *Store) DiscardDamaged(ctx context.Context, id string) ([]Discarded, error) {
-	layers, err := s.chain(id)
-	if err != nil {
-		return nil, err
-	}
-	return s.discardDamaged(ctx, layers)
-}
-
 // chain lists the ids of an image's layers, the topmost first, down to one that
 // is not there.
 func (s *Store) chain(id string) ([]string, error) {

@@ -172,7 +172,7 @@ func opensAgain(root, file string, entries, cost int) error {
 	// What was lost is made again.
 	img, err := s.Compose(context.Background(), "tree", ocispec.Image{}, time.Unix(9, 0), layerOf("lower", "a"), layerOf("upper", "a"))
 	if err == nil {
-		err = s.CheckImage(context.Background(), img.ID)
+		err = checkImage(context.Background(), s, img.ID)
 	}
 	if err != nil {
 		return fmt.Errorf("make one again: %w", err)
