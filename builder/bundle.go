@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/kbuild/kbuild/builder/image"
@@ -172,13 +173,24 @@ func saveSources(ctx context.Context, plan Plan, dir string, members map[string]
 }
 
 // VerifyBundle checks every byte of a bundle. It needs no worker.
-func VerifyBundle(ctx context.Context, file string) (mirror.BundleIndex, error) {
+func VerifyBundle(ctx context.Context, file string, report Reporter) error {
+	start := time.Now()
 	b, err := mirror.OpenBundle(file)
 	if err != nil {
-		return mirror.BundleIndex{}, err
+		return err
 	}
-	err = b.Verify(ctx)
-	return b.Index, errors.Join(err, b.Close())
+	if err := errors.Join(b.Verify(ctx), b.Close()); err != nil {
+		return err
+	}
+	var names []string
+	for _, i := range b.Index.Images {
+		names = append(names, fmt.Sprintf("%s for %s (%s)", i.Name, i.Platform, i.Manifest))
+	}
+	for _, c := range b.Index.Caches {
+		names = append(names, "compiled objects "+c.Tag)
+	}
+	voice{report}.done(StepBundle, start, "%s is whole: %s", file, strings.Join(names, ", "))
+	return nil
 }
 
 // LoadBundle loads the images of a bundle into the store, all or none.

@@ -21,6 +21,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// CheckHost looks at what a build needs of this host, before it changes anything, and
+// at what is known of the container runtime that is installed.
+func CheckHost(ctx context.Context, isolation container.Isolation) []preflight.Finding {
+	host := preflight.ThisHost(isolation)
+	findings := preflight.Run(host)
+	if holes, ok := preflight.InstalledHoles(ctx, host); ok {
+		findings = append(findings, holes)
+	}
+	return findings
+}
+
 // Doctor tries what a build needs of this host, without a tree or an image, and
 // changes nothing. The status is 1 where a build would fail.
 func Doctor(ctx context.Context, req DoctorRequest, report Reporter) (status int, err error) {

@@ -49,6 +49,15 @@ type Reporting struct {
 	Sent    time.Time
 }
 
+// Mark ends a part of a run, and begins the next.
+func (r *Reporting) Mark(part string) {
+	now := time.Now()
+	r.Parts, r.Sent = append(r.Parts, Part{part, now.Sub(r.Sent)}), now
+}
+
+// Handover is what another process's Reporter is made of.
+func (r *Reporting) Handover() Reporting { return *r }
+
 // A Part is a part of a run and the time it took.
 type Part struct {
 	Name string

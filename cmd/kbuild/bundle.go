@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/kbuild/kbuild/builder"
 	"github.com/spf13/cobra"
@@ -30,26 +28,10 @@ func (a *app) bundleVerifyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "verify FILE", Short: "verify every byte of a bundle", Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			start := time.Now()
 			if _, err := a.settings(cmd); err != nil {
 				return err
 			}
-			index, err := builder.VerifyBundle(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			var names []string
-			for _, i := range index.Images {
-				names = append(names, fmt.Sprintf("%s for %s (%s)", i.Name, i.Platform, i.Manifest))
-			}
-			for _, c := range index.Caches {
-				names = append(names, "compiled objects "+c.Tag)
-			}
-			a.out.Line(builder.Line{
-				Step: builder.StepBundle, Took: time.Since(start),
-				Text: fmt.Sprintf("%s is whole: %s", args[0], strings.Join(names, ", ")),
-			})
-			return nil
+			return builder.VerifyBundle(cmd.Context(), args[0], a.out)
 		},
 	}
 }

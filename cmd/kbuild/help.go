@@ -87,36 +87,31 @@ func usage(cmd *cobra.Command) error {
 
 // groupFlags returns a command's flags in their groups, none of them empty. A
 // set's name is its title.
-func groupFlags(cmd *cobra.Command) []*pflag.FlagSet {
-	rest := map[string]bool{}
-	other := helpGroup{title: otherFlags}
+func groupFlags(cmd *cobra.Command) (sets []*pflag.FlagSet) {
+	groups := append([]helpGroup{{title: otherFlags}}, flagGroups()...)
+	flags := map[string]*pflag.Flag{}
 	see := func(f *pflag.Flag) {
-		if !f.Hidden {
-			rest[f.Name] = true
-			other.names = append(other.names, f.Name)
+		if f.Hidden {
+			return
+		}
+		flags[f.Name] = f
+		if !slices.ContainsFunc(groups, func(g helpGroup) bool { return slices.Contains(g.names, f.Name) }) {
+			groups[0].names = append(groups[0].names, f.Name)
 		}
 	}
 	cmd.LocalFlags().VisitAll(see)
 	cmd.InheritedFlags().VisitAll(see)
-	var sets []*pflag.FlagSet
-	collect := func(g helpGroup) *pflag.FlagSet {
+	for _, g := range groups {
 		set := pflag.NewFlagSet(g.title, pflag.ContinueOnError)
 		set.SortFlags = false
 		for _, name := range g.names {
-			if rest[name] {
-				delete(rest, name)
-				set.AddFlag(cmd.Flag(name))
+			if f, ok := flags[name]; ok {
+				set.AddFlag(f)
 			}
 		}
-		return set
-	}
-	for _, g := range flagGroups() {
-		if set := collect(g); set.HasFlags() {
+		if set.HasFlags() {
 			sets = append(sets, set)
 		}
-	}
-	if set := collect(other); set.HasFlags() {
-		sets = slices.Insert(sets, 0, set)
 	}
 	return sets
 }

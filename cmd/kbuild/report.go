@@ -136,13 +136,6 @@ func (h *human) Log() io.Writer {
 	return nil
 }
 
-// Mark ends a part of the run, for --timings.
-func (h *human) Mark(part string) {
-	now := time.Now()
-	h.Parts = append(h.Parts, builder.Part{Name: part, Took: now.Sub(h.Sent)})
-	h.Sent = now
-}
-
 // Timings prints the parts of the run.
 func (h *human) Timings() {
 	if !h.Reporting.Timings {
@@ -155,9 +148,6 @@ func (h *human) Timings() {
 	}
 	fmt.Fprintf(h.stderr, "kbuild: timing   %8.3f s  in all\n", total.Seconds())
 }
-
-// Handover is what the worker's reporter is made of.
-func (h *human) Handover() builder.Reporting { return h.Reporting }
 
 // Failed prints the worker's error. That it was interrupted is for the outer
 // process to say.

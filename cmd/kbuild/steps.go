@@ -24,11 +24,7 @@ func (a *app) check(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	host := preflight.ThisHost(req.Isolation)
-	findings := preflight.Run(host)
-	if holes, ok := preflight.InstalledHoles(cmd.Context(), host); ok {
-		findings = append(findings, holes)
-	}
+	findings := builder.CheckHost(cmd.Context(), req.Isolation)
 	fmt.Fprint(a.stdout, findingsText(marks, findings))
 	if err := preflight.Err(findings); err != nil {
 		return err
