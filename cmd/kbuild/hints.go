@@ -12,10 +12,10 @@ import (
 // Libraries return typed errors, sentinels and notices that name no flag and no
 // command of kbuild. What the user can do about one is said here and nowhere else.
 
-// hintTable returns the hints, one entry for each kind of error and of notice. The
-// order does not matter: see hintFrom.
+// hintTable returns the hints, one entry for each kind of error. The order does
+// not matter: see hintFrom.
 func hintTable() []hint {
-	return slices.Concat(noticeHints(), mirrorHints(), builderHints(), kubeHints(), hostHints())
+	return slices.Concat(mirrorHints(), builderHints(), kubeHints(), hostHints())
 }
 
 // A hint returns what the user can do about one error, or about what a line tells,

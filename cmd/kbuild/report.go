@@ -38,7 +38,7 @@ func (h *human) Line(l builder.Line) {
 // lineText is a line with what the user can do about it, and how long it took.
 func lineText(l builder.Line) string {
 	text := l.Text
-	if hint := hintOf(hintTable(), l.About); hint != "" {
+	if hint := hintOf(noticeHints(), l.About); hint != "" {
 		text += "; " + hint
 	}
 	if l.Took > 0 {
