@@ -26,29 +26,21 @@ const (
 
 // oneLine shows what would end a line or disturb a terminal, such as a newline
 // in a file's name, as Go's escapes.
-func oneLine(s string) string {
+func oneLine(s string) string { return escaped(s, "") }
+
+// printable is [oneLine] for a text of several lines, with tabs in them.
+func printable(s string) string { return escaped(s, "\n\t") }
+
+func escaped(s, but string) string {
 	var b strings.Builder
 	for _, r := range s {
-		if unicode.IsPrint(r) {
+		if unicode.IsPrint(r) || strings.ContainsRune(but, r) {
 			b.WriteRune(r)
 		} else {
 			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
 		}
 	}
 	return b.String()
-}
-
-// printable is [oneLine] for a text of several lines, with tabs in them.
-func printable(s string) string {
-	lines := strings.Split(s, "\n")
-	for i, line := range lines {
-		fields := strings.Split(line, "\t")
-		for j := range fields {
-			fields[j] = oneLine(fields[j])
-		}
-		lines[i] = strings.Join(fields, "\t")
-	}
-	return strings.Join(lines, "\n")
 }
 
 // aligned is a table of rows whose cells tabs separate.

@@ -60,12 +60,8 @@ func (a *app) removeCommand() *cobra.Command {
 		Use: "unshare-rm DIRECTORY...", Hidden: true, Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			var req builder.RemoveRequest
-			for _, dir := range args {
-				abs, err := filepath.Abs(dir)
-				if err != nil {
-					return fmt.Errorf("remove %s: %w", dir, err)
-				}
-				req.Paths = append(req.Paths, abs)
+			if req.Paths, err = parsed(args, filepath.Abs); err != nil {
+				return fmt.Errorf("remove: %w", err)
 			}
 			a.out.LogLevel = "error"
 			a.status, err = builder.Remove(cmd.Context(), req, a.out)
