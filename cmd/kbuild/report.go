@@ -63,18 +63,20 @@ func (h *human) Published(p builder.Published) {
 			changed = append(changed, relative(f.Path))
 		}
 	}
-	line := builder.Line{Step: p.Step, Took: p.Took, Text: listed(changed, p.Asked, relative(p.Dir))}
+	line, dir := builder.Line{Step: p.Step, Took: p.Took}, relative(p.Dir)
 	switch {
-	case len(changed) > 0 && !p.Own:
-		line.Text = "finished, exit status 0; " + line.Text
-	case len(changed) == 0 && !p.Own:
+	case !p.Own && len(changed) == 0:
 		line.Text = "finished, exit status 0"
-	case len(files) == 1 && len(changed) == 0:
-		line.Text = files[0] + " is up to date"
-	case len(changed) == 0 && len(files) > 0:
-		line.Text = listed(files, p.Asked, relative(p.Dir)) + " are up to date"
-	case len(changed) == 0:
+	case !p.Own:
+		line.Text = "finished, exit status 0; " + listed(changed, p.Asked, dir)
+	case len(changed) > 0:
+		line.Text = listed(changed, p.Asked, dir)
+	case len(files) == 0:
 		line.Text = "the command left no binary"
+	case len(files) == 1:
+		line.Text = files[0] + " is up to date"
+	default:
+		line.Text = listed(files, p.Asked, dir) + " are up to date"
 	}
 	h.Line(line)
 }
