@@ -84,7 +84,17 @@ func (b *build) steps(ctx context.Context) (status int, err error) {
 	if err := b.checkRoom(); err != nil {
 		return 0, err
 	}
-	base, err := b.mirror(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	written := b.context()
+	defer func() {
+		if err != nil {
+			cancel()
+		}
+		// A run ends only when the archive is whole, or is no more.
+		err = cmp.Or(err, written.wait())
+		cancel()
+	}()
+	base, err := b.mirror(ctx, func() { written.begin(ctx) })
 	if err != nil || b.Until == StepMirror {
 		return 0, err
 	}
@@ -96,11 +106,9 @@ func (b *build) steps(ctx context.Context) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	img, written, err := b.image(ctx, base)
-	// A run ends only when the archive is whole, or is no more.
-	defer func() { err = cmp.Or(err, written()) }()
+	img, err := b.image(ctx, base, written)
 	if err != nil || b.Until == StepImage {
 		return 0, err
 	}
-	return c.compile(ctx, img, written)
+	return c.compile(ctx, img, written.wait)
 }

@@ -155,7 +155,7 @@ func verifyInside(ctx context.Context, w *worker, o verifyOrder) (status int, er
 }
 
 func (b *build) verify(ctx context.Context, req CacheRequest) (status int, err error) {
-	base, err := b.mirror(ctx)
+	base, err := b.mirror(ctx, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -178,8 +178,9 @@ func (b *build) verify(ctx context.Context, req CacheRequest) (status int, err e
 	if len(tags) == 0 {
 		return 0, &NotCachedError{req.Place}
 	}
-	img, written, err := b.image(ctx, base)
-	if err := errors.Join(err, written()); err != nil {
+	written := b.context()
+	img, err := b.image(ctx, base, written)
+	if err := errors.Join(err, written.wait()); err != nil {
 		return 0, err
 	}
 	c.start = time.Now()

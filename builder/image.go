@@ -16,28 +16,79 @@ import (
 )
 
 // image is the image step: the build context is on the disk, and the build image
-// in the store. It returns the image that the command runs in. written waits for
-// the rest of the context, which nothing before the publishing waits for.
-func (b *build) image(ctx context.Context, base base) (img storage.Image, written func() error, err error) {
-	written = func() error { return nil }
+// in the store. It returns the image that the command runs in. For the rest of the
+// context, the archive, nothing before the publishing waits.
+func (b *build) image(ctx context.Context, base base, written *writing) (storage.Image, error) {
 	if b.Plan.Tree.Recipe.Way == kube.WayMount {
 		if b.does(StepImage) {
 			b.say(StepImage, "the tree is built directly in %s: nothing to assemble", b.Plan.Tree.Recipe.BaseImage)
 		}
-		return base.Image, written, nil
+		return base.Image, nil
 	}
 	if !b.does(StepImage) {
-		img, err = b.assembled(base)
-		return img, written, err
+		return b.assembled(base)
 	}
-	p := b.Plan
-	made, err := image.WriteContext(ctx, p.Tree, p.Sources, p.Version, p.Dockerfile, p.StateDir, p.Files...)
+	written.begin(ctx)
+	made, err := written.context()
 	if err != nil {
-		return storage.Image{}, written, err
+		return storage.Image{}, err
 	}
 	b.Mark("build context")
-	img, err = b.assemble(ctx, base, made)
-	return img, sync.OnceValue(made.Wait), err
+	return b.assemble(ctx, base, made)
+}
+
+// writing is the writing of a build context, which begins once or never: it needs
+// nothing of the base image, and so goes on while that is copied.
+type writing struct {
+	write func(context.Context) (image.Context, error)
+
+	once sync.Once
+	done chan struct{} // closed when all but the archive is written
+	made image.Context
+	err  error
+	// archived waits for the archive.
+	archived func() error
+}
+
+// context is the writing of the build context, if the run has an image step that makes one.
+func (b *build) context() *writing {
+	p, w := b.Plan, &writing{done: make(chan struct{})}
+	if b.does(StepImage) && p.Tree.Recipe.Way != kube.WayMount {
+		w.write = func(ctx context.Context) (image.Context, error) {
+			return image.WriteContext(ctx, p.Tree, p.Sources, p.Version, p.Dockerfile, p.StateDir, p.Files...)
+		}
+	}
+	return w
+}
+
+// begin begins it, unless that was done before. It does not wait.
+func (w *writing) begin(ctx context.Context) {
+	if w.write == nil {
+		return
+	}
+	w.once.Do(func() {
+		go func() {
+			defer close(w.done)
+			if w.made, w.err = w.write(ctx); w.err == nil {
+				w.archived = sync.OnceValue(w.made.Wait)
+			}
+		}()
+	})
+}
+
+// context waits for all but the archive.
+func (w *writing) context() (image.Context, error) {
+	<-w.done
+	return w.made, w.err
+}
+
+// wait waits for all of it, if it was begun, and says if it could not be written.
+func (w *writing) wait() error {
+	w.once.Do(func() { close(w.done) })
+	if <-w.done; w.archived == nil {
+		return w.err
+	}
+	return w.archived()
 }
 
 // assemble makes the build image of its context.

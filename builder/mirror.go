@@ -21,11 +21,12 @@ type base struct {
 }
 
 // mirror is the mirror step: the base image is in the store and is what its name
-// promises. Where an earlier run, or worker, did it, it is only looked for.
-func (b *build) mirror(ctx context.Context) (base, error) {
+// promises. Where an earlier run, or worker, did it, it is only looked for. While it
+// is copied nothing here is busy but the network: copying is called then.
+func (b *build) mirror(ctx context.Context, copying func()) (base, error) {
 	p := provider{
 		shelf:   shelf{voice: b.voice, step: StepMirror, store: b.store, plan: b.Plan.TreePlan, mirrors: b.Mirrors},
-		offline: b.Offline,
+		offline: b.Offline, copying: copying,
 	}
 	found, err := p.provide(ctx, b.does(StepMirror))
 	if err == nil && b.does(StepCompile) {
@@ -39,6 +40,8 @@ func (b *build) mirror(ctx context.Context) (base, error) {
 type provider struct {
 	shelf
 	offline bool
+	// copying is called when an image was found whose layers are on their way, if set.
+	copying func()
 }
 
 // provide finds the base image in the store, or pulls it if it may.
@@ -112,7 +115,7 @@ func (p provider) pull(ctx context.Context, name reference.Named) (base, error) 
 	start := time.Now()
 	var found image.Base
 	opts := p.mirrors.options(p.voice, StepMirror)
-	opts.Offline = p.offline
+	opts.Offline, opts.Arriving = p.offline, p.copying
 	entry, locked := p.plan.locked(p.mirrors, name)
 	if locked {
 		opts.Lock = &entry

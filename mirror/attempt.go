@@ -295,6 +295,9 @@ func (p *puller) copyFrom(ctx context.Context, candidate Source, o *opened, from
 	if candidate.transport == transportDocker {
 		to = &unpacking{to, p.store, p.kept, a.found}
 	}
+	if p.opts.Arriving != nil {
+		p.opts.Arriving()
+	}
 	if err := copyTo(to, a.found); err != nil {
 		return a, err
 	}

@@ -68,6 +68,9 @@ type Options struct {
 	Lock *LockEntry
 	// Offline refuses to ask registries, with an [*OfflineError].
 	Offline bool
+	// Arriving is called when an image was found that may be copied, and its layers are
+	// about to arrive; again for each further source that is tried. It must not block.
+	Arriving func()
 	// Accept inspects an image that arrived, before it gets its name. An error
 	// refuses the image.
 	Accept func(ctx context.Context, img storage.Image) error
