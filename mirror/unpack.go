@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/containers/image/v5/pkg/blobinfocache"
 	"github.com/containers/image/v5/pkg/blobinfocache/none"
@@ -36,7 +38,7 @@ func (u *unpacking) NewImageDestination(ctx context.Context, sys *types.SystemCo
 	}
 	d := &unpacker{
 		ImageDestination: inner, unpacking: u,
-		blobs: map[digest.Digest]*arriving{}, done: make(chan struct{}),
+		blobs: map[digest.Digest]*arriving{}, order: order{now: time.Now}, done: make(chan struct{}),
 	}
 	// The store is asked what it has before anything is unpacked: that locks it.
 	cache := blobinfocache.DefaultCache(sys)
@@ -81,6 +83,7 @@ type unpacker struct {
 	types.ImageDestination
 	*unpacking
 	blobs map[digest.Digest]*arriving
+	order order
 
 	done chan struct{} // closed when work has ended
 	made []string      // layers, the lowest first
@@ -105,7 +108,10 @@ func (d *unpacker) PutBlob(ctx context.Context, stream io.Reader, info types.Blo
 		}
 	default:
 	}
-	n, err := io.Copy(&keeping{d.kept, info.Digest}, stream)
+	layer := slices.IndexFunc(d.image.blobs, func(b types.BlobInfo) bool { return b.Digest == info.Digest })
+	d.order.begin(layer)
+	n, err := io.Copy(&keeping{d.kept, info.Digest}, &orderedReader{stream, ctx, &d.order, layer})
+	d.order.end(layer)
 	if err == nil {
 		err = d.kept.whole(info.Digest, n)
 	}
