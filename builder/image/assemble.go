@@ -278,7 +278,6 @@ func (a assembly) commit(
 		// A HistoryTimestamp would be the time of every file, too, of generated
 		// ones among the sources as well: see kube.SourceTime.
 		SourceDateEpoch:       &created,
-		RewriteTimestamp:      true,
 		OmitLayerHistoryEntry: true,
 		ReportWriter:          io.Discard,
 	})
