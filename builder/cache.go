@@ -177,16 +177,22 @@ func openTable(ctx context.Context, place mirror.CachePlace, tag string, opts mi
 	if c, err = mirror.OpenCache(ctx, place, tag, opts); err != nil {
 		return nil, nil, err
 	}
+	t, err = readTable(ctx, c, place.With(tag))
+	return c, t, err
+}
+
+// readTable reads the table of a cache that has a name.
+func readTable(ctx context.Context, c *mirror.CacheImage, name string) (*travel.Table, error) {
 	first := c.Layers()[0]
 	body, err := c.Layer(ctx, 0)
 	if err != nil {
-		return c, nil, err
+		return nil, err
 	}
-	t, err = travel.ReadTable(travel.Layer{Digest: first.Digest, Size: first.Size}, body)
+	t, err := travel.ReadTable(travel.Layer{Digest: first.Digest, Size: first.Size}, body)
 	if err = errors.Join(err, body.Close()); err != nil {
-		return c, nil, fmt.Errorf("cache %s: %w", place.With(tag), err)
+		return nil, fmt.Errorf("cache %s: %w", name, err)
 	}
-	return c, t, nil
+	return t, nil
 }
 
 // isUnusable reports whether an error says that a cache holds what is of no use to

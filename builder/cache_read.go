@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"net/http/httptrace"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/kbuild/kbuild/builder/objects"
 	"github.com/kbuild/kbuild/builder/objects/travel"
 	"github.com/kbuild/kbuild/mirror"
 	"github.com/opencontainers/go-digest"
@@ -22,23 +23,27 @@ type cacheRead struct {
 	cancel context.CancelCauseFunc
 	over   chan struct{}
 	at     atomic.Pointer[attempt]
+	// joined is since when nothing is left to do but to wait.
+	joined atomic.Pointer[time.Time]
 
 	// Of these only what was before over is closed is read after it.
 	lines []Line
 	found foundCache
+	best  *fragment // nil where no place that gave way had sent anything
 }
 
-// An attempt is the reading of one place. One that is hopeless is given up alone, and
-// the next begins.
-type attempt struct {
-	began  time.Time
-	cancel context.CancelCauseFunc
-	places int // that are read, and
-	left   int // of them, with this one
+// A fragment is what a place had sent that fell silent. It is set aside, and serves if no
+// other place has more.
+type fragment struct {
+	taken
+	aside *objects.Aside
+	share float64 // of all that was to be read
+}
 
-	image atomic.Pointer[mirror.CacheImage]
-	table atomic.Pointer[travel.Table]
-	needs atomic.Int64 // bytes until all is there
+// taken is what the state has from a place.
+type taken struct {
+	objects int
+	line    Line
 }
 
 // A foundCache is a cache of which is known what it holds.
@@ -61,35 +66,36 @@ func (c *compilation) readCache(ctx context.Context) {
 		defer close(r.over)
 		r.read(ctx)
 	}()
+	go r.watch()
 }
 
 // read reads from the first place that has a cache of one of the levels. A place that
-// does not answer holds no other up: it is asked again when all others were.
+// falls silent holds no other up: it is asked again when all others were.
 func (r *cacheRead) read(ctx context.Context) {
 	var asked []string
 	queue := slices.Clone(r.Caches.From)
-	for i := 0; i < len(queue); i++ {
-		if ctx.Err() != nil {
-			return
-		}
+	for i := 0; i < len(queue) && ctx.Err() == nil; i++ {
 		place := queue[i]
-		one, cancel := context.WithCancelCause(ctx)
-		a := &attempt{began: time.Now(), cancel: cancel, places: len(r.Caches.From), left: len(r.Caches.From) - i}
-		if a.left < 1 {
-			a.places, a.left = math.MaxInt, 1 // it gets what the others leave
+		a := r.attempt(len(queue)-i, i >= len(r.Caches.From))
+		if joined := r.joined.Load(); a.again && joined != nil && a.share(patience(quickest), *joined) == 0 {
+			continue // the others left no time for it
 		}
+		one, cancel := context.WithCancelCause(httptrace.WithClientTrace(ctx, a.listens()))
+		a.cancel = cancel
 		r.at.Store(a)
-		stop := a.giveWay()
-		done, err := r.place(one, a, place)
-		stop()
-		gaveWay := errors.As(context.Cause(one), new(*silentError))
+		got, err := r.place(one, a, place)
+		gaveWay := err != nil && a.left > 1 && errors.As(context.Cause(one), new(*silentError))
 		cancel(nil)
 		switch {
-		case done:
-			return
-		case err != nil && gaveWay:
+		case gaveWay:
 			r.warned(err, "%s; the others are asked first", withoutCache(err))
-			queue = append(queue, place)
+			r.setAside(got, a)
+			if !a.again {
+				queue = append(queue, place)
+			}
+		case got.objects > 0:
+			r.settle(got, err)
+			return
 		case err != nil:
 			r.warned(err, "%s; going on without it", withoutCache(err))
 		default:
@@ -99,39 +105,71 @@ func (r *cacheRead) read(ctx context.Context) {
 	if len(asked) > 0 {
 		r.lines = append(r.lines, Line{Step: StepCache, Text: "nothing for this build in " + strings.Join(asked, ", ")})
 	}
+	r.settle(taken{}, nil)
 }
 
-// A silentError says that a place did not answer while others were left to be asked.
-type silentError struct{ after time.Duration }
-
-func (e *silentError) Error() string { return fmt.Sprintf("no answer in %.1f s", e.after.Seconds()) }
-
-// giveWay ends the attempt if it has no answer in the time that it would be waited for,
-// and other places are left. Until stop is called; [wait.judge] sees to the rest.
-func (a *attempt) giveWay() (stop func()) {
-	if a.left == 1 {
-		return func() {}
+// attempt begins an attempt.
+func (r *cacheRead) attempt(left int, again bool) *attempt {
+	a := &attempt{began: time.Now(), places: len(r.Caches.From), left: left, again: again, rest: 1}
+	if r.best != nil {
+		a.rest -= r.best.share
 	}
-	most := a.share(time.Second+quickest/20, a.began)
-	timer := time.AfterFunc(most, func() {
-		if a.table.Load() == nil {
-			a.cancel(&silentError{most})
+	return a
+}
+
+// setAside empties the state for the next place. What it has from this one is kept, if
+// none that gave way had sent more.
+func (r *cacheRead) setAside(got taken, a *attempt) {
+	if got.objects == 0 {
+		return
+	}
+	aside, err := r.state.SetAside()
+	if err == nil && r.best != nil && r.best.objects >= got.objects {
+		err = aside.Drop()
+	} else if err == nil {
+		if r.best != nil {
+			err = r.best.aside.Drop()
 		}
-	})
-	return func() { timer.Stop() }
+		r.best = &fragment{got, aside, min(1, float64(a.arrived())/float64(max(a.needs.Load(), 1)))}
+	}
+	if err != nil {
+		r.warned(err, "%v", err)
+	}
+}
+
+// settle decides for what the state has from the last place, or for what was set aside
+// if that is more. What ended the last place's reading too early is said.
+func (r *cacheRead) settle(got taken, ended error) {
+	if best := r.best; best != nil {
+		r.best = nil
+		put := best.aside.Drop
+		if best.objects > got.objects {
+			put = best.aside.PutBack
+			got = best.taken
+		}
+		if err := put(); err != nil {
+			r.warned(err, "%v", err)
+			return
+		}
+	}
+	if got.objects > 0 {
+		r.lines = append(r.lines, got.line)
+	}
+	if ended != nil {
+		r.warned(ended, "%s; the rest is compiled", withoutCache(ended))
+	}
 }
 
 // place reads from one place the first cache of a level of which something is of use.
-// done says that there was one.
-func (r *cacheRead) place(ctx context.Context, a *attempt, place mirror.CachePlace) (done bool, err error) {
+func (r *cacheRead) place(ctx context.Context, a *attempt, place mirror.CachePlace) (got taken, err error) {
 	var missing *mirror.NoCacheError
 	for _, level := range r.Plan.CacheLevels {
-		done, err = r.from(ctx, a, place, cacheTag(level, r.state))
-		if done || err != nil && !errors.As(err, &missing) {
-			return done, err
+		got, err = r.from(ctx, a, place, cacheTag(level, r.state))
+		if got.objects > 0 || err != nil && !errors.As(err, &missing) {
+			return got, err
 		}
 	}
-	return false, nil
+	return taken{}, nil
 }
 
 func (r *cacheRead) warned(err error, format string, args ...any) {
@@ -143,41 +181,39 @@ func (r *cacheRead) warned(err error, format string, args ...any) {
 // withoutCache is an error's text, for a line that is about caches anyway.
 func withoutCache(err error) string { return strings.TrimPrefix(err.Error(), "cache ") }
 
-// from reads one cache. done says that something came of it.
-func (r *cacheRead) from(ctx context.Context, a *attempt, place mirror.CachePlace, tag string) (done bool, err error) {
-	c, t, err := openTable(ctx, place, tag, r.cacheOptions(place))
-	if c != nil {
-		defer c.Close()
+// from reads one cache. With an error, too, there may be something of it.
+func (r *cacheRead) from(ctx context.Context, a *attempt, place mirror.CachePlace, tag string) (got taken, err error) {
+	a.table.Store(nil)
+	c, err := mirror.OpenCache(ctx, place, tag, r.cacheOptions(place))
+	if err != nil {
+		return taken{}, err
 	}
-	if c != nil && (err == nil || isUnusable(err)) {
+	defer c.Close()
+	a.image.Store(c)
+	t, err := readTable(ctx, c, place.With(tag))
+	if err == nil || isUnusable(err) {
 		r.found = foundCache{place: place, tag: tag, digest: c.Digest}
 	}
 	if err != nil {
-		return false, err
+		return taken{}, err
 	}
+	a.heard.Add(1) // decoding a table takes its time
 	needs, err := r.state.Needs(t, r.Plan.importOptions())
 	if err != nil {
-		return false, err
+		return taken{}, err
 	}
 	a.needs.Store(c.Read() + needs)
-	a.image.Store(c)
 	a.table.Store(t)
 	took, err := r.state.Import(ctx, t, opener(c), r.Plan.importOptions())
 	if len(took.Damaged) == 0 && !isUnusable(err) {
 		r.found.table = t
 	}
-	if took.Objects > 0 {
-		r.lines = append(r.lines, Line{Step: StepCache, Took: time.Since(a.began), Text: fmt.Sprintf(
-			"%d objects read from %s, %s", took.Objects, place.With(tag), size(c.Read()))})
-	}
+	got = taken{took.Objects, Line{Step: StepCache, Took: time.Since(a.began), Text: fmt.Sprintf(
+		"%d objects read from %s, %s", took.Objects, place.With(tag), size(c.Read()))}}
 	if n := len(took.Damaged); n > 0 {
 		r.warned(nil, "%s: %d objects are not what its table says, and are left out", place.With(tag), n)
 	}
-	if err != nil && took.Objects > 0 {
-		r.warned(err, "%s; the rest is compiled", withoutCache(err))
-		err = nil
-	}
-	return took.Objects > 0, err
+	return got, err
 }
 
 // size is a number of bytes for people.
@@ -188,26 +224,17 @@ func size(n int64) string {
 	return fmt.Sprintf("%d MB", (n+500_000)/1_000_000)
 }
 
-// Reading never makes a build slower than by a second and a twentieth of what it
-// takes from nothing. As long as that is not known it is quickest: no release of
-// Kubernetes compiles in less.
-const quickest = 20 * time.Second
-
 // join waits for the reading as long as that is quicker than to compile, and says
 // what came of it.
 func (r *cacheRead) join(ctx context.Context) {
 	defer r.Mark("reading the cache")
-	w := &wait{start: time.Now()}
-	for waiting := true; waiting; {
-		select {
-		case <-r.over:
-			waiting = false
-		case <-ctx.Done():
-			r.end(context.Cause(ctx))
-			return
-		case <-time.After(50 * time.Millisecond):
-			w.judge(r.at.Load(), time.Now())
-		}
+	now := time.Now()
+	r.joined.Store(&now)
+	select {
+	case <-r.over:
+	case <-ctx.Done():
+		r.end(context.Cause(ctx))
+		return
 	}
 	for _, l := range r.lines {
 		r.Line(l)
@@ -218,73 +245,4 @@ func (r *cacheRead) join(ctx context.Context) {
 func (r *cacheRead) end(why error) {
 	r.cancel(why)
 	<-r.over
-}
-
-// A wait is the waiting for what is read, when nothing else is left to do.
-type wait struct {
-	start time.Time
-	at    *attempt
-	read  int64     // of which so much had arrived
-	since time.Time // by then
-}
-
-// judge ends an attempt that is hopeless.
-func (w *wait) judge(a *attempt, now time.Time) {
-	if a == nil {
-		return
-	}
-	if read := a.arrived(); a != w.at || read != w.read {
-		w.at, w.read, w.since = a, read, now
-	}
-	if why := a.hopeless(now, w.start, w.since); why != "" {
-		a.cancel(errors.New(why))
-	}
-}
-
-// arrived is how many bytes have.
-func (a *attempt) arrived() int64 {
-	if c := a.image.Load(); c != nil {
-		return c.Read()
-	}
-	return 0
-}
-
-// share is how much of most, for which nothing need come of the reading, the attempt
-// has: as much as every place, and what those before it left.
-func (a *attempt) share(most time.Duration, start time.Time) time.Duration {
-	return max((most-max(a.began.Sub(start), 0))/time.Duration(a.left), most/time.Duration(a.places))
-}
-
-// hopeless says why nothing more is waited for, or "". The waiting began at start, and
-// nothing arrived since the last time.
-func (a *attempt) hopeless(now, start, last time.Time) string {
-	t, cold := a.table.Load(), quickest
-	if t != nil && t.Cold > 0 {
-		cold = t.Cold
-	}
-	most := a.share(time.Second+cold/20, start)
-	if a.began.After(start) {
-		start = a.began
-	}
-	waited, took := now.Sub(start), now.Sub(a.began)
-	read, needs := a.arrived(), a.needs.Load()
-	switch {
-	case t == nil && waited > most:
-		return fmt.Sprintf("no answer in %.1f s", took.Seconds())
-	case t == nil:
-		return ""
-	case read >= needs:
-		// It is being written to the disk.
-		if waited > cold {
-			return "the disk is slower than compiling"
-		}
-	case now.Sub(last) > most:
-		return fmt.Sprintf("nothing arrived for %.1f s", now.Sub(last).Seconds())
-	case waited > 0 && took > time.Second:
-		left := float64(needs-read) / float64(needs)
-		if took.Seconds()*float64(needs-read)/float64(max(read, 1)) > 0.8*left*cold.Seconds() {
-			return fmt.Sprintf("%s in %.1f s, which is slower than compiling", size(read), took.Seconds())
-		}
-	}
-	return ""
 }

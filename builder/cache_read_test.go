@@ -1,11 +1,15 @@
 package builder
 
 import (
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
-	"math"
+	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,7 +102,14 @@ func (r *runner) compile(names ...string) (cold string) {
 }
 
 // object is what is compiled to a file of some name.
-func object(name string) string { return strings.Repeat(name, 4000) }
+func object(name string) string {
+	if strings.HasPrefix(name, "large") { // and cannot be compressed
+		data := make([]byte, 400_000)
+		_, _ = rand.NewChaCha8(sha256.Sum256([]byte(name))).Read(data)
+		return string(data)
+	}
+	return strings.Repeat(name, 4000)
+}
 
 // written is a place with what a runner compiled.
 func written(t *testing.T, names ...string) (place string) {
@@ -128,7 +139,7 @@ func TestReadCacheSilent(t *testing.T) {
 	}
 	defer connection.Close()
 	start, first := time.Now(), r.reading.at.Load()
-	(&wait{start: start}).judge(first, start.Add(time.Hour))
+	(&wait{}).judge(first, start, start.Add(time.Hour))
 	<-r.reading.over
 	r.reading.join(t.Context())
 	if !r.said("no answer in 36") || !r.said("; going on without it") {
@@ -172,6 +183,91 @@ func TestReadCacheNext(t *testing.T) {
 	}
 }
 
+// A place that falls silent when its table, or a part of a pack, has arrived holds no other
+// one up either. What arrived serves where no other place has more.
+func TestReadCacheSilentLater(t *testing.T) {
+	names := []string{"large1.a", "large2.a", "large3.a", "large4.a", "large5.a", "large6.a"}
+	for name, c := range map[string]struct {
+		packs  int32 // so many are not sent to their end
+		sent   int64 // of each so much is
+		other  bool  // the other place has a cache, too
+		joined bool  // nothing else is left to do
+		from   string
+		want   int // objects
+	}{
+		"before a pack":            {packs: 1, other: true, from: "other", want: 7},
+		"in a pack":                {packs: 1, sent: 1_500_000, other: true, from: "other", want: 7},
+		"in a pack, for ever":      {packs: 9, sent: 1_500_000, other: true, from: "other", want: 7},
+		"in a pack, when joined":   {packs: 9, sent: 1_500_000, other: true, joined: true, from: "other", want: 7},
+		"in a pack, once":          {packs: 1, sent: 1_500_000, from: "slow", want: 7},
+		"in a pack, less and less": {packs: 9, sent: 1_500_000, from: "slow", want: 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &stalling{sent: c.sent}
+			g, err := mirrortest.ServeThrough(s.through)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer g.Close()
+			places := map[string]string{"slow": g.Host() + "/team/kbuild", "other": "dir:" + t.TempDir()}
+			w := newRunner(t, places["slow"])
+			w.compile(names...)
+			w.writeCache(t.Context())
+			if c.other {
+				places["other"] = written(t, names...)
+			}
+			s.packs.Store(c.packs)
+			dir := t.TempDir()
+			r := newRunnerIn(t, dir, places["slow"], places["other"])
+			r.readCache(t.Context())
+			if !c.joined && c.want == 7 {
+				<-r.reading.over
+			}
+			r.reading.join(t.Context())
+			if !r.said("; the others are asked first") || !r.said(fmt.Sprintf("%d objects read from %s", c.want, places[c.from])) {
+				t.Error(r.lines)
+			}
+			r.right(dir)
+			if left, err := filepath.Glob(filepath.Join(dir, "trees/tree-level/kept/.*")); err != nil || left != nil {
+				t.Errorf("what is left: %v, %v", left, err)
+			}
+			if cold := r.compile(names...); cold != "" {
+				t.Error("everything is compiled: " + cold)
+			}
+			r.right(dir)
+		})
+	}
+}
+
+// A stalling registry does not send some packs to their end, the second time they are
+// asked for even less of them.
+type stalling struct {
+	packs atomic.Int32
+	sent  int64
+}
+
+func (s *stalling) through(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Method != http.MethodGet || !strings.Contains(req.URL.Path, "/blobs/") || s.packs.Load() == 0 {
+			next.ServeHTTP(w, req)
+			return
+		}
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, req)
+		maps.Copy(w.Header(), answer.Header())
+		w.WriteHeader(answer.Code)
+		if answer.Body.Len() < 100_000 { // the table
+			_, _ = w.Write(answer.Body.Bytes())
+			return
+		}
+		nth := 10 - s.packs.Add(-1)
+		_, _ = w.Write(answer.Body.Bytes()[:min(s.sent, s.sent*2/int64(nth))])
+		w.(http.Flusher).Flush()
+		<-req.Context().Done()
+	})
+}
+
 // What is waited for in vain is divided among the places. One that was quick leaves its
 // share to those after it, and one that was not takes nothing of theirs.
 func TestShare(t *testing.T) {
@@ -179,20 +275,23 @@ func TestShare(t *testing.T) {
 	for _, c := range []struct {
 		began        time.Duration // after start
 		places, left int
+		again        bool
 		want         time.Duration
 	}{
-		{0, 1, 1, 2 * time.Second},
-		{-time.Minute, 2, 2, time.Second},
-		{0, 2, 1, 2 * time.Second},
-		{time.Second, 2, 1, time.Second},
-		{500 * time.Millisecond, 3, 2, 750 * time.Millisecond},
-		{time.Minute, 2, 1, time.Second},
-		{time.Second, math.MaxInt, 1, time.Second}, // asked again
-		{time.Minute, math.MaxInt, 1, 0},
+		{0, 1, 1, false, 2 * time.Second},
+		{-time.Minute, 2, 2, false, time.Second},
+		{0, 2, 1, false, 2 * time.Second},
+		{time.Second, 2, 1, false, time.Second},
+		{500 * time.Millisecond, 3, 2, false, 750 * time.Millisecond},
+		{time.Minute, 2, 1, false, time.Second},
+		{-time.Minute, 2, 1, true, 2 * time.Second},
+		{time.Second, 2, 1, true, time.Second},
+		{time.Second, 3, 2, true, 500 * time.Millisecond},
+		{time.Minute, 2, 1, true, 0},
 	} {
-		a := &attempt{began: start.Add(c.began), places: c.places, left: c.left}
+		a := &attempt{began: start.Add(c.began), places: c.places, left: c.left, again: c.again}
 		if got := a.share(2*time.Second, start); got != c.want {
-			t.Errorf("place %d of %d, from %v on: %v, want %v", c.places-c.left+1, c.places, c.began, got, c.want)
+			t.Errorf("%+v: %v", c, got)
 		}
 	}
 }

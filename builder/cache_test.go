@@ -103,19 +103,21 @@ func TestHopeless(t *testing.T) {
 	}{
 		{"just begun", nil, 0, 0, 0, 0, ""},
 		{"no table yet, beside the image step", nil, 0, 5 * time.Second, time.Second, time.Second, ""},
-		{"no answer", nil, 0, 5 * time.Second, 2100 * time.Millisecond, 2100 * time.Millisecond, "no answer"},
+		{"no table", nil, 0, 5 * time.Second, 1600 * time.Millisecond, 0, "no answer in 5.0 s"},
+		{"no answer, beside the image step", nil, 0, 4 * time.Second, 0, 4 * time.Second, "no answer in 4.0 s"},
+		{"some answers", nil, 0, 4 * time.Second, 0, 2 * time.Second, ""},
 		{"silent", &travel.Table{}, 1, 5 * time.Second, 5 * time.Second, 2100 * time.Millisecond, "nothing arrived"},
 		{"silent, and slow to compile", &travel.Table{Cold: time.Hour}, 1, time.Minute, time.Second, 30 * time.Second, ""},
 		{"all there", &travel.Table{}, 0, time.Minute, 10 * time.Second, 10 * time.Second, ""},
 		{"all there, on a slow disk", &travel.Table{}, 0, time.Minute, 21 * time.Second, 21 * time.Second, "the disk"},
 		{"nothing in a minute", &travel.Table{}, 1, time.Minute, time.Second, 0, "slower than compiling"},
 	} {
-		a := &attempt{began: ago(c.began), places: 1, left: 1}
+		a := &attempt{began: ago(c.began), places: 1, left: 1, rest: 1}
 		a.table.Store(c.table)
 		a.needs.Store(c.needs)
-		got := a.hopeless(now, ago(c.start), ago(c.last))
-		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
-			t.Errorf("%s: %q, want %q", c.what, got, c.want)
+		got := a.hopeless(ago(c.start), ago(c.last), now)
+		if (got == nil) != (c.want == "") || got != nil && !strings.Contains(got.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.what, got, c.want)
 		}
 	}
 }
