@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/containers/image/v5/docker/reference"
 	cstorage "github.com/containers/storage"
 )
 
@@ -21,6 +22,19 @@ var ErrReadOnly = errors.New("in a store that is only read")
 func (s *Store) isAdditional(id string) bool {
 	img, err := s.store.Image(id)
 	return err == nil && img.ReadOnly
+}
+
+// ownImage makes an image of an additional store the store's own, so that something can be
+// kept with it. Its layers stay where they are. The library does that where an image gets a
+// name (updateNames in its store.go, as of v1.59), with the names that it has there.
+func (s *Store) ownImage(id string, name reference.Named) error {
+	if !s.isAdditional(id) {
+		return nil
+	}
+	if err := s.store.AddNames(id, []string{name.String()}); err != nil {
+		return fmt.Errorf("use image %s of an additional store: %w", id, err)
+	}
+	return nil
 }
 
 // additionalMounts are the containers through which images of additional stores are

@@ -96,8 +96,32 @@ func additional(root string) (err error) {
 	if after, err := listing(base); err != nil || after != before {
 		return fmt.Errorf("the additional store was:\n%s\nand is:\n%s%w", before, after, err)
 	}
+	err = errors.Join(err, madeAgain(s, img.ID, read))
 	// Who is not root in a namespace may not remove what the driver copied.
 	return errors.Join(err, os.RemoveAll(base))
+}
+
+// madeAgain makes the image of the additional store, byte for byte: it is the store's
+// own from then on, and its layers stay where they are.
+func madeAgain(s *storage.Store, id string, read func(dir string) error) error {
+	in, err := s.OpenIncoming(context.Background(), nil)
+	if err != nil {
+		return err
+	}
+	img, err := s.Compose(context.Background(), "tree", ocispec.Image{}, time.Now(), layerOf("file", "content"))
+	if err = errors.Join(err, in.Close()); err != nil || img.ID != id {
+		return fmt.Errorf("image %s is made again as %s: %w", id, img.ID, err)
+	}
+	if err := errors.Join(s.SetRecord(id, "note", []byte("mine")), s.Mount(id, read)); err != nil {
+		return err
+	}
+	note, err := s.Record(id, "note")
+	list, errList := s.Images()
+	layers, errLayers := os.ReadFile(filepath.Join(s.Root(), "vfs-layers/layers.json"))
+	if string(note) != "mine" || len(list) != 1 || string(layers) != "[]" {
+		return fmt.Errorf("the note %q, %d images, layers %s: %w", note, len(list), layers, errors.Join(err, errList, errLayers))
+	}
+	return nil
 }
 
 // listing is a directory's files, with sizes and times.

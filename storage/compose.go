@@ -22,8 +22,8 @@ type LayerWriter func(context.Context, io.Writer) error
 // RootFS it fills. Each layer is unpacked while it is written, and lies nowhere
 // else; it is written once more before that, for its [LayerID]: whatever makes an image
 // on this one with containers/image would copy a layer with any other id. The same bytes
-// make the same image: if the store has it, that one is returned. The image has no name
-// but one of [InterimName]. Nothing of a failed one stays; what a killed one left goes
+// make the same image: if the store has it, that one is returned; one of an additional
+// store becomes the store's own. A new one has no name but one of [InterimName]. Nothing of a failed one stays; what a killed one left goes
 // with the next. The caller has the right to bring images in, see [Store.OpenIncoming].
 func (s *Store) Compose(
 	ctx context.Context, owner string, config ocispec.Image, created time.Time, layers ...LayerWriter,
@@ -76,12 +76,12 @@ func (s *Store) Compose(
 	if err != nil {
 		return Image{}, fmt.Errorf("write an image's manifest: %w", err)
 	}
-	if held, err := s.LookupID(id.Encoded()); err == nil {
-		return held, s.DropLayers(made...)
-	}
 	interim, err := InterimName(owner)
 	if err != nil {
 		return Image{}, err
+	}
+	if held, err := s.LookupID(id.Encoded()); err == nil {
+		return held, errors.Join(s.ownImage(held.ID, interim), s.DropLayers(made...))
 	}
 	manifestDigest := digest.FromBytes(manifestBytes)
 	_, err = s.store.CreateImage(id.Encoded(), []string{interim.String()}, parent, "{}", &cstorage.ImageOptions{

@@ -174,8 +174,12 @@ func (s *Store) Images() ([]Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list images in %s: %w", s.store.GraphRoot(), err)
 	}
-	list := make([]Image, 0, len(found))
+	list, listed := make([]Image, 0, len(found)), map[string]bool{}
 	for i := range found {
+		if listed[found[i].ID] {
+			continue // the store's own entry of an additional store's image came before
+		}
+		listed[found[i].ID] = true
 		list = append(list, image(&found[i]))
 	}
 	key := func(i Image) string {
