@@ -208,5 +208,12 @@ func doctorInside(ctx context.Context, w *worker, o doctorOrder) (status int, er
 	if o.Dir != "" {
 		found = append(found, host.TriedOverlay(storage.TryOverlay(o.Dir)))
 	}
+	additional, err := storage.CheckAdditional(o.Store)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range additional {
+		found = append(found, host.TriedAdditional(s.Dir, s.Images, s.Err, s.Harmless))
+	}
 	return 0, json.NewEncoder(w.files[0]).Encode(found)
 }

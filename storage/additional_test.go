@@ -124,6 +124,71 @@ func madeAgain(s *storage.Store, id string, read func(dir string) error) error {
 	return nil
 }
 
+// An additional store that cannot be used is named, with what is wrong there.
+func TestAdditionalDamaged(t *testing.T) { inWorker(t, "damaged additional", t.TempDir()) }
+
+// damagedAdditional is TestAdditionalDamaged inside the namespaces.
+func damagedAdditional(root string) error {
+	list := func(dir, name, text string) error {
+		dir = filepath.Join(root, dir, filepath.Dir(name))
+		return errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, filepath.Base(name)), []byte(text), 0o600))
+	}
+	err := errors.Join(
+		list("damaged", "vfs-images/images.json", "[{\n"), list(".", "file", ""), os.Mkdir(filepath.Join(root, "empty"), 0o700),
+		list("other", "overlay-layers/layers.json", "[]"), list("above/graph", "vfs-layers/layers.json", "[]"),
+		list("two", "vfs-images/images.json", `[{"id":"a"},{"id":"b"}]`),
+	)
+	wants := []struct {
+		dir, err string
+		harmless bool
+		images   int
+	}{
+		{"damaged", "images.json is damaged", false, 0},
+		{"file", "not a directory", false, 0},
+		{"gone", "no such file or directory", false, 0},
+		{"own/graph", "it is the store itself", false, 0},
+		{"empty", "it holds no images", true, 0},
+		{"other", "it holds overlay layers, not vfs", true, 0},
+		{"above", "it holds no images; " + filepath.Join(root, "above/graph") + " does", true, 0},
+		{"two", "", false, 2},
+	}
+	conf := filepath.Join(root, "storage.conf")
+	text := "[storage]\ndriver = \"vfs\"\n[storage.options]\nadditionalimagestores = ["
+	for _, w := range wants {
+		text += fmt.Sprintf("%q,", filepath.Join(root, w.dir))
+	}
+	err = errors.Join(err, os.WriteFile(conf, []byte(text+"]\n"), 0o600), os.Setenv("CONTAINERS_STORAGE_CONF", conf),
+		os.MkdirAll(filepath.Join(root, "own/graph"), 0o700))
+	if err != nil {
+		return err
+	}
+	opts := storage.Options{Root: filepath.Join(root, "own")}
+	found, err := storage.CheckAdditional(opts)
+	if err != nil || len(found) != len(wants) {
+		return fmt.Errorf("%+v: %w", found, err)
+	}
+	for i, w := range wants {
+		f, text := found[i], ""
+		if f.Err != nil {
+			text = f.Err.Error()
+		}
+		if f.Dir != filepath.Join(root, w.dir) || text != w.err || f.Harmless != w.harmless || f.Images != w.images {
+			return fmt.Errorf("found %+v, want %+v", f, w)
+		}
+	}
+	var wrong *storage.AdditionalError
+	if _, err := storage.Open(opts); !errors.As(err, &wrong) || wrong.Dir != filepath.Join(root, "gone") || wrong.Config != conf {
+		return fmt.Errorf("open: %w", err)
+	}
+	if err := os.Mkdir(wrong.Dir, 0o700); err != nil {
+		return err
+	}
+	if _, err := storage.Open(opts); !errors.As(err, &wrong) || wrong.Dir != filepath.Join(root, "damaged") {
+		return fmt.Errorf("open: %w", err)
+	}
+	return nil
+}
+
 // listing is a directory's files, with sizes and times.
 func listing(dir string) (list string, err error) {
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

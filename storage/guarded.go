@@ -1,9 +1,11 @@
 package storage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -23,8 +25,11 @@ type guarded struct {
 	cstorage.Store
 	// root is the store's directory, run that for what lasts until the next boot.
 	root, run string
-	broken    atomic.Pointer[BrokenError]
-	spent     atomic.Bool // the reserve was given up
+	driver    string
+	// additional are the directories of stores that are only read.
+	additional []string
+	broken     atomic.Pointer[BrokenError]
+	spent      atomic.Bool // the reserve was given up
 	// maker is for whom images are made, see [Store.MakeFor], and making are the
 	// interim names of those that have no other yet, by the images' ids.
 	maker  string
@@ -41,10 +46,21 @@ type BrokenError struct {
 func (e *BrokenError) Error() string { return fmt.Sprintf("store %s: %v", e.Root, e.Why) }
 func (e *BrokenError) Unwrap() error { return e.Why }
 
+func newGuarded(options cstorage.StoreOptions) *guarded {
+	return &guarded{
+		root: options.GraphRoot, run: options.RunRoot, driver: cmp.Or(options.GraphDriverName, "overlay"),
+		additional: additionalOf(options), mounts: additionalMounts{of: map[string][]string{}},
+	}
+}
+
 // getStore is the library's GetStore.
 func getStore(options cstorage.StoreOptions) (*guarded, error) {
-	g := &guarded{
-		root: options.GraphRoot, run: options.RunRoot, mounts: additionalMounts{of: map[string][]string{}},
+	g := newGuarded(options)
+	for _, dir := range g.additional {
+		// With the driver vfs the library makes one that is not there.
+		if _, err := os.Stat(dir); err != nil {
+			return nil, g.newAdditionalError(dir, reason(err))
+		}
 	}
 	err := g.makeRoom() // the library removes half of a layer when it opens the store
 	if err != nil {
@@ -74,7 +90,7 @@ func (g *guarded) call(do func() error) (err error) {
 		}
 		err = broken
 	}()
-	return listError(do(), g.root, g.run)
+	return g.additionalError(listError(do(), g.root, g.run))
 }
 
 func one[T any](g *guarded, do func() (T, error)) (value T, err error) {

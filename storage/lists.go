@@ -273,7 +273,7 @@ func (e *ListError) Unwrap() error { return e.Err }
 // directory, or run one that says so. The library reads them with another package than
 // encoding/json, whose errors have no type, and says "loading" and the file's name
 // (load in its layers.go, images.go, containers.go), if it is one of a store that is
-// only read, too, which kbuild repairs nothing in. Of mountpoints.json (loadMounts in
+// only read, too, of which [guarded.additionalError] tells. Of mountpoints.json (loadMounts in
 // layers.go) it returns what the JSON package says and nothing else: that one is not
 // recognised, and only [SpoiltLists] finds it.
 func listError(err error, root, run string) error {

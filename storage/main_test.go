@@ -30,7 +30,7 @@ func testWorker(_ context.Context, request json.RawMessage, files []*os.File) in
 	var o order
 	err := json.Unmarshal(request, &o)
 	if err == nil {
-		err = map[string]func(root string) error{"use": useStore, "configured": configured, "unsynced": unsynced, "read-only": readOnly, "interim": interim, "lists": spoiltLists, "base image": baseImage, "additional": additional, "compose": compose}[o.Do](o.Root)
+		err = map[string]func(root string) error{"use": useStore, "configured": configured, "unsynced": unsynced, "read-only": readOnly, "interim": interim, "lists": spoiltLists, "base image": baseImage, "additional": additional, "damaged additional": damagedAdditional, "compose": compose}[o.Do](o.Root)
 	}
 	if err != nil {
 		fmt.Fprint(files[0], err)

@@ -83,6 +83,9 @@ func Open(opts Options) (*Store, error) {
 		return nil, err
 	}
 	s, err := getStore(options)
+	if errors.As(err, new(*AdditionalError)) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open the store %s: %w", options.GraphRoot, err)
 	}

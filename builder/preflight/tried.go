@@ -77,3 +77,17 @@ func (h Host) TriedOverlay(err error) Finding {
 	}
 	return f
 }
+
+// TriedAdditional says what came of reading an additional store, in which there are
+// images. One that is harmless does not keep a build from using other stores.
+func (h Host) TriedAdditional(dir string, images int, err error, harmless bool) Finding {
+	f := Finding{Check: "additional image store " + dir, Found: fmt.Sprintf("can be read, %d images", images)}
+	if err == nil {
+		return f
+	}
+	f.Severity, f.Found, f.Fix = Fatal, err.Error(), "man 5 containers-storage.conf # additionalimagestores"
+	if harmless {
+		f.Severity = Warning
+	}
+	return f
+}

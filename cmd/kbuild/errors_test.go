@@ -142,6 +142,7 @@ func everyError(t *testing.T, want reference.Named) []error {
 		&storage.DiffIDError{Blob: sum("a"), Has: sum("b"), Want: sum("c")},
 		&storage.DriverError{Root: "/store", Held: "vfs", Asked: "overlay"}, &storage.BrokenError{Root: "/store", Why: cause},
 		&storage.ListError{Root: "/store", Err: cause},
+		&storage.AdditionalError{Dir: "/base/graph", Config: "/etc/containers/storage.conf", Err: cause},
 		&files.LinkError{Path: "/k/_output"}, &files.OutsideError{Root: "/k", Path: "build/x"},
 		&namespace.MapError{Tool: "newuidmap", Said: "not permitted", Cause: "it has no capability"},
 		&namespace.TextError{Path: "/caf\xe9"}, &storage.PathError{Path: "/a:b", Why: "its name has a colon in it"},

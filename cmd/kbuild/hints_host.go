@@ -22,6 +22,10 @@ func hostHints() []hint {
 			"sudo apt-get install runc; or "+withoutRuntime, withoutRuntime),
 		from(ownerHint),
 		of[*storage.PathError]("use a different directory: --root DIRECTORY"),
+		from(func(e *storage.AdditionalError) string {
+			return "mount it, make it readable or repair it (kbuild --root DIRECTORY fsck, where it is made), " +
+				"or take it out of additionalimagestores in " + e.Config
+		}),
 		from(func(e *builder.SpaceError) string {
 			return "free some space in " + e.Dir +
 				"; --root moves the store, XDG_CACHE_HOME what is kept, TMPDIR temporary files"
