@@ -158,7 +158,10 @@ func (d *Dir) Open(name string) (*os.File, error) {
 }
 
 // Create makes a file. There may be nothing of its name, not even a link.
-func (d *Dir) Create(name string) (*os.File, error) {
+func (d *Dir) Create(name string) (*os.File, error) { return d.create(name, name) }
+
+// create is Create of a file that is called by a name that it will have.
+func (d *Dir) create(name, called string) (*os.File, error) {
 	if err := d.element("create", name); err != nil {
 		return nil, err
 	}
@@ -166,7 +169,7 @@ func (d *Dir) Create(name string) (*os.File, error) {
 	if err != nil {
 		return nil, d.failed("create", name, err)
 	}
-	return os.NewFile(uintptr(fd), d.join(name)), nil
+	return os.NewFile(uintptr(fd), d.join(called)), nil
 }
 
 // Read reads a regular file of at most limit bytes.

@@ -6,64 +6,51 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
+// beginning begins the names of what is made and not locked yet. No run takes that for
+// what a killed one left, before it is a day old: the clock of a network's file system
+// may be hours off.
+const beginning = Unfinished + "new-"
+
 // CreateUnfinished makes a file of a random name, to be renamed when it is
 // whole. While it is open it is not taken for what a killed run left.
-func (d *Dir) CreateUnfinished() (*os.File, string, error) { return d.unfinished(d.Create) }
+func (d *Dir) CreateUnfinished() (*os.File, string, error) { return d.unfinished(d.create) }
 
-// unfinished makes something of a random name and locks it. A run that removes
-// what killed ones left may come in between; then it is made again. On a busy machine
-// that has been seen sixteen times in a row.
-func (d *Dir) unfinished(create func(name string) (*os.File, error)) (f *os.File, name string, err error) {
-	for range 256 {
-		name = Unfinished + rand.Text()
-		if f, err = create(name); err == nil {
-			if err = d.claim(f, name); err == nil {
-				return f, name, nil
-			}
-			err = errors.Join(err, f.Close(), d.RemoveAll(name))
-		}
-		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EWOULDBLOCK) {
-			break
-		}
+// unfinished makes something, locks it and gives it a random name, by which it is called
+// from the beginning. Other runs remove what has such a name and no lock.
+func (d *Dir) unfinished(create func(name, called string) (*os.File, error)) (f *os.File, name string, err error) {
+	random := rand.Text()
+	begun, name := beginning+random, Unfinished+random
+	if f, err = create(begun, name); err != nil {
+		return nil, "", err
 	}
-	return nil, "", err
-}
-
-// claim locks what was just made under a name. It fails where another run is
-// removing it, or has done so.
-func (d *Dir) claim(f *os.File, name string) error {
-	if err := Flock(f, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return d.failed("lock", name, err)
+	err = d.failed("lock", begun, Flock(f, unix.LOCK_EX|unix.LOCK_NB))
+	if err == nil {
+		err = d.Rename(begun, d, name)
 	}
-	var own unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &own); err != nil {
-		return d.failed("stat", name, err)
+	if err != nil {
+		return nil, "", errors.Join(err, f.Close(), d.RemoveAll(begun))
 	}
-	st, err := d.Stat(name)
-	if err == nil && (st.Dev != own.Dev || st.Ino != own.Ino) {
-		err = d.failed("lock", name, fs.ErrNotExist)
-	}
-	return err
+	return f, name, nil
 }
 
 // MakeUnfinished is [Dir.CreateUnfinished] for a directory.
 func (d *Dir) MakeUnfinished() (*Dir, string, error) {
-	f, name, err := d.unfinished(func(name string) (*os.File, error) {
+	f, name, err := d.unfinished(func(name, called string) (*os.File, error) {
 		if err := unix.Mkdirat(d.fd(), name, 0o755); err != nil {
 			return nil, d.failed("create", name, err)
 		}
-		made, err := d.Dir(name)
+		fd, err := OpenDirAt(d.fd(), name)
 		if err != nil {
-			return nil, err
+			return nil, d.failed("open", name, err)
 		}
-		return made.f, nil
+		return os.NewFile(uintptr(fd), d.join(called)), nil
 	})
 	if err != nil {
 		return nil, "", err
@@ -72,46 +59,40 @@ func (d *Dir) MakeUnfinished() (*Dir, string, error) {
 }
 
 // Unfinished lists what killed runs left unfinished: what nobody has locked.
-func (d *Dir) Unfinished() ([]string, error) {
-	entries, err := d.Entries()
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name, Unfinished) {
-			continue
-		}
-		err := d.ifUnheld(e, func() error {
-			names = append(names, e.Name)
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return names, nil
+func (d *Dir) Unfinished() (names []string, err error) {
+	err = d.eachUnfinished(func(name string) error {
+		names = append(names, name)
+		return nil
+	})
+	return names, err
 }
 
 // RemoveUnfinished removes what [Dir.Unfinished] lists.
 func (d *Dir) RemoveUnfinished() error {
+	if err := d.eachUnfinished(d.RemoveAll); err != nil {
+		return fmt.Errorf("remove what a killed run left: %w", err)
+	}
+	return nil
+}
+
+func (d *Dir) eachUnfinished(do func(name string) error) error {
 	entries, err := d.Entries()
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name, Unfinished) {
+		if !strings.HasPrefix(e.Name, Unfinished) ||
+			strings.HasPrefix(e.Name, beginning) && time.Since(time.Unix(e.Stat.Mtim.Unix())) < 24*time.Hour {
 			continue
 		}
-		if err := d.ifUnheld(e, func() error { return d.RemoveAll(e.Name) }); err != nil {
-			return fmt.Errorf("remove what a killed run left: %w", err)
+		if err := d.ifUnheld(e, func() error { return do(e.Name) }); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// ifUnheld does something with an entry, unless a run is writing it. Its lock lasts
-// until then, so that no run takes meanwhile what it made for its own.
+// ifUnheld does something with an entry, unless a run is writing it.
 func (d *Dir) ifUnheld(e Entry, do func() error) error {
 	if kind := e.Kind(); kind.IsDir() || kind == 0 {
 		fd, err := OpenAt(d.fd(), e.Name, unix.O_RDONLY)

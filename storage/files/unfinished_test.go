@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -136,7 +137,8 @@ func TestDirUnfinished(t *testing.T) {
 	}
 }
 
-// Between making a file and locking it another run may remove it, or be about to.
+// Between making a file and locking it another run may look for what killed ones left.
+// What one leaves that is killed there goes a day later.
 func TestUnfinishedRaced(t *testing.T) {
 	dir := t.TempDir()
 	d, err := OpenDir(dir)
@@ -144,41 +146,34 @@ func TestUnfinishedRaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	for name, meddle := range map[string]func(name string) error{
-		"removed":  d.Remove,
-		"replaced": func(name string) error { return os.Rename(filepath.Join(dir, "other"), filepath.Join(dir, name)) },
-		"being removed": func(name string) error {
-			f, err := os.Open(filepath.Join(dir, name))
-			if err != nil {
-				return err
-			}
-			t.Cleanup(func() { f.Close() })
-			return Flock(f, unix.LOCK_SH)
-		},
-	} {
-		if err := os.WriteFile(filepath.Join(dir, "other"), nil, 0o600); err != nil {
+	f, name, err := d.unfinished(func(name, called string) (*os.File, error) {
+		f, err := d.create(name, called)
+		return f, errors.Join(err, d.RemoveUnfinished())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if there, err := os.Stat(filepath.Join(dir, name)); err != nil || f.Name() != filepath.Join(dir, name) {
+		t.Errorf("%v, %v, called %s", there, err, f.Name())
+	}
+	if err := errors.Join(f.Close(), d.RemoveUnfinished()); err != nil {
+		t.Error(err)
+	}
+	killed := filepath.Join(dir, beginning+"killed")
+	for age, want := range map[time.Duration]int{-time.Hour: 0, 0: 0, 25 * time.Hour: 1} {
+		then := time.Now().Add(-age)
+		if err := errors.Join(os.WriteFile(killed, nil, 0o600), os.Chtimes(killed, then, then)); err != nil {
 			t.Fatal(err)
 		}
-		made := 0
-		f, last, err := d.unfinished(func(name string) (*os.File, error) {
-			f, err := d.Create(name)
-			if made++; err == nil && made == 1 {
-				err = meddle(name)
-			}
-			return f, err
-		})
-		if err != nil || made != 2 {
-			t.Fatalf("%s: made %d times, %v", name, made, err)
+		if left, err := d.Unfinished(); err != nil || len(left) != want {
+			t.Errorf("after %v: %v, %v", age, left, err)
 		}
-		if _, err := f.Write([]byte(name)); err != nil {
-			t.Error(err)
-		}
-		if text, err := os.ReadFile(filepath.Join(dir, last)); string(text) != name {
-			t.Errorf("%s: %q, %v", name, text, err)
-		}
-		if err := errors.Join(f.Close(), d.RemoveUnfinished()); err != nil {
-			t.Error(err)
-		}
+	}
+	if err := errors.Join(os.Chtimes(killed, time.Time{}, time.Unix(1, 0)), d.RemoveUnfinished()); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 	stop, stopped := make(chan struct{}), make(chan error)
 	go func() {
