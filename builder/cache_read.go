@@ -29,7 +29,9 @@ type cacheRead struct {
 	// Of these only what was before over is closed is read after it.
 	lines []Line
 	found foundCache
-	best  *fragment // nil where no place that gave way had sent anything
+	// silent are places that did not answer.
+	silent map[string]bool
+	best   *fragment // nil where no place that gave way had sent anything
 }
 
 // A fragment is what a place had sent that fell silent. It is set aside, and serves if no
@@ -59,7 +61,7 @@ func (c *compilation) readCache(ctx context.Context) {
 	if len(c.Caches.From) == 0 || !c.own() || !c.state.Empty() {
 		return
 	}
-	r := &cacheRead{compilation: c, over: make(chan struct{})}
+	r := &cacheRead{compilation: c, over: make(chan struct{}), silent: map[string]bool{}}
 	ctx, r.cancel = context.WithCancelCause(ctx)
 	c.reading = r
 	go func() {
@@ -84,7 +86,9 @@ func (r *cacheRead) read(ctx context.Context) {
 		a.cancel = cancel
 		r.at.Store(a)
 		got, err := r.place(one, a, place)
-		gaveWay := err != nil && a.left > 1 && errors.As(context.Cause(one), new(*silentError))
+		silent := err != nil && errors.As(context.Cause(one), new(*silentError))
+		gaveWay := silent && a.left > 1
+		r.silent[place.String()] = silent
 		cancel(nil)
 		switch {
 		case gaveWay:

@@ -147,6 +147,21 @@ func TestReadCacheSilent(t *testing.T) {
 	}
 }
 
+// A place that never answers is not waited for at the end, either.
+func TestWriteCacheSilent(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	r := newRunner(t, silent.Addr().String()+"/team/kbuild")
+	r.compile("a.a")
+	r.writeCache(t.Context())
+	if !r.said("no answer in ") || !r.said("; nothing is written") {
+		t.Error(r.lines)
+	}
+}
+
 // A place that does not answer holds no other one up, while nobody waits for it yet. It
 // is asked again if the others have nothing.
 func TestReadCacheNext(t *testing.T) {

@@ -34,8 +34,7 @@ type attempt struct {
 	// rest is how much would have to be compiled with what is set aside, of 1.
 	rest float64
 
-	heard atomic.Int64 // answers, and connections made
-	image atomic.Pointer[mirror.CacheImage]
+	pulse
 	table atomic.Pointer[travel.Table]
 	needs atomic.Int64 // bytes until all is there
 }
@@ -60,7 +59,7 @@ func (r *cacheRead) watch() {
 		select {
 		case <-r.over:
 			return
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(tick):
 			var joined time.Time
 			if j := r.joined.Load(); j != nil {
 				joined = *j
@@ -73,7 +72,7 @@ func (r *cacheRead) watch() {
 // A wait is the waiting for what is read.
 type wait struct {
 	at    *attempt
-	heard int64     // of which so much had been heard
+	count int64     // of which so many signs of life were seen
 	since time.Time // by then
 }
 
@@ -83,12 +82,11 @@ func (w *wait) judge(a *attempt, joined, now time.Time) {
 	if a == nil {
 		return
 	}
-	heard := a.heard.Load() + a.arrived()
 	if a != w.at {
-		w.at, w.heard, w.since = a, 0, a.began
+		w.at, w.count, w.since = a, 0, a.began
 	}
-	if heard != w.heard {
-		w.heard, w.since = heard, now
+	if count := a.count(); count != w.count {
+		w.count, w.since = count, now
 	}
 	if why := a.hopeless(joined, w.since, now); why != nil {
 		a.cancel(why)
@@ -103,22 +101,55 @@ func (a *attempt) hopeless(joined, last, now time.Time) error {
 	return a.tooSlow(joined, now)
 }
 
-// listens returns what notes each sign of life of a registry.
-func (a *attempt) listens() *httptrace.ClientTrace {
+// A pulse counts the signs of life of a place that is read.
+type pulse struct {
+	heard atomic.Int64 // connections made, and answers
+	image atomic.Pointer[mirror.CacheImage]
+}
+
+// listens returns what notes those of a registry.
+func (p *pulse) listens() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
-		ConnectDone:          func(string, string, error) { a.heard.Add(1) },
-		TLSHandshakeDone:     func(tls.ConnectionState, error) { a.heard.Add(1) },
-		GotFirstResponseByte: func() { a.heard.Add(1) },
+		ConnectDone:          func(string, string, error) { p.heard.Add(1) },
+		TLSHandshakeDone:     func(tls.ConnectionState, error) { p.heard.Add(1) },
+		GotFirstResponseByte: func() { p.heard.Add(1) },
 	}
 }
 
 // arrived is how many bytes have.
-func (a *attempt) arrived() int64 {
-	if c := a.image.Load(); c != nil {
+func (p *pulse) arrived() int64 {
+	if c := p.image.Load(); c != nil {
 		return c.Read()
 	}
 	return 0
 }
+
+// count changes with each sign of life.
+func (p *pulse) count() int64 { return p.heard.Load() + p.arrived() }
+
+// within returns a context that ends when there is no sign of life for some time.
+func (p *pulse) within(ctx context.Context, most time.Duration) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(httptrace.WithClientTrace(ctx, p.listens()))
+	go func() {
+		began := time.Now()
+		for count, since := p.count(), began; ; {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-time.After(tick):
+				if n := p.count(); n != count {
+					count, since = n, now
+				} else if now.Sub(since) > most {
+					cancel(&silentError{now.Sub(began), p.arrived() > 0})
+				}
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// tick is how often it is asked whether anything was heard.
+const tick = 50 * time.Millisecond
 
 // share is how much of most, for which nothing need come of the reading, the attempt
 // has: as much as every place, and what those before it left. One that is made again has

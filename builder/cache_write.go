@@ -19,6 +19,8 @@ const (
 	leastSilence = 5 * time.Second
 	// leastPush is what an upload may take at least, however short the compile was.
 	leastPush = 30 * time.Second
+	// retryOpen is the time between two attempts to read what is there.
+	retryOpen = 200 * time.Millisecond
 	// cacheRaces is how often an upload begins again because somebody else wrote.
 	cacheRaces = 5
 )
@@ -105,12 +107,25 @@ func (c *compilation) continued(ctx context.Context, place mirror.CachePlace, ta
 	return c.openBefore(ctx, place, tag, opts)
 }
 
-// openBefore reads what is there. What is of no use to anybody is written anew.
+// openBefore reads what is there. What is of no use to anybody is written anew. For a
+// place that is silent it waits no longer than for the reading before the compile, and
+// for one that was silent then only for what that had left of the time.
 func (c *compilation) openBefore(ctx context.Context, place mirror.CachePlace, tag string, opts mirror.Options) (
 	b beforeCache) {
-	image, table, err := openTable(ctx, place, tag, opts)
-	if image != nil {
+	most := patience(time.Since(c.start))
+	if r := c.reading; r != nil && r.silent[place.String()] {
+		most /= 3
+	}
+	p := &pulse{}
+	ctx, stop := p.within(ctx, most)
+	defer stop()
+	opts.RetryDelay = retryOpen
+	image, err := mirror.OpenCache(ctx, place, tag, opts)
+	var table *travel.Table
+	if err == nil {
 		defer image.Close()
+		p.image.Store(image)
+		table, err = readTable(ctx, image, place.With(tag))
 		b.digest, b.table = image.Digest, table
 	}
 	var missing *mirror.NoCacheError

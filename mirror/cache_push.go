@@ -53,7 +53,8 @@ func PushCache(ctx context.Context, place CachePlace, tag string, layers []Cache
 		if ctx.Err() != nil {
 			return "", fmt.Errorf("cache %s: %w", place.With(tag), context.Cause(ctx))
 		}
-		if !place.IsRegistry() || try > p.retries() || !retryable(err) {
+		// Nobody waits for what was silent for as long as it may be.
+		if !place.IsRegistry() || try > p.retries() || !retryable(err) || errors.As(err, new(*stalled)) {
 			return "", fmt.Errorf("cache %s: %w", place.With(tag), explain(err, source, p.settings))
 		}
 		p.log("cache %s: %v; trying again (%d of %d)", place.With(tag), explain(err, source, p.settings), try, p.retries())

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -302,6 +303,27 @@ func TestCacheAnswers(t *testing.T) {
 				t.Errorf("write: %v", err)
 			}
 		})
+	}
+}
+
+// A registry that takes no upload is waited for once.
+func TestCachePushSilent(t *testing.T) {
+	g := serve(t)
+	p := place(t, g.Host()+"/team/kbuild")
+	uploads := atomic.Int32{}
+	g.answer(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPost {
+			return false
+		}
+		uploads.Add(1)
+		<-r.Context().Done()
+		return true
+	})
+	opts := quick
+	opts.Stall = 300 * time.Millisecond
+	_, err := mirror.PushCache(t.Context(), p, cacheTag, []mirror.CacheLayer{cacheLayer(t, "table")}, "", opts)
+	if err == nil || !strings.Contains(err.Error(), "sent nothing for") || uploads.Load() != 1 {
+		t.Errorf("%d uploads: %v", uploads.Load(), err)
 	}
 }
 

@@ -23,8 +23,9 @@ type LayerWriter func(context.Context, io.Writer) error
 // else; it is written once more before that, for its [LayerID]: whatever makes an image
 // on this one with containers/image would copy a layer with any other id. The same bytes
 // make the same image: if the store has it, that one is returned; one of an additional
-// store becomes the store's own. A new one has no name but one of [InterimName]. Nothing of a failed one stays; what a killed one left goes
-// with the next. The caller has the right to bring images in, see [Store.OpenIncoming].
+// store becomes the store's own. A new one has no name but one of [InterimName]. Nothing
+// of a failed one stays; what a killed one left goes with the next. The caller has the
+// right to bring images in, see [Store.OpenIncoming].
 func (s *Store) Compose(
 	ctx context.Context, owner string, config ocispec.Image, created time.Time, layers ...LayerWriter,
 ) (img Image, err error) {
