@@ -21,7 +21,7 @@ func (a *app) cacheCommand() *cobra.Command {
 
 func (a *app) cacheListCommand() *cobra.Command {
 	return withFlags(&cobra.Command{
-		Use: "ls PLACE", Short: "list the caches in a repository or a directory",
+		Use: "ls PLACE", Short: "list the caches in a repository, a directory or a bundle",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return wrongUsage("for example: kbuild cache ls registry.example/team/kbuild",

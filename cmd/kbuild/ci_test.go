@@ -130,11 +130,6 @@ set -e
 out=_output/dockerized/bin/linux/amd64
 mkdir -p $out && echo kubelet >$out/kubelet && chmod 755 $out/kubelet
 `)
-	t.Cleanup(func() { // the example of GitLab has its store there
-		if err := removeAll(filepath.Join(tree, ".kbuild")); err != nil {
-			t.Error(err)
-		}
-	})
 	store := filepath.Join(w.store, "examples")
 	conf := filepath.Join(dir, "storage.conf")
 	filestest.Write(t, conf, fmt.Sprintf("[storage]\ndriver = \"\"\ngraphroot = %q\nrunroot = %q\n", store+"/graph", store+"/run"))
@@ -184,7 +179,7 @@ mkdir -p $out && echo kubelet >$out/kubelet && chmod 755 $out/kubelet
 			}
 			env := map[string]string{
 				"PATH": os.Getenv("PATH"), "TMPDIR": os.Getenv("TMPDIR"), "CONTAINERS_STORAGE_CONF": conf, "CI": "true",
-				"MIRROR": w.registry.Host() + "/small/kubernetes", "CI_PROJECT_DIR": tree, "CI_REGISTRY": locked.Host(),
+				"MIRROR": w.registry.Host() + "/small/kubernetes", "CI_REGISTRY": locked.Host(),
 				"CI_REGISTRY_IMAGE": locked.Host() + "/team/kbuild", "CACHE_WRITE": "reader:secret",
 			}
 			for name, value := range e.env {
