@@ -212,6 +212,9 @@ func (r *cacheRead) from(ctx context.Context, a *attempt, place mirror.CachePlac
 	if len(took.Damaged) == 0 && !isUnusable(err) {
 		r.found.table = t
 	}
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, cause) {
+		err = fmt.Errorf("%s: %w", place.With(tag), cause) // and nothing of how it was met
+	}
 	got = taken{took.Objects, Line{Step: StepCache, Took: time.Since(a.began), Text: fmt.Sprintf(
 		"%d objects read from %s, %s", took.Objects, place.With(tag), size(c.Read()))}}
 	if n := len(took.Damaged); n > 0 {

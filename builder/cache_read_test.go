@@ -240,7 +240,8 @@ func TestReadCacheSilentLater(t *testing.T) {
 				<-r.reading.over
 			}
 			r.reading.join(t.Context())
-			if !r.said("; the others are asked first") || !r.said(fmt.Sprintf("%d objects read from %s", c.want, places[c.from])) {
+			if !r.said("kbuild:kbuild-default-") || r.said("unpack") || !r.said("; the others are asked first") ||
+				!r.said(fmt.Sprintf("%d objects read from %s", c.want, places[c.from])) {
 				t.Error(r.lines)
 			}
 			r.right(dir)
