@@ -352,7 +352,7 @@ func spoil(t *testing.T, r *runner, change func(*travel.Table)) {
 		t.Fatal(err)
 	}
 	change(table)
-	if err := errors.Join(travel.WriteTable(t.TempDir(), table), c.Close()); err != nil {
+	if err := errors.Join(travel.NewWriter(t.TempDir()).Table(table), c.Close()); err != nil {
 		t.Fatal(err)
 	}
 	var layers []mirror.CacheLayer

@@ -141,5 +141,7 @@ func (c *compilation) export(ctx context.Context, dir string, before *travel.Tab
 	if err != nil {
 		return objects.Exported{}, err
 	}
-	return c.state.Export(ctx, next, before, objects.ExportOptions{Targets: c.Plan.Programs, Cold: c.cold})
+	_, programs := c.makes()
+	o := objects.ExportOptions{Targets: c.Plan.Programs, Programs: programs, Cold: c.cold}
+	return c.state.Export(ctx, next, before, o)
 }

@@ -126,14 +126,12 @@ func (c *checker) nameTargets(ctx context.Context, req *CacheRequest) (err error
 	return nil
 }
 
-// targetsIn lists the names of what was compiled; none where that was everything, or
-// nobody knows.
+// targetsIn lists the names of what was compiled; none where nobody knows. A run of
+// everything noted the programs that it could tell apart; the others may be among what it
+// made.
 func targetsIn(t *travel.Table) (names []string) {
 	for _, target := range t.Targets {
 		names = append(names, strings.Fields(target.Name)...)
-	}
-	if len(names) > 0 {
-		return names
 	}
 	for i := range t.Objects {
 		if o := &t.Objects[i]; o.Exec && strings.HasPrefix(o.Path, "out/") {

@@ -2,6 +2,7 @@ package objects
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -19,8 +20,10 @@ import (
 
 // ExportOptions say what is known of the run besides what it left.
 type ExportOptions struct {
-	// Targets are what was compiled.
+	// Targets are what was compiled; none is everything.
 	Targets []string
+	// Programs are the names of all that was compiled, as far as they are known.
+	Programs []string
 	// Cold is how long that took from nothing; 0 if it was not from nothing.
 	Cold time.Duration
 }
@@ -65,7 +68,7 @@ func (s *State) Export(ctx context.Context, dir string, prev *travel.Table, o Ex
 	if prev != nil && !bytes.Equal(prev.Key, s.CacheKey()) {
 		prev = nil
 	}
-	e := &exporter{State: s, to: dir, prev: prev, record: record}
+	e := &exporter{State: s, layers: travel.NewWriter(dir), prev: prev, record: record}
 	if err := e.list(); err != nil {
 		return Exported{}, err
 	}
@@ -73,6 +76,9 @@ func (s *State) Export(ctx context.Context, dir string, prev *travel.Table, o Ex
 	e.noteTargets(o)
 	if !e.changed(o) {
 		return Exported{Table: prev, Layers: prev.Layers(), Objects: len(prev.Objects)}, nil
+	}
+	if err := e.noteSingles(ctx, o); err != nil {
+		return Exported{}, err
 	}
 	if err := e.pack(ctx); err != nil {
 		return Exported{}, err
@@ -89,7 +95,7 @@ func (s *State) Export(ctx context.Context, dir string, prev *travel.Table, o Ex
 // An exporter makes one table.
 type exporter struct {
 	*State
-	to     string // a directory
+	layers *travel.Writer
 	prev   *travel.Table
 	record []byte
 
@@ -97,6 +103,8 @@ type exporter struct {
 	// local are the objects of the table that lie in the state, by their paths.
 	local map[string]bool
 	known map[string]*travel.Object // of prev, by path
+	// divides says that it is known which entries of Go's build cache were used.
+	divides bool
 }
 
 // list lists the objects that the state has.
@@ -143,10 +151,12 @@ func (e *exporter) list() error {
 }
 
 // What an earlier table has and this run did not use is kept for so many tables, and
-// for so many other sets of targets.
+// for so many other sets of targets and single ones. Together they are fewer than a table
+// may have, and than there are bits for readers.
 const (
 	keptGenerations = 10
-	keptTargets     = 16
+	keptSets        = 16
+	keptSingles     = 47
 )
 
 // union adds the entries of Go's build cache that other runs used.
@@ -181,29 +191,18 @@ func targetName(targets []string) string {
 func (e *exporter) noteTargets(o ExportOptions) {
 	t := &e.table
 	index := make(map[string]int, len(t.Objects))
-	caches := false
 	for i := range t.Objects {
 		index[t.Objects[i].Path] = i
-		caches = caches || isCache(t.Objects[i].Path)
+		e.divides = e.divides || isCache(t.Objects[i].Path) && !e.tracked.IsZero()
 	}
-	name := targetName(o.Targets)
-	if !caches || e.tracked.IsZero() {
-		name = ""
-	}
-	if name != "" {
-		own := travel.Target{Name: name, Generation: t.Generation}
-		for i := range t.Objects {
-			if e.local[t.Objects[i].Path] {
-				own.Set(i)
-			}
-		}
-		t.Targets = append(t.Targets, own)
+	if name := targetName(o.Targets); name != "" && e.divides {
+		e.noteTarget(name, func(int) bool { return true })
 	}
 	if e.prev == nil {
 		return
 	}
 	for _, was := range e.prev.Targets {
-		if was.Name == name {
+		if _, again := t.Target(was.Name); again {
 			continue
 		}
 		again := travel.Target{Name: was.Name, Generation: was.Generation}
@@ -214,8 +213,58 @@ func (e *exporter) noteTargets(o ExportOptions) {
 		}
 		t.Targets = append(t.Targets, again)
 	}
-	slices.SortFunc(t.Targets, func(a, b travel.Target) int { return int(int64(b.Generation) - int64(a.Generation)) })
-	t.Targets = t.Targets[:min(len(t.Targets), keptTargets)]
+	e.limitTargets()
+}
+
+// noteTarget notes a target of this run, and which of the objects that the state has
+// belong to it.
+func (e *exporter) noteTarget(name string, uses func(object int) bool) {
+	t := &e.table
+	own := travel.Target{Name: name, Generation: t.Generation}
+	for i := range t.Objects {
+		if e.local[t.Objects[i].Path] && uses(i) {
+			own.Set(i)
+		}
+	}
+	t.Targets = append(slices.DeleteFunc(t.Targets, func(was travel.Target) bool { return was.Name == name }), own)
+}
+
+// noteSingles notes what each of the programs that this run compiled together uses. What
+// is known of one of them, such as when it was compiled alone, stays as long as it
+// has the packages.
+func (e *exporter) noteSingles(ctx context.Context, o ExportOptions) error {
+	if !e.divides || len(o.Programs) < 2 {
+		return nil
+	}
+	d, err := e.divide(ctx, o.Programs)
+	if err != nil {
+		return err
+	}
+	for k, name := range d.programs {
+		was, known := e.table.Target(name)
+		if known && !slices.ContainsFunc(d.archives, func(i int) bool { return d.has(k, i) && !was.Has(i) }) {
+			was.Generation = e.table.Generation
+			continue
+		}
+		e.noteTarget(name, func(object int) bool { return d.has(k, object) })
+	}
+	e.limitTargets()
+	return nil
+}
+
+// limitTargets forgets those targets that were compiled least lately. Many programs of
+// one run do not make it forget a set.
+func (e *exporter) limitTargets() {
+	t := &e.table
+	slices.SortFunc(t.Targets, func(a, b travel.Target) int {
+		return cmp.Or(cmp.Compare(b.Generation, a.Generation), strings.Compare(a.Name, b.Name))
+	})
+	left := map[bool]int{true: keptSets, false: keptSingles}
+	t.Targets = slices.DeleteFunc(t.Targets, func(target travel.Target) bool {
+		set := strings.Contains(target.Name, " ")
+		left[set]--
+		return left[set] < 0
+	})
 	slices.SortFunc(t.Targets, func(a, b travel.Target) int { return strings.Compare(a.Name, b.Name) })
 }
 

@@ -17,18 +17,26 @@ import (
 // A packer finds, or makes, the chunks of a table's objects.
 type packer struct {
 	*exporter
-	// old are those that are to be packed again.
-	old map[uint32]bool
-	// chunks are the others, by what they hold; and count is how many there are.
-	chunks map[travel.ID]uint32
-	count  uint32
+	// objects and packs have these readers, by their indices.
+	objects, packs []readers
+	// old are the packs that are to be packed again.
+	old map[int]bool
+	// packOf is the pack of each chunk, chunks those that objects may refer to.
+	packOf []int
+	chunks map[packedChunk]uint32
+	from   []int // the packs that the present object may refer to
 	out    *travel.PackWriter
-	name   string
 	buffer []byte
 }
 
-// pack gives every object its chunks. What only the very same sources can use is in a
-// pack of its own, which is not read where the sources are others.
+// A packedChunk is a chunk in a pack.
+type packedChunk struct {
+	id   travel.ID
+	pack int
+}
+
+// pack gives every object its chunks. What has other readers is in other packs, and
+// refers to nothing that one of its own readers would have to open a pack for.
 func (e *exporter) pack(ctx context.Context) error {
 	if err := e.packWithout(ctx, nil); err != nil {
 		return err
@@ -48,7 +56,7 @@ func (e *exporter) pack(ctx context.Context) error {
 // is packed again.
 func (e *exporter) packWithout(ctx context.Context, old map[int]bool) error {
 	p := &packer{
-		exporter: e, old: map[uint32]bool{}, chunks: map[travel.ID]uint32{},
+		exporter: e, old: old, objects: e.readersOf(), chunks: map[packedChunk]uint32{},
 		buffer: make([]byte, 0, 4*travel.MaxChunk),
 	}
 	if e.prev != nil {
@@ -57,90 +65,65 @@ func (e *exporter) packWithout(ctx context.Context, old map[int]bool) error {
 			e.table.Packs = append(e.table.Packs, was)
 		}
 	}
-	asBuilt := e.asBuiltPacks()
+	p.packOf, p.packs = packOfChunk(&e.table), make([]readers, len(e.table.Packs))
+	at := uint32(0)
 	for i := range e.table.Packs {
 		for _, c := range e.table.Packs[i].Chunks {
-			switch {
-			case old[i]:
-				p.old[p.count] = true
-			case !asBuilt[i]:
-				p.chunks[c.ID] = p.count
+			if !old[i] {
+				p.chunks[packedChunk{c.ID, i}] = at
 			}
-			p.count++
+			at++
 		}
 	}
-	if err := p.packAll(ctx, "pack", func(name string) bool { return !e.isAsBuilt(name) }); err != nil {
-		return err
-	}
-	n := uint32(0)
-	for i := range e.table.Packs {
-		for _, c := range e.table.Packs[i].Chunks {
-			if _, ok := p.chunks[c.ID]; !ok && asBuilt[i] && !old[i] {
-				p.chunks[c.ID] = n
-			}
-			n++
+	for _, g := range groupsOf(e.table.Objects, p.objects, p.keep()) {
+		if err := p.packGroup(ctx, g); err != nil {
+			return err
 		}
 	}
-	return p.packAll(ctx, "as-built", e.isAsBuilt)
+	return nil
 }
 
-// asBuiltPacks tells which of the earlier table's packs hold nothing but what only
-// the very same sources can use.
-func (e *exporter) asBuiltPacks() map[int]bool {
-	if e.prev == nil {
-		return nil
-	}
-	packOf := packOfChunk(e.prev)
-	asBuilt, other := map[int]bool{}, map[int]bool{}
-	for i := range e.prev.Objects {
-		o := &e.prev.Objects[i]
+// keep gives the objects that the earlier table has, too, the chunks that they have
+// there, and returns the others.
+func (p *packer) keep() (others []int) {
+	for i := range p.table.Objects {
+		o := &p.table.Objects[i]
+		was, ok := p.known[o.Path]
+		if !ok || was.Sum != o.Sum || p.local[o.Path] && p.isOld(was) {
+			others = append(others, i)
+			continue
+		}
+		o.Chunks = was.Chunks
 		for _, c := range o.Chunks {
-			if e.isAsBuilt(o.Path) {
-				asBuilt[packOf[c]] = true
-			} else {
-				other[packOf[c]] = true
-			}
+			p.packs[p.packOf[c]] = p.packs[p.packOf[c]].with(p.objects[i])
 		}
 	}
-	for i := range other {
-		delete(asBuilt, i)
-	}
-	return asBuilt
+	return others
 }
 
-// packOfChunk returns which pack each chunk of a table is in.
-func packOfChunk(t *travel.Table) (packs []int) {
-	for i := range t.Packs {
-		for range t.Packs[i].Chunks {
-			packs = append(packs, i)
-		}
-	}
-	return packs
-}
-
-// packAll gives chunks to some of the objects, and makes one pack of those that are
-// new.
-func (p *packer) packAll(ctx context.Context, name string, which func(path string) bool) (err error) {
-	p.name = name
+// packGroup gives chunks to the objects of a group, and makes one pack of those that
+// are new.
+func (p *packer) packGroup(ctx context.Context, g group) (err error) {
 	defer func() {
 		if p.out != nil {
 			err = errors.Join(err, p.out.Abort())
 		}
 	}()
-	for i := range p.table.Objects {
-		o := &p.table.Objects[i]
-		if !which(o.Path) || o.Chunks != nil {
-			continue
+	own := len(p.packs)
+	p.packs = append(p.packs, g.readers)
+	for _, i := range g.objects {
+		p.from = p.from[:0]
+		for k := range p.packs {
+			if p.objects[i].of(p.packs[k]) {
+				p.from = append(p.from, k)
+			}
 		}
-		if was, ok := p.known[o.Path]; ok && was.Sum == o.Sum && (!p.local[o.Path] || !p.isOld(was)) {
-			o.Chunks = was.Chunks
-			continue
-		}
-		if err := p.packObject(ctx, o); err != nil {
+		if err := p.packObject(ctx, &p.table.Objects[i]); err != nil {
 			return err
 		}
 	}
 	if p.out == nil {
+		p.packs = p.packs[:own]
 		return nil
 	}
 	pack, err := p.out.Finish()
@@ -151,7 +134,7 @@ func (p *packer) packAll(ctx context.Context, name string, which func(path strin
 
 // isOld reports whether an object of the earlier table is to be packed again.
 func (p *packer) isOld(o *travel.Object) bool {
-	return slices.ContainsFunc(o.Chunks, func(c uint32) bool { return p.old[c] })
+	return slices.ContainsFunc(o.Chunks, func(c uint32) bool { return p.old[p.packOf[c]] })
 }
 
 // packObject cuts one file of the state.
@@ -198,26 +181,41 @@ func (p *packer) cut(ctx context.Context, o *travel.Object, in io.Reader) error 
 	return nil
 }
 
-// add adds a chunk to an object, and to the pack if there is none like it.
+// add adds a chunk to an object, and to the pack if none that the object may refer to
+// has one like it.
 func (p *packer) add(ctx context.Context, o *travel.Object, chunk []byte) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
 	id := travel.IDOf(chunk)
-	at, ok := p.chunks[id]
-	if !ok {
-		if p.out == nil {
-			var err error
-			if p.out, err = travel.NewPack(p.to, p.name); err != nil {
-				return err
-			}
+	for _, pack := range p.from {
+		if at, ok := p.chunks[packedChunk{id, pack}]; ok {
+			o.Chunks = append(o.Chunks, at)
+			return nil
 		}
-		if err := p.out.Add(id, chunk); err != nil {
+	}
+	own := len(p.packs) - 1
+	if p.out == nil {
+		var err error
+		if p.out, err = p.layers.Pack(fmt.Sprintf("pack-%d", own)); err != nil {
 			return err
 		}
-		at = p.count
-		p.chunks[id], p.count = at, p.count+1
 	}
+	if err := p.out.Add(id, chunk); err != nil {
+		return err
+	}
+	at := uint32(len(p.packOf))
+	p.packOf, p.chunks[packedChunk{id, own}] = append(p.packOf, own), at
 	o.Chunks = append(o.Chunks, at)
 	return nil
+}
+
+// packOfChunk returns which pack each chunk of a table is in.
+func packOfChunk(t *travel.Table) (packs []int) {
+	for i := range t.Packs {
+		for range t.Packs[i].Chunks {
+			packs = append(packs, i)
+		}
+	}
+	return packs
 }

@@ -10,8 +10,10 @@ import (
 // Each push of an increment adds a pack, and leaves bytes that nothing refers to in
 // those before. A reader opens each pack, and reads over what it does not want.
 const (
-	// mostPacks is how many packs a table has at most, if the writer has what is in them.
+	// mostPacks is how many packs of fewer than smallPack bytes a table has at most, if the
+	// writer has what is in them. To read a larger one takes longer than to open it.
 	mostPacks = 8
+	smallPack = 64 << 20
 	// fewPacks is how many are left when there were too many.
 	fewPacks = 4
 	// mostDead is how much of all packs may be of no use, in percent.
@@ -33,19 +35,24 @@ func (e *exporter) outdated() map[int]bool {
 	old, packs, raw, used := map[int]bool{}, 0, int64(0), int64(0)
 	for i := range t.Packs {
 		if live[i] > 0 {
-			packs, raw, used = packs+1, raw+t.Packs[i].Raw(), used+live[i]
+			raw, used = raw+t.Packs[i].Raw(), used+live[i]
+			packs += smallOne(live[i])
 		}
 	}
 	if packs > mostPacks {
 		again := int64(0)
-		for i := len(t.Packs) - 1; i >= 0 && (packs > fewPacks || live[i] < 2*again); i-- {
-			if live[i] == 0 {
+		for i := len(t.Packs) - 1; i >= 0; i-- {
+			much := live[i] >= 2*again
+			if live[i] == 0 || much && live[i] >= smallPack {
 				continue
+			}
+			if much && packs <= fewPacks {
+				break
 			}
 			if !pinned[i] && i < e.earlier() {
 				old[i] = true
 			}
-			again, packs = again+live[i], packs-1
+			again, packs = again+live[i], packs-smallOne(live[i])
 		}
 	}
 	maps.Copy(old, e.wasteful())
@@ -57,6 +64,14 @@ func (e *exporter) outdated() map[int]bool {
 		}
 	}
 	return old
+}
+
+// smallOne is 1 if a pack with so many bytes of use is a small one.
+func smallOne(live int64) int {
+	if live < smallPack {
+		return 1
+	}
+	return 0
 }
 
 // wasteful returns the packs of which the last command used little, where it will have
@@ -174,7 +189,7 @@ func (e *exporter) leaveOut() {
 // finish writes the table.
 func (e *exporter) finish() (Exported, error) {
 	t := &e.table
-	if err := travel.WriteTable(e.to, t); err != nil {
+	if err := e.layers.Table(t); err != nil {
 		return Exported{}, err
 	}
 	done := Exported{Table: t, Layers: t.Layers(), Changed: true, Objects: len(t.Objects)}

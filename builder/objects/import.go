@@ -89,20 +89,39 @@ func (s *State) wanted(t *travel.Table, o ImportOptions) ([]bool, error) {
 			same = t.Objects[i].Sum == sum
 		}
 	}
-	target, known := t.Target(targetName(o.Targets))
+	uses := usesOf(t, o.Targets)
 	want := make([]bool, len(t.Objects))
 	for i := range t.Objects {
 		name := t.Objects[i].Path
 		switch {
 		case isCache(name):
-			want[i] = !known || target.Has(i)
+			want[i] = uses(i)
 		case s.isAsBuilt(name):
-			want[i] = same
+			want[i] = same && uses(i)
 		default:
 			want[i] = true
 		}
 	}
 	return want, nil
+}
+
+// usesOf tells what targets used the last time, together or, if that is not known, each
+// by itself. Where that is not known either it is everything.
+func usesOf(t *travel.Table, targets []string) func(object int) bool {
+	if set, ok := t.Target(targetName(targets)); ok {
+		return set.Has
+	}
+	var singles []*travel.Target
+	for _, name := range targets {
+		single, ok := t.Target(name)
+		if !ok {
+			return func(int) bool { return true }
+		}
+		singles = append(singles, single)
+	}
+	return func(object int) bool {
+		return len(singles) == 0 || slices.ContainsFunc(singles, func(s *travel.Target) bool { return s.Has(object) })
+	}
 }
 
 // begin makes what was unpacked the beginning of a state that had nothing. The

@@ -74,7 +74,7 @@ func cacheRun(t *testing.T, shelf *shelf, dir string, targets string, use ...ent
 	defer s.Close()
 	before := shelf.read
 	if table := shelf.current(); table != nil && s.Empty() {
-		done, err := s.Import(t.Context(), table, shelf.open, ImportOptions{Targets: []string{targets}, Sources: travelling})
+		done, err := s.Import(t.Context(), table, shelf.open, ImportOptions{Targets: strings.Fields(targets), Sources: travelling})
 		if err != nil || done.Damaged != nil {
 			t.Fatal(done, err)
 		}
@@ -92,7 +92,7 @@ func cacheRun(t *testing.T, shelf *shelf, dir string, targets string, use ...ent
 	if err := s.Done(); err != nil {
 		t.Fatal(err)
 	}
-	return shelf.push(s, targets), read, made
+	return shelf.push(s, strings.Fields(targets)...), read, made
 }
 
 func entryNames(entries ...entry) (names []string) {

@@ -60,7 +60,7 @@ func (s *shelf) current() *travel.Table {
 // push puts what a state exports on the shelf.
 func (s *shelf) push(state *State, targets ...string) Exported {
 	s.t.Helper()
-	e, err := state.Export(s.t.Context(), s.t.TempDir(), s.current(), ExportOptions{Targets: targets})
+	e, err := state.Export(s.t.Context(), s.t.TempDir(), s.current(), ExportOptions{Targets: targets, Programs: targets})
 	if err != nil {
 		s.t.Fatal(err)
 	}

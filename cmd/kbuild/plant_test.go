@@ -48,7 +48,7 @@ func plant(ctx context.Context, text, name string) (err error) {
 		chunks += len(p.Chunks)
 	}
 	content := []byte("!<arch>\nplanted\n")
-	w, err := travel.NewPack(dir, "planted")
+	w, err := travel.NewWriter(dir).Pack("planted")
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func plant(ctx context.Context, text, name string) (err error) {
 	if !planted {
 		return fmt.Errorf("the cache has no %s", name)
 	}
-	if err := travel.WriteTable(dir, t); err != nil {
+	if err := travel.NewWriter(dir).Table(t); err != nil {
 		return err
 	}
 	var layers []mirror.CacheLayer

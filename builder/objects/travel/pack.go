@@ -22,6 +22,16 @@ const pieceSize = 1 << 20
 // that in memory, and more time than twice as much saves in bytes.
 const windowSize = 32 << 20
 
+// A Writer writes layers into a directory, one after the other: the compressor, which
+// takes most of the memory, is the same for all.
+type Writer struct {
+	dir  string
+	zstd *zstd.Encoder
+}
+
+// NewWriter returns a writer for a directory.
+func NewWriter(dir string) *Writer { return &Writer{dir: dir} }
+
 // A layerWriter writes a layer to a file.
 type layerWriter struct {
 	file   *os.File
@@ -34,23 +44,26 @@ type layerWriter struct {
 	pieces int
 }
 
-// newLayer makes a layer's file in a directory.
-func newLayer(dir, name string) (*layerWriter, error) {
-	file, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+// layer makes a layer's file. There is one at a time.
+func (o *Writer) layer(name string) (_ *layerWriter, err error) {
+	if o.zstd == nil {
+		// What Go compiled is a fifth smaller than at the default level, and is read more often
+		// than written. A wider window makes it no smaller.
+		o.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression),
+			zstd.WithWindowSize(windowSize), zstd.WithEncoderConcurrency(2))
+		if err != nil {
+			return nil, err
+		}
+	}
+	file, err := os.OpenFile(filepath.Join(o.dir, name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	w := &layerWriter{
-		file: file, stored: digest.SHA256.Digester(), plain: digest.SHA256.Digester(),
+		file: file, stored: digest.SHA256.Digester(), zstd: o.zstd, plain: digest.SHA256.Digester(),
 		piece: make([]byte, 0, pieceSize),
 	}
-	// What Go compiled is a fifth smaller than at the default level, and is read more often
-	// than written. A wider window makes it no smaller.
-	w.zstd, err = zstd.NewWriter(counter{w}, zstd.WithEncoderLevel(zstd.SpeedBetterCompression),
-		zstd.WithWindowSize(windowSize), zstd.WithEncoderConcurrency(2))
-	if err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
+	w.zstd.Reset(counter{w})
 	w.tar = tar.NewWriter(io.MultiWriter(w.zstd, w.plain.Hash()))
 	return w, nil
 }
@@ -103,13 +116,13 @@ func (w *layerWriter) finish() (Layer, error) {
 // abort closes what a layer that is not finished has open.
 func (w *layerWriter) abort() error { return errors.Join(w.zstd.Close(), w.file.Close()) }
 
-// WriteTable writes a table as a layer to a directory, and notes the layer in it.
-func WriteTable(dir string, t *Table) error {
+// Table writes a table as a layer, and notes the layer in it.
+func (o *Writer) Table(t *Table) error {
 	data, err := t.encode()
 	if err != nil {
 		return err
 	}
-	w, err := newLayer(dir, "table")
+	w, err := o.layer("table")
 	if err != nil {
 		return err
 	}
@@ -248,9 +261,9 @@ type PackWriter struct {
 	w    *layerWriter
 }
 
-// NewPack begins a pack in a directory.
-func NewPack(dir, name string) (*PackWriter, error) {
-	w, err := newLayer(dir, name)
+// Pack begins a pack.
+func (o *Writer) Pack(name string) (*PackWriter, error) {
+	w, err := o.layer(name)
 	if err != nil {
 		return nil, fmt.Errorf("write pack: %w", err)
 	}

@@ -43,7 +43,7 @@ func smallTable() *Table {
 
 func TestTable(t *testing.T) {
 	want := smallTable()
-	if err := WriteTable(t.TempDir(), want); err != nil {
+	if err := NewWriter(t.TempDir()).Table(want); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(want.Layer.File)
@@ -184,7 +184,7 @@ func FuzzTable(f *testing.F) {
 func TestPack(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	dir := t.TempDir()
-	w, err := NewPack(dir, "pack")
+	w, err := NewWriter(dir).Pack("pack")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func TestPack(t *testing.T) {
 
 // Files without bytes, of which any number takes next to none, are not looped over.
 func TestEmptyPieces(t *testing.T) {
-	w, err := newLayer(t.TempDir(), "layer")
+	w, err := NewWriter(t.TempDir()).layer("layer")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +286,7 @@ func TestEmptyPieces(t *testing.T) {
 	if data, err := full.encode(); err != nil || len(data) != pieceSize {
 		t.Fatal(len(data), err)
 	}
-	if err := WriteTable(t.TempDir(), full); err != nil {
+	if err := NewWriter(t.TempDir()).Table(full); err != nil {
 		t.Fatal(err)
 	}
 	if stored, err = os.ReadFile(full.Layer.File); err != nil {
