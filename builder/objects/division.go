@@ -55,7 +55,9 @@ type divider struct {
 // divide finds out which of the table's objects which of the programs use.
 func (e *exporter) divide(ctx context.Context, programs []string) (*division, error) {
 	programs = slices.Compact(slices.Sorted(slices.Values(programs)))
-	programs = slices.DeleteFunc(programs, func(p string) bool { return len(p) > travel.MaxName || strings.Contains(p, " ") })
+	programs = slices.DeleteFunc(programs, func(p string) bool {
+		return len(p) > travel.MaxName || strings.Contains(p, " ")
+	})
 	if len(programs) == 0 || len(programs) > maxDivided {
 		return &division{}, nil
 	}
