@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -147,11 +146,8 @@ func (s *State) begin(u *unpacker, o ImportOptions) error {
 	if err := u.setTimes(); err != nil {
 		return err
 	}
-	for _, name := range append(slices.Clone(heldDirs), recordFile) {
-		err := os.Rename(filepath.Join(u.dir, name), filepath.Join(s.dir, name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	if err := moveHeld(u.dir, s.dir); err != nil {
+		return err
 	}
 	delete(u.held, travel.Record)
 	s.held = u.held
