@@ -29,8 +29,11 @@ type fingerprint [8]byte
 // What is read of an archive at most, so that none takes much memory.
 const (
 	maxImports = 1 << 13
-	maxSources = 1 << 10
+	maxSources = 1 << 20
 	maxSource  = 4 << 10 // the length of a path
+	// ownSources is how many of the first source files are read. A package's own come
+	// first; from others thousands may follow, of which functions were inlined.
+	ownSources = 1 << 10
 )
 
 var errArchive = errors.New("not an archive of Go 1.15 or newer")
@@ -131,7 +134,8 @@ func (f *archiveReader) object(isMain bool) (archive, error) {
 		a.imports = append(a.imports, fingerprint(e[8:]))
 	}
 	if isMain {
-		a.programs = f.programs(imports, f.block(h, sourceFiles, 8, maxSources))
+		files := f.block(h, sourceFiles, 8, maxSources)
+		a.programs = f.programs(imports, files[:min(len(files), 8*ownSources)])
 	}
 	if f.err != nil {
 		return archive{}, f.err

@@ -21,6 +21,7 @@ type fakeArchive struct {
 	imports []byte
 	program string // its directory, of a main
 	file    string // its source file, "" for main.go in that directory
+	inlined int    // how many other files it has
 	more    string // what follows
 }
 
@@ -35,7 +36,7 @@ func (a fakeArchive) String() string {
 	object.WriteString("\x00go120ld")
 	object.Write(bytes.Repeat([]byte{a.of}, 8))
 	number := func(n int) { object.Write(binary.LittleEndian.AppendUint32(nil, uint32(n))) }
-	for _, n := range []int{0, lists, list, list, list + 8} {
+	for _, n := range []int{0, lists, list, list, list + 8*(1+a.inlined)} {
 		number(n)
 	}
 	object.Write(texts.Bytes())
@@ -46,6 +47,10 @@ func (a fakeArchive) String() string {
 	}
 	number(len(file))
 	number(header + len("example.com/imported"))
+	for range a.inlined {
+		number(len("example.com/imported"))
+		number(header)
+	}
 	object.WriteString(a.more)
 	text := "go object linux amd64 go1.21.6 X:none\nbuild id \"a/b\"\n"
 	if a.program != "" {
@@ -106,6 +111,14 @@ func TestReadArchive(t *testing.T) {
 	fake, err := read(fakeArchive{of: 7, imports: []byte{8, 9}, program: "tool"}.String())
 	if err != nil || fake.fingerprint[0] != 7 || len(fake.imports) != 2 || !slices.Equal(fake.programs, []string{"tool"}) {
 		t.Errorf("%+v, %v", fake, err)
+	}
+}
+
+// Of a main package into which much was inlined the name is still found.
+func TestReadArchiveInlined(t *testing.T) {
+	a, err := read(fakeArchive{program: "tool", inlined: 3 * ownSources}.String())
+	if err != nil || !slices.Contains(a.programs, "tool") {
+		t.Errorf("%+v, %v", a, err)
 	}
 }
 
