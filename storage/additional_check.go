@@ -91,13 +91,15 @@ func (g *guarded) newAdditionalError(dir string, err error) error {
 
 // names reports whether a text names a directory, or what is in it.
 func names(text, dir string) bool {
-	for {
-		_, rest, found := strings.Cut(text, strings.TrimSuffix(dir, "/"))
+	dir = strings.TrimSuffix(dir, "/")
+	for dir != "" {
+		_, rest, found := strings.Cut(text, dir)
 		if !found || rest == "" || strings.ContainsAny(rest[:1], "/\": ") {
 			return found
 		}
 		text = rest
 	}
+	return false // each path is in /
 }
 
 // checkAdditional reads the lists of an additional store, and says what is wrong there.
