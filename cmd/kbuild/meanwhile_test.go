@@ -57,12 +57,7 @@ func TestContextMeanwhile(t *testing.T) {
 
 	never := filepath.Join(tree, "never")
 	waitFor.Store(&never)
-	s := &started{mark: store}
-	s.cmd = w.kbuild(t, tree, store, "--mirror", g.Host()+"/small/kubernetes", "image")
-	s.cmd.Stderr = &s.stderr
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	s := w.begin(t, store, tree, store, "--mirror", g.Host()+"/small/kubernetes", "image")
 	until(t, "a layer is asked for", asked.Load)
 	s.end(t, syscall.SIGINT)
 

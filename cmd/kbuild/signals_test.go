@@ -24,6 +24,17 @@ type started struct {
 	mark   string // an argument that only this run's processes have
 }
 
+// begin starts kbuild with a store of its own.
+func (w *world) begin(t *testing.T, mark, tree, store string, args ...string) *started {
+	t.Helper()
+	s := &started{mark: mark, cmd: w.kbuild(t, tree, store, args...)}
+	s.cmd.Stderr = &s.stderr
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // start runs kbuild until its command in the container says that it is there.
 func (w *world) start(t *testing.T, tree string, isolation ...string) *started {
 	t.Helper()

@@ -87,21 +87,18 @@ func TestInterruptedImage(t *testing.T) {
 		for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
 			t.Run(strings.TrimSpace(isolation+" "+signal.String()), func(t *testing.T) {
 				tree, store := smallTree(t), filepath.Join(w.store, "small")
-				s := &started{mark: fmt.Sprintf("%d.%d", os.Getpid(), time.Now().UnixNano())}
+				mark := fmt.Sprintf("%d.%d", os.Getpid(), time.Now().UnixNano())
 				dockerfile := filepath.Join(tree, "build/build-image/Dockerfile")
 				text, err := os.ReadFile(dockerfile)
 				if err != nil {
 					t.Fatal(err)
 				}
-				slow := bytes.Replace(text, []byte("touch /kube-build-image"), []byte("sleep 1"+s.mark), 1)
+				slow := bytes.Replace(text, []byte("touch /kube-build-image"), []byte("sleep 1"+mark), 1)
 				if err := os.WriteFile(dockerfile, slow, 0o644); err != nil {
 					t.Fatal(err)
 				}
-				s.cmd = w.kbuild(t, tree, store, "--mirror", w.registry.Host()+"/small/kubernetes", "--isolation", isolation, "image")
-				s.cmd.Stderr = &s.stderr
-				if err := s.cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
+				s := w.begin(t, mark, tree, store,
+					"--mirror", w.registry.Host()+"/small/kubernetes", "--isolation", isolation, "image")
 				until(t, "the step sleeps", func() bool { return strings.Contains(s.processes(t), "sleep 1"+s.mark) })
 				s.end(t, signal)
 				if signal != syscall.SIGKILL {
@@ -157,12 +154,7 @@ func TestInterruptedMirror(t *testing.T) {
 			tree, store := smallTree(t), filepath.Join(w.store, signal.String())
 			stalls.Store(true)
 			stalled.Store(false)
-			s := &started{mark: store}
-			s.cmd = w.kbuild(t, tree, store, "--mirror", slow.Host()+"/small/kubernetes", "mirror")
-			s.cmd.Stderr = &s.stderr
-			if err := s.cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			s := w.begin(t, store, tree, store, "--mirror", slow.Host()+"/small/kubernetes", "mirror")
 			until(t, "a layer stalls", stalled.Load)
 			s.end(t, signal)
 			stalls.Store(false)
